@@ -1,0 +1,1 @@
+"""The small bundled CLIP; runs write below a folder of this name in the working directory."""

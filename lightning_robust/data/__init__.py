@@ -1,0 +1,1 @@
+"""Images: the scenes world, data sets, their shifts and concept sets."""

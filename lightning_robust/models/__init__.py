@@ -1,0 +1,1 @@
+"""Encoders by name, the zero-shot head, classifiers and weight interpolation."""

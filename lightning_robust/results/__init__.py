@@ -1,0 +1,1 @@
+"""Frozen records with provenance, and their atomic reading and writing."""

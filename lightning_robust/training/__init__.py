@@ -1,0 +1,1 @@
+"""LightningModules: finetuning and pretraining."""
