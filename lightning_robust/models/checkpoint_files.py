@@ -1,0 +1,202 @@
+"""Tensors and small files on disk: written beside the target and renamed, read without unpickling anything."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it onto `path` when the block succeeds, remove it when not.
+
+    Args:
+        path: The file to be made. Its folder is created.
+
+    Yields:
+        The temporary path to write to.
+
+    Raises:
+        ValueError: If the folder cannot be made or written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except PermissionError as error:
+        raise ValueError(f"No permission to write {path}: choose a folder that you may write to.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a small file so that a reader sees the old file or the new one, never a half.
+
+    Args:
+        path: The file.
+        data: Its content.
+
+    Raises:
+        ValueError: If the folder cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Save tensors as one safetensors file, atomically.
+
+    Tensors are moved to the CPU and made contiguous; entries that share memory are written out one by one.
+
+    Args:
+        path: The file, conventionally `….safetensors`.
+        tensors: Names and tensors.
+        metadata: Strings kept in the file's header.
+
+    Raises:
+        ValueError: If an entry is no tensor, the metadata are not all strings, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tensors(f"{folder}/t.safetensors", {"a": torch.ones(2)}, {"alpha": "0.5"})
+        ...     load_tensors(f"{folder}/t.safetensors")["a"].tolist(), load_metadata(f"{folder}/t.safetensors")
+        ([1.0, 1.0], {'alpha': '0.5'})
+    """
+    metadata = dict(metadata or {})
+    wrong = [f"{key!r}: {value!r}" for key, value in metadata.items() if not isinstance(value, str)]
+    if wrong:
+        raise ValueError(f"The metadata of a safetensors file are strings, not {', '.join(wrong)}: convert them first.")
+    strange = [f"{key!r} ({type(value).__name__})" for key, value in tensors.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise ValueError(f"Only tensors can be saved, not {', '.join(strange)}.")
+    plain: dict[str, Tensor] = {}
+    owners: set[int] = set()
+    for name, tensor in tensors.items():
+        ready = tensor.detach().cpu().contiguous()
+        storage = ready.untyped_storage().data_ptr()
+        # safetensors refuses entries that share memory; a copy loads into any module, tied or not
+        plain[name] = ready.clone() if storage in owners else ready
+        owners.add(storage)
+    with replacing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(plain, str(temporary), metadata=metadata or None)
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
+
+
+def load_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
+    """Load every tensor of a safetensors file.
+
+    Args:
+        path: The file.
+        device: Where the tensors go.
+
+    Returns:
+        Names and tensors.
+
+    Raises:
+        ValueError: If the file is missing or is not a whole safetensors file.
+    """
+    path = _existing(path)
+    try:
+        with safe_open(str(path), framework="pt", device=device) as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); make it again.") from error
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """Read the strings that stand in the header of a safetensors file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The metadata; empty when there are none.
+
+    Raises:
+        ValueError: If the file is missing or is not a whole safetensors file.
+    """
+    path = _existing(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); make it again.") from error
+
+
+def load_theta(path: str | Path) -> dict[str, Tensor]:
+    """Load a state dict θ from safetensors, a Lightning checkpoint or a `torch.save`d state dict, unpickling nothing.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Names and tensors; of a Lightning checkpoint its `state_dict`.
+
+    Raises:
+        ValueError: If the file is missing, cannot be read with `weights_only=True`, or holds no state dict.
+    """
+    path = _existing(path)
+    if path.suffix == ".safetensors":
+        return load_tensors(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict: names with tensors, or a Lightning checkpoint, would work.")
+    return dict(state)
+
+
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If the file is missing.
+    """
+    with _existing(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 over names, types, shapes and bytes of a state dict, whatever the order of its entries.
+
+    Args:
+        state: Names and tensors.
+
+    Example:
+        >>> a, b = torch.zeros(2), torch.ones(1)
+        >>> state_hash({"a": a, "b": b}) == state_hash({"b": b, "a": a}) != state_hash({"a": a, "b": a})
+        True
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"No file {os.fspath(path)}: give the path of a checkpoint that exists.")
+    return path

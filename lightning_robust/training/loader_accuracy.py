@@ -1,0 +1,112 @@
+"""Accuracy on several evaluation loaders: the reference first, the shifts after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+
+class LoaderAccuracy(nn.Module):
+    """One micro accuracy per evaluation loader, synchronised across processes by torchmetrics.
+
+    Args:
+        names: Names of the loaders; the first is the reference, all others are shifts.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If a name appears twice.
+    """
+
+    def __init__(self, names: Sequence[str], num_classes: int) -> None:
+        super().__init__()
+        if len(set(names)) != len(names):
+            raise ValueError(f"Evaluation loaders need different names, not {list(names)}.")
+        self.names = list(names)
+        self.metrics = nn.ModuleList(
+            MulticlassAccuracy(num_classes, average="micro", validate_args=False) for _ in names
+        )
+
+    def update(self, loader: int, predictions: Tensor, targets: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            loader: Index of the loader.
+            predictions: Predicted classes, `(n,)`.
+            targets: True classes, `(n,)`.
+        """
+        metric: Any = self.metrics[loader]
+        metric.update(predictions, targets)
+
+    def compute(self, stage: str) -> dict[str, Tensor]:
+        """Give the accuracies since the last call under their tags, and start again.
+
+        Args:
+            stage: First part of the tags: `val` or `test`.
+
+        Returns:
+            `<stage>/<name>/accuracy` per loader that was used, in [0, 1], and `<stage>/shifts/accuracy`, the plain mean
+            over the shifts, where there are any.
+        """
+        values: dict[str, Tensor] = {}
+        metrics: list[Any] = list(self.metrics)
+        for name, metric in zip(self.names, metrics, strict=True):
+            if metric.update_called:
+                values[name] = metric.compute()
+            metric.reset()
+        tags = {f"{stage}/{name}/accuracy": value for name, value in values.items()}
+        shifts = [value for name, value in values.items() if name != self.names[0]]
+        if shifts:
+            tags[f"{stage}/shifts/accuracy"] = sum(shifts[1:], shifts[0]) / len(shifts)
+        return tags
+
+
+def loader_names(datamodule: Any, stage: str, count: int) -> list[str]:
+    """Names of a data module's evaluation loaders.
+
+    Args:
+        datamodule: What the Trainer holds; may be None.
+        stage: `val` or `test`: the names are read from `<stage>_loader_names`, for `test` else from `val_loader_names`.
+        count: How many loaders there are.
+
+    Returns:
+        The names; `loader_0`, `loader_1`, … where the data module has none.
+
+    Raises:
+        ValueError: If the data module names another number of loaders than it has.
+
+    Example:
+        >>> loader_names(None, "val", 2)
+        ['loader_0', 'loader_1']
+    """
+    names = getattr(datamodule, f"{stage}_loader_names", None) or getattr(datamodule, "val_loader_names", None)
+    if names is None:
+        return [f"loader_{index}" for index in range(count)]
+    if len(names) != count:
+        raise ValueError(f"The data module names {len(names)} {stage} loaders {list(names)} but has {count}.")
+    return list(names)
+
+
+def class_texts(
+    datamodule: Any, class_names: Sequence[str] | None, templates: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Class names and prompt templates: as given, else those of the data module.
+
+    Args:
+        datamodule: What the Trainer holds; may be None.
+        class_names: Given class names, or None.
+        templates: Given templates, or None.
+
+    Raises:
+        ValueError: If either is given nowhere.
+    """
+    names = class_names if class_names is not None else getattr(datamodule, "class_names", None)
+    prompts = templates if templates is not None else getattr(datamodule, "templates", None)
+    missing = [what for what, value in (("class_names", names), ("templates", prompts)) if not value]
+    if missing or not names or not prompts:
+        raise ValueError(
+            f"No {' and no '.join(missing)}: give them to the model, or use a data module that has them as attributes."
+        )
+    return [str(name) for name in names], [str(prompt) for prompt in prompts]
