@@ -1,1 +1,7 @@
-"""Images: the scenes world, data sets, their shifts and concept sets."""
+"""Images: the procedural scenes world, records of distribution shifts, resumable loaders."""
+
+from lightning_robust.data.loaders import Place, ResumableLoader
+from lightning_robust.data.scenes import ScenesDataModule
+from lightning_robust.data.shifts import DistributionShift
+
+__all__ = ["DistributionShift", "Place", "ResumableLoader", "ScenesDataModule"]

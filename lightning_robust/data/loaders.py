@@ -1,0 +1,87 @@
+"""A training loader whose order is a function of (seed, epoch) and whose place can be saved and resumed.
+
+Lightning stores no random state and restarts a plain loader at its first batch, silently. Here the permutation and every
+augmentation depend on (seed, epoch, index) alone, and the loader carries its batch position into the checkpoint.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributed
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+
+class Place(NamedTuple):
+    """Which image is asked for, and in which epoch: all that an augmentation may depend on beside the seed."""
+
+    item: int
+    epoch: int
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """A permutation of the data set for each epoch, split over ranks; yields `Place`s.
+
+    Args:
+        dataset: Data set of known length.
+        seed: Seed of the permutations, the same on all ranks.
+        shuffle: Whether to permute at all.
+    """
+
+    def __init__(self, dataset: Dataset[Any], seed: int, *, shuffle: bool = True) -> None:
+        started = distributed.is_available() and distributed.is_initialized()
+        world, rank = (distributed.get_world_size(), distributed.get_rank()) if started else (1, 0)
+        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=seed, drop_last=True)
+        self.skip = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        n = len(self.dataset)  # type: ignore[arg-type]
+        order = torch.arange(n)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(n, generator=generator)
+        mine = order[self.rank : self.num_samples * self.num_replicas : self.num_replicas]
+        for index in mine[self.skip :].tolist():
+            yield Place(index, self.epoch)
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A `DataLoader` over an `EpochSampler` that implements `state_dict` and `load_state_dict`.
+
+    The state is `{"epoch", "batches"}`: batches already handed out in that epoch. It counts batches that the training
+    loop has received, so workers that run ahead do not matter.
+
+    Args:
+        dataset: Map-style data set; its `__getitem__` gets a `Place`.
+        batch_size: Images in a batch, on each rank.
+        seed: Seed of the order.
+        shuffle: Whether the order is permuted in every epoch.
+        num_workers: Worker processes.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], *, batch_size: int, seed: int, shuffle: bool = True, num_workers: int = 0
+    ) -> None:
+        sampler = EpochSampler(dataset, seed, shuffle=shuffle)
+        super().__init__(
+            dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=True,
+            persistent_workers=False,
+        )  # fmt: skip
+        self._epoch_sampler, self._batches, self._resume = sampler, 0, {"epoch": -1, "batches": 0}
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        sampler = self._epoch_sampler
+        self._batches = self._resume["batches"] if self._resume["epoch"] == sampler.epoch else 0
+        self._resume = {"epoch": -1, "batches": 0}
+        sampler.skip = self._batches * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self._batches += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the data: epoch and batches handed out."""
+        return {"epoch": self._epoch_sampler.epoch, "batches": self._batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the stored batch, if the next epoch that is iterated is the stored one."""
+        self._resume = dict(state)

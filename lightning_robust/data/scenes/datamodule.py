@@ -1,0 +1,114 @@
+"""`ScenesDataModule`: the offline default data, reference, shifts, captions and concept set in one place."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from lightning_robust.data.loaders import ResumableLoader
+from lightning_robust.data.scenes.concepts import CONCEPT_CATEGORIES, CONCEPT_NAMES
+from lightning_robust.data.scenes.dataset import CaptionedScenes, SceneImages
+from lightning_robust.data.scenes.distributions import BROAD, CONCEPTS, REFERENCE, SHIFTS, Distribution
+from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
+from lightning_robust.data.shifts import DistributionShift
+
+_EVALUATION_BATCH = 250
+
+
+class ScenesDataModule(LightningDataModule):
+    """The procedural scenes world (METHODS: an object class with colour, texture, scene, style and pose).
+
+    Validation loader 0 is the reference, the others are the shifts; choices are made on validation images of the
+    reference, tables are printed from test images. Splits and distributions never share an image.
+
+    Args:
+        transform: From a PIL image to a tensor; the command line links the encoder's own preprocessing here.
+        task: `"classify"` trains on labelled reference images, `"caption"` on broad images with captions.
+        batch_size: Training batch on each rank.
+        n_train: Training images in an epoch (reference images, or fresh captioned ones).
+        n_val: Validation images of the reference.
+        n_val_shift: Validation images of each shift.
+        n_test: Test images of the reference and of each shift.
+        n_concepts: Probe images of the clean concept set.
+        flip: Whether reference training images are mirrored at random, a function of (seed, epoch, index).
+        seed: Seed of the world: images, order and augmentation.
+        num_workers: Worker processes of the training loader.
+
+    Raises:
+        ValueError: For an unknown task or a size below one.
+    """
+
+    def __init__(
+        self,
+        transform: Callable[[Any], Tensor] | None = None,
+        task: str = "classify",
+        batch_size: int = 128,
+        n_train: int = 8000,
+        n_val: int = 2000,
+        n_val_shift: int = 1000,
+        n_test: int = 2000,
+        n_concepts: int = 2000,
+        flip: bool = True,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if task not in ("classify", "caption"):
+            raise ValueError(f"task must be 'classify' or 'caption', got {task!r}")
+        sizes = {"batch_size": batch_size, "n_train": n_train, "n_val": n_val, "n_val_shift": n_val_shift,
+                 "n_test": n_test, "n_concepts": n_concepts}  # fmt: skip
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        self.transform, self.task, self.batch_size, self.flip = transform, task, batch_size, flip
+        self.n_train, self.n_val, self.n_val_shift = n_train, n_val, n_val_shift
+        self.n_test, self.n_concepts = n_test, n_concepts
+        self.seed, self.num_workers = seed, num_workers
+        self.class_names, self.templates = list(CLASSES), list(TEMPLATES)
+        self.shifts = tuple(DistributionShift(d.name, d.mirrors) for d in SHIFTS)
+        #: Names of the validation and test loaders, in their order; the first is the reference.
+        self.val_loader_names = [REFERENCE.name, *(d.name for d in SHIFTS)]
+        self.concept_names, self.concept_categories = list(CONCEPT_NAMES), list(CONCEPT_CATEGORIES)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Reference images with labels, or broad images with captions."""
+        dataset: Any
+        if self.task == "caption":
+            dataset = CaptionedScenes(BROAD, self.seed, self.n_train, self._transform())
+        else:
+            dataset = self._images(REFERENCE, "train", self.n_train, flip=self.flip)
+        return ResumableLoader(dataset, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """The reference, then every shift."""
+        sizes = [self.n_val, *[self.n_val_shift] * len(SHIFTS)]
+        return [self._loader(d, "val", n) for d, n in zip((REFERENCE, *SHIFTS), sizes, strict=True)]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """The reference, then every shift, untouched by any choice."""
+        return [self._loader(d, "test", self.n_test) for d in (REFERENCE, *SHIFTS)]
+
+    def concept_dataloader(self) -> DataLoader[Any]:
+        """Clean probe images: batches `(images, concept labels (n, C) in {1, 0, −1}, class labels)`."""
+        dataset = self._images(CONCEPTS, "test", self.n_concepts, concepts=True)
+        return DataLoader(dataset, batch_size=_EVALUATION_BATCH, collate_fn=_concept_batch)
+
+    def _loader(self, distribution: Distribution, split: str, n: int) -> DataLoader[Any]:
+        return DataLoader(self._images(distribution, split, n), batch_size=_EVALUATION_BATCH)
+
+    def _images(self, distribution: Distribution, split: str, n: int, **options: bool) -> SceneImages:
+        return SceneImages(distribution, self.seed, split, n, self._transform(), **options)
+
+    def _transform(self) -> Callable[[Any], Tensor]:
+        if self.transform is None:
+            raise ValueError(
+                "ScenesDataModule has no transform; pass the encoder's: transform=load_encoder(...).transform"
+            )
+        return self.transform
+
+
+def _concept_batch(samples: list[tuple[Any, ...]]) -> Any:
+    images, labels, concepts = default_collate(samples)
+    return images, concepts, labels
