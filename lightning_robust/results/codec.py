@@ -54,7 +54,7 @@ def decode(record: type[_Record], data: Any, where: str = "record") -> _Record:
         >>> decode(tuple[float, ...], [1, None])
         (1.0, nan)
     """
-    return cast(_Record, _decode(record, data, where))
+    return cast("_Record", _decode(record, data, where))
 
 
 def _encode_scalar(value: Any, where: str) -> Any:
@@ -84,7 +84,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if kind is Any:
         return data
     if dataclasses.is_dataclass(kind):
-        return _decode_record(cast(type, kind), data, where)
+        return _decode_record(cast("type", kind), data, where)
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _decode_union(get_args(kind), data, where)
