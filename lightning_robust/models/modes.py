@@ -1,10 +1,13 @@
-"""Train and eval modes, set for a moment and given back exactly."""
+"""States that a measurement borrows and gives back: train and eval modes, and the random generators."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import torch
 from torch import nn
 
 
@@ -30,3 +33,28 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Give the random generators of Python, NumPy and torch back as they were, also after an error.
+
+    Accelerators' generators are kept where they are in use.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with kept_random_state():
+        ...     _ = torch.rand(3)
+        >>> torch.equal(before, torch.get_rng_state())
+        True
+    """
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - the global one
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)

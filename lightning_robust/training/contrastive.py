@@ -17,7 +17,7 @@ from torch.nn import functional
 from lightning_robust.models.clip_folder import read_clip_folder, save_clip_folder
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.zero_shot import zero_shot_head
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_texts, loader_names
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_texts
 from lightning_robust.training.optimisation import adamw_with_schedule
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -95,10 +95,6 @@ class ContrastivePretraining(LightningModule):
         self._accuracy: LoaderAccuracy | None = None
         self._head: Tensor | None = None
 
-    def setup(self, stage: str) -> None:
-        """Forget the loaders of an earlier run."""
-        self._accuracy = None
-
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Contrast the images and captions of a batch."""
         images, tokens = batch[0], self._tokens(batch[1])
@@ -122,9 +118,7 @@ class ContrastivePretraining(LightningModule):
         datamodule = getattr(self.trainer, "datamodule", None)
         names, templates = class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
         self._head = zero_shot_head(self.encoder, self.tokenizer, names, templates)
-        if self._accuracy is None:
-            count = len(self.trainer.num_val_batches or [0])
-            self._accuracy = LoaderAccuracy(loader_names(datamodule, "val", count), len(names)).to(self.device)
+        self._accuracy = LoaderAccuracy.of_run(self.trainer, "val", len(names), self.device)
 
     def validation_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Classify a batch of `(images, targets, …)` with the zero-shot head."""

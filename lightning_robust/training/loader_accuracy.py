@@ -5,29 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 
-class LoaderAccuracy(nn.Module):
+class LoaderAccuracy:
     """One micro accuracy per evaluation loader, synchronised across processes by torchmetrics.
+
+    Deliberately no submodule of the LightningModule: it is about the run, not part of the model.
 
     Args:
         names: Names of the loaders; the first is the reference, all others are shifts.
         num_classes: Number of classes.
+        device: Where the predictions lie.
 
     Raises:
         ValueError: If a name appears twice.
     """
 
-    def __init__(self, names: Sequence[str], num_classes: int) -> None:
-        super().__init__()
+    def __init__(self, names: Sequence[str], num_classes: int, device: torch.device | str = "cpu") -> None:
         if len(set(names)) != len(names):
             raise ValueError(f"Evaluation loaders need different names, not {list(names)}.")
         self.names = list(names)
-        self.metrics = nn.ModuleList(
-            MulticlassAccuracy(num_classes, average="micro", validate_args=False) for _ in names
-        )
+        self.metrics = [MulticlassAccuracy(num_classes, average="micro", validate_args=False).to(device) for _ in names]
+
+    @classmethod
+    def of_run(cls, trainer: Trainer, stage: str, num_classes: int, device: torch.device) -> LoaderAccuracy:
+        """Build it for the loaders that a Trainer runs now.
+
+        Args:
+            trainer: The Trainer, inside a validation or test run.
+            stage: `val` or `test`.
+            num_classes: Number of classes.
+            device: Where the predictions lie.
+
+        Raises:
+            ValueError: If the data module's names do not fit its loaders.
+        """
+        batches: Any = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
+        return cls(loader_names(getattr(trainer, "datamodule", None), stage, len(batches)), num_classes, device)
 
     def update(self, loader: int, predictions: Tensor, targets: Tensor) -> None:
         """Count a batch.
@@ -37,8 +55,7 @@ class LoaderAccuracy(nn.Module):
             predictions: Predicted classes, `(n,)`.
             targets: True classes, `(n,)`.
         """
-        metric: Any = self.metrics[loader]
-        metric.update(predictions, targets)
+        self.metrics[loader].update(predictions, targets)
 
     def compute(self, stage: str) -> dict[str, Tensor]:
         """Give the accuracies since the last call under their tags, and start again.
@@ -51,8 +68,7 @@ class LoaderAccuracy(nn.Module):
             over the shifts, where there are any.
         """
         values: dict[str, Tensor] = {}
-        metrics: list[Any] = list(self.metrics)
-        for name, metric in zip(self.names, metrics, strict=True):
+        for name, metric in zip(self.names, self.metrics, strict=True):
             if metric.update_called:
                 values[name] = metric.compute()
             metric.reset()

@@ -1,0 +1,194 @@
+"""Finetuning a CLIP as an image classifier, from its own zero-shot head."""
+# ruff: noqa: ARG002 - Lightning reads the arguments of its hooks, and save_hyperparameters those of __init__
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_robust.models.classifier import ImageClassifier
+from lightning_robust.models.encoders import Encoder, load_encoder
+from lightning_robust.models.zero_shot import zero_shot_head
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_texts
+from lightning_robust.training.optimisation import adamw_with_schedule
+
+
+class ClassifierFinetuning(LightningModule):
+    """Finetune encoder and head end to end with cross-entropy; the head starts as the zero-shot head.
+
+    The recipe is that of Wise-FT (Wortsman et al. 2022, arXiv 2109.01903): AdamW without decay on vectors, linear
+    warm-up and cosine per step, features normalised before the head. Gradient clipping is the Trainer's
+    `gradient_clip_val`. Batches are `(images, targets, …)`. The classifier is `self.model` from `setup` on; before any
+    training it is the zero-shot CLIP. Class names and templates are kept in the checkpoint, so that
+    `load_from_checkpoint` needs no data module.
+
+    Logged tags:
+        `train/loss`: cross-entropy of the batch, nats, every step.
+        `val/<loader>/accuracy`: share of right predictions per validation loader, in [0, 1]; loader 0 is the reference.
+        `val/shifts/accuracy`: plain mean over the other loaders.
+        `test/<loader>/accuracy`, `test/shifts/accuracy`: the same on the test loaders.
+
+    Args:
+        encoder: Name of the encoder, see `models.load_encoder`.
+        class_names: The classes, in the order of the labels; None takes the data module's `class_names`.
+        templates: Prompts with `{}`; None takes the data module's `templates`.
+        lr: Highest learning rate.
+        betas: AdamW's decay rates.
+        weight_decay: Decay of matrices; vectors have none.
+        warmup_steps: Steps of the linear warm-up.
+        label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+        seed: Seed of the random weights of `untrained_model`.
+
+    Raises:
+        ValueError: If the encoder is unknown or its files are missing, or the label smoothing is out of range.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        class_names: list[str] | None = None,
+        templates: list[str] | None = None,
+        lr: float = 3e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.1,
+        warmup_steps: int = 50,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing lies in [0, 1), not {label_smoothing}.")
+        self.save_hyperparameters()
+        self.model: ImageClassifier
+        # not a module, so the CLIP appears once in the state dict: inside self.model
+        self.loaded: Encoder = load_encoder(encoder)
+        self.transform = self.loaded.transform
+        self.class_names: list[str] | None = None
+        self.templates: list[str] | None = None
+        self._accuracy: LoaderAccuracy | None = None
+
+    def setup(self, stage: str) -> None:
+        """Build the classifier, once the class names are known."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if self.class_names is None:
+            names, templates = class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
+            self._build(names, templates)
+            return
+        theirs = getattr(datamodule, "class_names", None)
+        if theirs is not None and list(theirs) != self.class_names:
+            raise ValueError(
+                f"This classifier is for the {len(self.class_names)} classes {self.class_names[:3]}…, but the data "
+                f"module has the {len(theirs)} classes {list(theirs)[:3]}…."
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the class names and templates with the weights."""
+        checkpoint["class_names"], checkpoint["templates"] = self.class_names, self.templates
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the classifier of the checkpoint, where there is none yet, so that its weights have a place."""
+        if "class_names" not in checkpoint or "templates" not in checkpoint:
+            raise ValueError("The checkpoint holds no class names: it was not written by ClassifierFinetuning.")
+        if self.class_names is None:
+            self._build(checkpoint["class_names"], checkpoint["templates"])
+        elif checkpoint["class_names"] != self.class_names:
+            raise ValueError("The checkpoint was trained on other classes than the data module has.")
+
+    def untrained_model(self) -> ImageClassifier:
+        """Build the same classifier with an untrained encoder, as a control.
+
+        Returns:
+            Random image and text tower, and the zero-shot head that this text tower gives; in eval mode, on this
+            module's device. Nothing of this module or of the random state is touched.
+
+        Raises:
+            ValueError: If the class names are not known yet: call it after `setup`.
+        """
+        names, templates = self._texts()
+        fresh = load_encoder(self.hparams["encoder"], pretrained=False, seed=self.hparams["seed"])
+        head = zero_shot_head(fresh.model, fresh.tokenizer, names, templates)
+        return ImageClassifier(fresh.model, head).eval().to(self.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the logits `(n, C)` of preprocessed images `(n, 3, H, W)`."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
+        """Cross-entropy of a batch `(images, targets, …)`."""
+        loss = functional.cross_entropy(
+            self(batch[0]), batch[1], label_smoothing=float(self.hparams["label_smoothing"])
+        )
+        self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._start("val")
+
+    def validation_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Classify a batch of a validation loader."""
+        self._evaluate(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracies."""
+        self._log("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self._start("test")
+
+    def test_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Classify a batch of a test loader."""
+        self._evaluate(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracies."""
+        self._log("test")
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Give the logits `(n, C)` of a batch: images, or `(images, …)`."""
+        logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with warm-up and cosine over the whole run, on image tower and head."""
+        optimizer, schedule = adamw_with_schedule(
+            self.model.parameters(),
+            lr=self.hparams["lr"],
+            betas=tuple(self.hparams["betas"]),
+            weight_decay=self.hparams["weight_decay"],
+            warmup_steps=self.hparams["warmup_steps"],
+            total_steps=self.trainer.estimated_stepping_batches,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _build(self, class_names: list[str], templates: list[str]) -> None:
+        head = zero_shot_head(self.loaded.model, self.loaded.tokenizer, class_names, templates)
+        # Lightning keeps the modes it finds, and an encoder comes in eval mode
+        self.model = ImageClassifier(self.loaded.model, head).train().to(self.device)
+        self.class_names, self.templates = list(class_names), list(templates)
+
+    def _texts(self) -> tuple[list[str], list[str]]:
+        if self.class_names is None or self.templates is None:
+            raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
+        return self.class_names, self.templates
+
+    def _start(self, stage: str) -> None:
+        self._accuracy = LoaderAccuracy.of_run(self.trainer, stage, len(self._texts()[0]), self.device)
+
+    def _evaluate(self, batch: Sequence[Any], loader: int) -> None:
+        if self._accuracy is None:
+            raise ValueError("Nothing counts the predictions: run validation and test through the Trainer.")
+        with torch.no_grad():
+            self._accuracy.update(loader, self(batch[0]).argmax(dim=1), batch[1])
+
+    def _log(self, stage: str) -> None:
+        if self._accuracy is not None:
+            self.log_dict(self._accuracy.compute(stage))
