@@ -1,0 +1,55 @@
+"""The project's own commands: name, help and arguments, without what they compute.
+
+Each entry names a module of this room with a function ``run(args) -> int``. It is imported when the command runs and
+not before, so that help and version answer without torch.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
+
+LIGHTNING_COMMANDS = {
+    "fit": "train a model, with the callbacks of its config",
+    "validate": "evaluate on the validation loaders",
+    "test": "evaluate on the test loaders",
+}
+"""The commands that LightningCLI parses: they are methods of its Trainer. ``cli/fit.py`` runs them."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One of the project's own commands.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for the list of commands.
+        module: module of this room whose ``run(args)`` does it.
+        add_arguments: adds its arguments to its parser.
+    """
+
+    name: str
+    summary: str
+    module: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+
+
+def _show(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    data = what.add_parser(
+        "data",
+        help="a contact sheet of every distribution of the scenes world",
+        description="Write a contact sheet: a row of images of every distribution of the scenes world.",
+    )
+    data.add_argument(
+        "--out",
+        type=Path,
+        default=Path("scenes.png"),
+        metavar="FILE",
+        help="the PNG file to write (default: %(default)s)",
+    )
+
+
+OWN_COMMANDS = (Command("show", "write a picture of what the project works on", "show", _show),)
