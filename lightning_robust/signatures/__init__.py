@@ -1,1 +1,75 @@
-"""What is measured: pure functions on tensors and metrics that accumulate them."""
+"""Signatures of robustness: for each a pure function on tensors and a ``torchmetrics.Metric`` that accumulates it.
+
+Nothing here knows of a trainer: everything works in a plain PyTorch loop. Definitions stand in each docstring.
+"""
+
+from lightning_robust.signatures.bases import neurons, random_rotation, right_singular_vectors
+from lightning_robust.signatures.concept_counts import ConceptCounts, count_concepts
+from lightning_robust.signatures.concept_labels import ConceptEligibility, eligible_concepts, permute_within_category
+from lightning_robust.signatures.concept_metric import ConceptAveragePrecision
+from lightning_robust.signatures.concepts import concept_average_precision, signed_average_precision
+from lightning_robust.signatures.feature_spectrum import FeatureSpectrum
+from lightning_robust.signatures.importance import (
+    DirectionImportance,
+    DirectionImportanceReport,
+    centre_head,
+    direction_importance,
+    importance_report,
+)
+from lightning_robust.signatures.kurtosis import (
+    ActivationKurtosis,
+    activation_kurtosis,
+    gaussian_kurtosis,
+    width_adjusted,
+)
+from lightning_robust.signatures.massive import MassiveActivationReport, massive_activations
+from lightning_robust.signatures.measure import measure
+from lightning_robust.signatures.outliers import (
+    OutlierFeatureReport,
+    OutlierFeatures,
+    neuron_norm_kurtosis,
+    outlier_features,
+    outlier_report,
+)
+from lightning_robust.signatures.probe import ActivationProbe, every_hook_fires
+from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
+from lightning_robust.signatures.unchanged import leave_unchanged, measured_pass
+
+__all__ = [
+    "ActivationKurtosis",
+    "ActivationProbe",
+    "ConceptAveragePrecision",
+    "ConceptCounts",
+    "ConceptEligibility",
+    "DirectionImportance",
+    "DirectionImportanceReport",
+    "FeatureSpectrum",
+    "MassiveActivationReport",
+    "MatrixSpectrum",
+    "OutlierFeatureReport",
+    "OutlierFeatures",
+    "activation_kurtosis",
+    "centre_head",
+    "concept_average_precision",
+    "count_concepts",
+    "direction_importance",
+    "eligible_concepts",
+    "every_hook_fires",
+    "gaussian_kurtosis",
+    "importance_report",
+    "leave_unchanged",
+    "massive_activations",
+    "matrix_spectrum",
+    "measure",
+    "measured_pass",
+    "neuron_norm_kurtosis",
+    "neurons",
+    "outlier_features",
+    "outlier_report",
+    "permute_within_category",
+    "power_law_alpha",
+    "random_rotation",
+    "right_singular_vectors",
+    "signed_average_precision",
+    "width_adjusted",
+]

@@ -1,0 +1,103 @@
+"""Bases of representation space in which concepts are counted: neurons, right singular vectors, random rotations."""
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+
+def thin_svd(head: Float[Tensor, "C d"]) -> tuple[Float64[Tensor, " r"], Float64[Tensor, "d r"]]:
+    """Singular values and right singular vectors of a head, in float64, up to its numerical rank.
+
+    The rank is numpy's: singular values above ``max(C, d) · eps · σ₁``, eps that of the head's own dtype (at least
+    float32's, since half-precision heads come from float32 ones by rounding, which makes every direction real).
+    Each vector's sign is chosen so that its largest entry is positive.
+
+    Args:
+        head: weight ``W`` of the linear head, ``(C, d)``.
+
+    Returns:
+        ``σ`` descending ``(r,)`` and ``V`` ``(d, r)``.
+
+    Raises:
+        ValueError: if the head is not a finite matrix with at least one non-zero entry.
+    """
+    if head.ndim != 2 or head.numel() == 0:
+        raise ValueError(f"head must have shape (C, d), not {tuple(head.shape)}.")
+    W = head.detach().to(torch.float64)
+    if not bool(W.isfinite().all()) or not bool(W.any()):
+        raise ValueError("head must be finite and not all zero to have directions.")
+    _, sigma, Vh = torch.linalg.svd(W, full_matrices=False)
+    dtype = head.dtype if head.dtype in (torch.float32, torch.float64) else torch.float32
+    keep = sigma > max(W.shape) * torch.finfo(dtype).eps * sigma[0]
+    V = Vh[keep].T
+    signs = V.gather(0, V.abs().argmax(dim=0, keepdim=True)).sign()
+    return sigma[keep], (V * signs).contiguous()
+
+
+def right_singular_vectors(head: Float[Tensor, "C d"], k: int | None = None) -> Float64[Tensor, "d r"]:
+    """Right singular vectors of a head as columns, in order of their singular values.
+
+    Args:
+        head: weight ``W`` of the linear head, ``(C, d)``.
+        k: how many; all r of the numerical rank by default.
+
+    Returns:
+        ``(d, k)`` in float64.
+
+    Raises:
+        ValueError: if k is not between 1 and the rank, or the head has no directions.
+
+    Example:
+        >>> right_singular_vectors(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))
+        tensor([[0., 1.],
+                [1., 0.],
+                [0., 0.]], dtype=torch.float64)
+    """
+    V = thin_svd(head)[1]
+    return V[:, : _checked_k(k, V.shape[1], "the rank of the head")]
+
+
+def neurons(d: int, k: int | None = None, seed: int = 0) -> Float64[Tensor, "d k"]:
+    """The coordinate axes as columns: all d, or k of them drawn with a seed, to compare bases of equal size.
+
+    Raises:
+        ValueError: if k is not between 1 and d.
+
+    Example:
+        >>> neurons(2)
+        tensor([[1., 0.],
+                [0., 1.]], dtype=torch.float64)
+    """
+    k = _checked_k(k, d, "the number of neurons")
+    identity = torch.eye(d, dtype=torch.float64)
+    if k == d:
+        return identity
+    chosen = torch.randperm(d, generator=torch.Generator().manual_seed(seed))[:k]
+    return identity[:, chosen.sort().values]
+
+
+def random_rotation(d: int, k: int | None = None, seed: int = 0) -> Float64[Tensor, "d k"]:
+    """The first k columns of a random orthogonal matrix (Haar measure), drawn with a seed: the control for any basis.
+
+    Raises:
+        ValueError: if k is not between 1 and d.
+
+    Example:
+        >>> Q = random_rotation(5, 3, seed=1)
+        >>> torch.allclose(Q.T @ Q, torch.eye(3, dtype=torch.float64))
+        True
+    """
+    k = _checked_k(k, d, "the number of features")
+    gaussian = torch.randn(d, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    Q, R = torch.linalg.qr(gaussian)
+    # without the signs of R's diagonal, QR does not draw from the Haar measure (Mezzadri 2007)
+    rotation: Tensor = Q * R.diagonal().sign()
+    return rotation
+
+
+def _checked_k(k: int | None, most: int, what: str) -> int:
+    if k is None:
+        return most
+    if not 1 <= k <= most:
+        raise ValueError(f"k must be between 1 and {what}, {most}, not {k}.")
+    return k

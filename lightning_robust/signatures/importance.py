@@ -1,0 +1,192 @@
+"""Importance of directions: how much each right singular vector of the head is used by the images (METHODS 3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from lightning_robust.signatures.bases import thin_svd
+from lightning_robust.signatures.kurtosis import sorted_quantile
+from lightning_robust.signatures.mergeable import MergeableMetric
+from lightning_robust.signatures.rows import checked_features, float64_pieces
+
+PRIVILEGED_FACTOR = 10.0
+PRIVILEGED_RULE = "importance > 10 x the median over the r = rank(W) directions"
+
+
+@dataclass(frozen=True, eq=False)
+class DirectionImportanceReport:
+    """Importance of the r directions of a head on n images.
+
+    Attributes:
+        importance: ``σ_i · mean_x |cos(v_i, h(x))|``, ``(r,)``, in the order of the singular values.
+        normalised: importance divided by ``Σσ``, to compare models (the logit scale sits in σ), ``(r,)``, in [0, 1].
+        singular_values: descending, ``(r,)``.
+        directions: right singular vectors as columns, ``(d, r)``.
+        max_over_median: largest importance over the median one.
+        privileged: indices of the privileged directions, by the rule.
+        rule: the rule in words.
+        centred: whether the head was centred first.
+        r: numerical rank of the head. n: images.
+    """
+
+    importance: Float64[Tensor, " r"]
+    normalised: Float64[Tensor, " r"]
+    singular_values: Float64[Tensor, " r"]
+    directions: Float64[Tensor, "d r"]
+    max_over_median: float
+    privileged: tuple[int, ...]
+    rule: str
+    centred: bool
+    r: int
+    n: int
+
+
+def centre_head(head: Float[Tensor, "C d"]) -> Float[Tensor, "C d"]:
+    """Subtract from every row of a head the mean row: ``W − 1·mean(W)ᵀ``, in the head's dtype.
+
+    Softmax and argmax ignore a per-image constant, so the predictions stay the same, and what every class shares
+    (the cone of the text embeddings) no longer counts as important.
+
+    Args:
+        head: weight ``W`` of the linear head, ``(C, d)``.
+
+    Example:
+        >>> centre_head(torch.tensor([[3.0, 1.0], [1.0, 1.0]]))
+        tensor([[ 1.,  0.],
+                [-1.,  0.]])
+    """
+    W = head.to(torch.float64)
+    return (W - W.mean(dim=0)).to(head.dtype)
+
+
+def direction_importance(
+    head: Float[Tensor, "C d"], features: Float[Tensor, "n d"], *, centred: bool = False
+) -> DirectionImportanceReport:
+    """Importance of each right singular vector of the head: ``σ_i · mean_x |cos(v_i, h(x))|``.
+
+    (Crabbé et al. 2023, arXiv 2310.13040.) The scale of h does not matter. An image with ``h = 0`` points nowhere: its
+    cosines count as 0. Privileged directions are those above 10 × the median over the r directions; with few classes
+    the rule may never fire, so look at the curve too, and at the centred head beside the raw one.
+
+    Args:
+        head: weight ``W`` of the linear head, ``(C, d)``.
+        features: what the head reads, ``(n, d)`` with n ≥ 1, normalised or not.
+        centred: centre the head first, see ``centre_head``.
+
+    Returns:
+        The frozen report.
+
+    Raises:
+        ValueError: if the head has no directions, or the widths differ, or there is no image.
+
+    Example:
+        >>> report = direction_importance(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[4.0, 3.0]]))
+        >>> report.importance
+        tensor([2.4000, 0.6000], dtype=torch.float64)
+    """
+    metric = DirectionImportance(head, centred=centred)
+    metric.update(features)
+    if len(features) == 0:
+        raise ValueError("features has no rows; importance needs at least one image.")
+    return importance_report(metric.compute(), metric.directions, centred=centred)
+
+
+def importance_report(
+    result: Mapping[str, Tensor], directions: Float64[Tensor, "d r"], *, centred: bool
+) -> DirectionImportanceReport:
+    """Turn what ``DirectionImportance.compute()`` returned into a frozen record.
+
+    Args:
+        result: the dict of tensors.
+        directions: the metric's ``directions``.
+        centred: whether the metric's head was centred.
+
+    Raises:
+        KeyError: if the dict comes from another metric.
+    """
+    return DirectionImportanceReport(
+        importance=result["importance"].reshape(-1),
+        normalised=result["normalised"].reshape(-1),
+        singular_values=result["singular_values"].reshape(-1),
+        directions=directions,
+        max_over_median=float(result["max_over_median"]),
+        privileged=tuple(result["privileged"].reshape(-1).nonzero().flatten().tolist()),
+        rule=PRIVILEGED_RULE,
+        centred=centred,
+        r=directions.shape[1],
+        n=int(result["n"]),
+    )
+
+
+class DirectionImportance(MergeableMetric):
+    """Accumulate ``direction_importance`` over images, in a state of constant size ``(r,)``.
+
+    ``compute()`` returns a dict of tensors:
+        ``importance``, ``normalised``, ``singular_values``: ``(r,)`` in float64 (torchmetrics squeezes r = 1).
+        ``max_over_median``: largest importance over the median one, at least 1; infinite if the median is 0.
+        ``privileged``: ``(r,)`` bool, by the rule ``PRIVILEGED_RULE``. ``n``: images, int64.
+
+    Args:
+        head: weight ``W`` of the linear head, ``(C, d)``; copied, so later training does not change it.
+        centred: centre the head first.
+        kwargs: for ``torchmetrics.Metric``.
+
+    Attributes:
+        directions: right singular vectors as columns, ``(d, r)`` in float64.
+        sigma: singular values, ``(r,)``.
+
+    Raises:
+        ValueError: if the head has no directions, or the features have another width.
+        RuntimeError: on ``compute()`` before any update.
+
+    Example:
+        >>> metric = DirectionImportance(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
+        >>> metric.update(torch.tensor([[4.0, 3.0]]))
+        >>> metric.compute()["normalised"]
+        tensor([0.6000, 0.1500], dtype=torch.float64)
+    """
+
+    cosines: Tensor
+    n: Tensor
+
+    def __init__(self, head: Float[Tensor, "C d"], centred: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.centred = centred
+        # plain attributes: a buffer would follow metric.half()
+        self.sigma, self.directions = thin_svd(centre_head(head) if centred else head)
+        self.add_state("cosines", torch.zeros(len(self.sigma), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, features: Float[Tensor, "n d"]) -> None:
+        """Add the images of one batch, ``(n, d)``."""
+        features = checked_features(features).to(self.device)
+        self.sigma, self.directions = self.sigma.to(self.device), self.directions.to(self.device)
+        if features.shape[1] != len(self.directions):
+            raise ValueError(f"the head reads {len(self.directions)} features, the layer gave {features.shape[1]}.")
+        cosines = torch.zeros_like(self.cosines)
+        for rows in float64_pieces(features):
+            norms = rows.norm(dim=1, keepdim=True)
+            unit = torch.where(norms == 0, 0.0, rows / norms)
+            cosines += (unit @ self.directions).abs_().sum(dim=0)
+        self.cosines = self.cosines + cosines
+        self.n = self.n + len(features)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Summarise all images seen; see the class."""
+        if int(self.n) == 0:
+            raise self._nothing_seen()
+        sigma = self.sigma.to(self.cosines.device)
+        importance = sigma * self.cosines / self.n
+        median = sorted_quantile(importance.sort().values, 0.5)
+        return {
+            "importance": importance,
+            "normalised": importance / sigma.sum(),
+            "max_over_median": importance.max() / median,
+            "singular_values": sigma,
+            "n": self.n,
+            "privileged": importance > PRIVILEGED_FACTOR * median,
+        }

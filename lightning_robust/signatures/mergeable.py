@@ -1,0 +1,105 @@
+"""The base of every metric here: states that merge over batches, ranks and instances, of a width known only later."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+
+def pad_trailing(parts: list[Tensor]) -> list[Tensor]:
+    """Zero-pad tensors of equal rank to their largest sizes in every dimension but the first.
+
+    Args:
+        parts: tensors with the same number of dimensions.
+
+    Returns:
+        The same tensors, each of shape ``(own first size, *largest other sizes)``.
+    """
+    if parts[0].ndim < 2:
+        return parts
+    widest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    padded = []
+    for part in parts:
+        amounts: list[int] = []
+        for have, want in zip(reversed(part.shape[1:]), reversed(widest), strict=True):
+            amounts += [0, want - have]
+        padded.append(pad(part, amounts) if any(amounts) else part)
+    return padded
+
+
+def _gather_padded(gather: Callable[..., list[Tensor]], state: Tensor, group: Any = None) -> list[Tensor]:
+    return pad_trailing(gather(state, group=group))
+
+
+class MergeableMetric(Metric):
+    """A torchmetrics ``Metric`` whose states need not know the number of features before the first update.
+
+    The law that makes it work: the first dimension of a state is its rows (or is the same everywhere), every other
+    dimension has size 0 until data arrive, and zeros mean *no data*. A rank, or an instance, that has seen nothing
+    is therefore padded with zeros and adds nothing. ``merge_state``, ``forward`` and the synchronisation over ranks
+    all go through it.
+
+    ``compute()`` before any ``update`` on any rank raises ``RuntimeError`` (torchmetrics itself also warns).
+    Features may arrive in any floating dtype and on any device: they are moved to the metric's device.
+
+    Attributes:
+        uses_labels: whether ``update`` takes ``(features, labels)`` rather than ``(features)``.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = None
+    uses_labels: ClassVar[bool] = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._empty_rows: dict[str, Tensor] = {}
+
+    def add_rows_state(self, name: str, empty: Tensor) -> None:
+        """Add a list state that is concatenated along its first dimension.
+
+        Args:
+            name: attribute that holds the list.
+            empty: a tensor with no rows, of the dtype and number of dimensions of what will be appended.
+        """
+        self.add_state(name, [], dist_reduce_fx="cat")
+        self._empty_rows[name] = empty
+
+    def rows(self, name: str) -> Tensor:
+        """Return all rows of a list state as one tensor, before or after synchronisation."""
+        parts = getattr(self, name)
+        if isinstance(parts, Tensor):
+            return parts
+        return torch.cat(parts) if parts else self._empty_rows[name].to(self.device)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Merge the state of another instance into this one, as if it had seen the other's data too."""
+        super().merge_state(incoming_state)
+        self._computed = None
+        self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
+
+    def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
+        incoming = dict(incoming_state)
+        for name, value in self.metric_state.items():
+            if isinstance(value, Tensor):
+                mine, theirs = pad_trailing([value, incoming[name].to(value.device)])
+                setattr(self, name, mine)
+                incoming[name] = theirs
+        super()._reduce_states(incoming)
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., list[Tensor]] = gather_all_tensors, process_group: Any | None = None
+    ) -> None:
+        # torchmetrics would send a float vector for an empty list, whatever the other ranks hold
+        for name, empty in self._empty_rows.items():
+            if not getattr(self, name):
+                setattr(self, name, [empty.to(self.device)])
+        super()._sync_dist(partial(_gather_padded, dist_sync_fn), process_group)
+
+    def _nothing_seen(self) -> RuntimeError:
+        return RuntimeError(f"{type(self).__name__} has seen no features: call update before compute.")

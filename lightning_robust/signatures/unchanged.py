@@ -1,0 +1,115 @@
+"""Run anything with a model and leave the model, and every source of randomness, as they were."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lightning_robust.signatures.probe import every_hook_fires
+
+
+@contextmanager
+def leave_unchanged(model: nn.Module) -> Iterator[None]:
+    """Restore a model and all random states on leaving, also when the body raises.
+
+    Restored: the mode of every submodule, ``requires_grad`` and gradients of every parameter, every buffer (the
+    statistics of batch norm), and the random states of Python, numpy, torch and every CUDA device. Gradients are set
+    aside inside, so that nothing can add to them. Not guarded: values of parameters (an optimiser step inside).
+
+    Args:
+        model: any module.
+
+    Example:
+        >>> model = nn.Dropout()
+        >>> with leave_unchanged(model):
+        ...     _ = model.eval(), torch.rand(3)
+        >>> model.training
+        True
+    """
+    # set aside before the body runs: a later failure must still find all of it
+    steps = [_random_states(), _modes(model), _parameters(model), _buffers(model)]
+    try:
+        yield
+    finally:
+        with ExitStack() as stack:  # one failing step does not stop the others
+            for step in steps:
+                stack.callback(step)
+
+
+@contextmanager
+def measured_pass(model: nn.Module) -> Iterator[None]:
+    """Put around measured forwards: eval mode, no gradients, every hook fires, and everything as before afterwards.
+
+    The mode is set without calling ``eval()``, which some modules override with side effects (merging adapters).
+
+    Args:
+        model: any module.
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> with measured_pass(model):
+        ...     model.training, model(torch.zeros(1, 2)).requires_grad
+        (False, False)
+    """
+    with leave_unchanged(model), torch.no_grad(), every_hook_fires():
+        for module in model.modules():
+            module.training = False
+        yield
+
+
+def _random_states() -> Callable[[], None]:
+    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 global state is meant
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+
+    def restore() -> None:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+    return restore
+
+
+def _modes(model: nn.Module) -> Callable[[], None]:
+    modes = [(module, module.training) for module in model.modules()]
+
+    def restore() -> None:
+        for module, training in modes:
+            module.training = training
+
+    return restore
+
+
+def _parameters(model: nn.Module) -> Callable[[], None]:
+    saved = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    for parameter, _, _ in saved:
+        parameter.grad = None
+
+    def restore() -> None:
+        for parameter, requires_grad, grad in saved:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = grad
+
+    return restore
+
+
+def _buffers(model: nn.Module) -> Callable[[], None]:
+    saved: list[tuple[nn.Module, str, Tensor, Tensor]] = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+
+    @torch.no_grad()
+    def restore() -> None:
+        for module, name, buffer, value in saved:
+            module._buffers[name] = buffer
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
+
+    return restore
