@@ -25,7 +25,7 @@ def refusal(error: BaseException) -> str | None:
         True
     """
     if isinstance(error, PermissionError) and error.filename is not None:
-        return f"no permission: {error.filename}"
+        return f"no permission to read or write {error.filename}"
     is_ours = isinstance(error, ValueError | TypeError | OSError) and _raised_here(error.__traceback__)
     if isinstance(error, UserError) or is_ours:
         return " ".join(str(error).split())

@@ -115,7 +115,7 @@ def test_user_errors_are_one_line(command, capsys):
 def test_missing_permission_names_the_place(command, capsys):
     command(raising(PermissionError(13, "Permission denied", "/somewhere/out.png")))
     assert main(["show", "data"]) == 2
-    assert capsys.readouterr().err == "lightning-robust: error: no permission: /somewhere/out.png\n"
+    assert capsys.readouterr().err == "lightning-robust: error: no permission to read or write /somewhere/out.png\n"
 
 
 def test_bugs_keep_their_traceback(command):

@@ -42,4 +42,4 @@ def test_other_kinds_are_bugs():
 
 
 def test_no_permission_from_the_system():
-    assert refusal(PermissionError(13, "Permission denied", "/a/b")) == "no permission: /a/b"
+    assert refusal(PermissionError(13, "Permission denied", "/a/b")) == "no permission to read or write /a/b"
