@@ -10,9 +10,7 @@ from torch import Tensor
 from lightning_robust.signatures.concept_labels import eligible_concepts, permute_within_category
 from lightning_robust.signatures.concepts import Labels, Unknown, check_labels, signed_average_precision
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import checked_features, float64_pieces
-
-BLOCK = 64
+from lightning_robust.signatures.rows import checked_features, float64_pieces, unit_rows
 
 
 class ConceptAveragePrecision(MergeableMetric):
@@ -81,8 +79,7 @@ class ConceptAveragePrecision(MergeableMetric):
         """Add the images of one batch: features ``(n, d)``, normalised here, and labels ``(n, C)`` in {1, 0, −1}."""
         features = checked_features(features).to(self.device)
         self._check(features, labels)
-        unit = [torch.where(norms == 0, 0.0, rows / norms).float() for rows, norms in _with_norms(features)]
-        self.features.append(torch.cat(unit))
+        self.features.append(torch.cat([unit_rows(rows).float() for rows in float64_pieces(features)]))
         self.labels.append(labels.detach().to(self.device, torch.int8))
 
     def _check(self, features: Tensor, labels: Tensor) -> None:
@@ -115,10 +112,6 @@ class ConceptAveragePrecision(MergeableMetric):
         return result
 
     def _scored(self, features: Tensor, basis: Tensor, labels: Tensor) -> Float64[Tensor, "D C"]:
-        h = features.to(torch.float64)
-        blocks = basis.to(h.device).split(BLOCK, dim=1)
-        return torch.cat([signed_average_precision((h @ V).float(), labels, self.unknown) for V in blocks])
-
-
-def _with_norms(features: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return [(rows, rows.norm(dim=1, keepdim=True)) for rows in float64_pieces(features)]
+        V = basis.to(features.device)
+        scores = torch.cat([(h @ V).float() for h in float64_pieces(features)])
+        return signed_average_precision(scores, labels, self.unknown)

@@ -106,7 +106,7 @@ class _Positives:
 
     def _ranks(self, scores: np.ndarray) -> tuple[np.ndarray, bool]:
         """Per mask and image: how many known images score at least as high. And whether any two images tie."""
-        order = np.argsort(-scores, kind="stable" if self.n < 64 else None)
+        order = np.argsort(-scores)
         ordered = scores[order]
         differs = ordered[1:] != ordered[:-1]
         tied = not bool(differs.all())

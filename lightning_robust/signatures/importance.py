@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_robust.signatures.bases import thin_svd
 from lightning_robust.signatures.kurtosis import sorted_quantile
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import checked_features, float64_pieces
+from lightning_robust.signatures.rows import checked_features, float64_pieces, unit_rows
 
 PRIVILEGED_FACTOR = 10.0
 PRIVILEGED_RULE = "importance > 10 x the median over the r = rank(W) directions"
@@ -169,9 +169,7 @@ class DirectionImportance(MergeableMetric):
             raise ValueError(f"the head reads {len(self.directions)} features, the layer gave {features.shape[1]}.")
         cosines = torch.zeros_like(self.cosines)
         for rows in float64_pieces(features):
-            norms = rows.norm(dim=1, keepdim=True)
-            unit = torch.where(norms == 0, 0.0, rows / norms)
-            cosines += (unit @ self.directions).abs_().sum(dim=0)
+            cosines += (unit_rows(rows) @ self.directions).abs_().sum(dim=0)
         self.cosines = self.cosines + cosines
         self.n = self.n + len(features)
 

@@ -44,6 +44,12 @@ def centred_rows(rows: Float64[Tensor, "n d"]) -> tuple[Float64[Tensor, "n d"], 
     deviations = rows - first
     mean = deviations.mean(dim=1, keepdim=True)
     deviations -= mean
-    variance = deviations.square().mean(dim=1)
+    variance = torch.linalg.vecdot(deviations, deviations) / rows.shape[1]
     constant = variance <= (_RESOLUTION * (mean + first).squeeze(1)).square()
     return deviations, variance.masked_fill(constant, 0.0)
+
+
+def unit_rows(rows: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
+    """Divide each row by its norm; a row of zeros points nowhere and stays zero."""
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return torch.where(norms == 0, 0.0, rows / norms)
