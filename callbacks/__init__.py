@@ -1,1 +1,17 @@
 """Lightning callbacks: when to measure, on which layer and images, under which tags to log."""
+
+from lightning_robust.callbacks.monitor import SignatureMonitor
+from lightning_robust.callbacks.named import ConceptMonitor, KurtosisMonitor, SpectrumMonitor
+from lightning_robust.callbacks.random_states import RandomStates
+from lightning_robust.callbacks.recorder import CurveRecorder
+from lightning_robust.callbacks.wise_ft import WiseFT
+
+__all__ = [
+    "ConceptMonitor",
+    "CurveRecorder",
+    "KurtosisMonitor",
+    "RandomStates",
+    "SignatureMonitor",
+    "SpectrumMonitor",
+    "WiseFT",
+]

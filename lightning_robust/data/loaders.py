@@ -1,6 +1,6 @@
 """A training loader whose order is a function of (seed, epoch) and whose place can be saved and resumed.
 
-Lightning stores no random state and restarts a plain loader at its first batch, silently. Here the permutation and every
+Lightning stores no random state and restarts a plain loader at its first batch, silently. Here the order and every
 augmentation depend on (seed, epoch, index) alone, and the loader carries its batch position into the checkpoint.
 """
 

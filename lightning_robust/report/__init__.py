@@ -1,1 +1,7 @@
-"""Figures, tables and reports made from result files."""
+"""Tables and pictures from result files alone: a report can be made again without the model."""
+
+from lightning_robust.report.curves import curves_figure
+from lightning_robust.report.headline import Headline, headline
+from lightning_robust.report.table import print_run
+
+__all__ = ["Headline", "curves_figure", "headline", "print_run"]

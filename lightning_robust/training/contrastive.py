@@ -73,6 +73,9 @@ class ContrastivePretraining(LightningModule):
         ValueError: If the encoder is unknown.
     """
 
+    #: The layer whose output is h, for monitors.
+    representation_layer = "encoder.visual"
+
     def __init__(
         self,
         encoder: str,
@@ -94,6 +97,21 @@ class ContrastivePretraining(LightningModule):
         self._config, self._folder = loaded.config, loaded.folder
         self._accuracy: LoaderAccuracy | None = None
         self._head: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the raw representations h, `(n, d)`, of preprocessed images `(n, 3, H, W)`."""
+        h: Tensor = self.encoder.encode_image(images)
+        return h
+
+    def untrained_model(self) -> ContrastivePretraining:
+        """Build the same module as it was before any training, as a control, on this module's device."""
+        return ContrastivePretraining(**self.hparams).eval().to(self.device)
+
+    def head_weight(self) -> Tensor:
+        """Weight W of the zero-shot head that the text tower gives now, `(C, d)`."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        names, templates = class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
+        return zero_shot_head(self.encoder, self.tokenizer, names, templates)
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Contrast the images and captions of a batch."""

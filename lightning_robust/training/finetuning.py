@@ -43,11 +43,15 @@ class ClassifierFinetuning(LightningModule):
         weight_decay: Decay of matrices; vectors have none.
         warmup_steps: Steps of the linear warm-up.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
-        seed: Seed of the random weights of `untrained_model`.
+        seed: Seed of random weights: those of `untrained_model`, or of the start where it is not pretrained.
+        pretrained: False starts from random weights, and from the head that their text tower gives.
 
     Raises:
         ValueError: If the encoder is unknown or its files are missing, or the label smoothing is out of range.
     """
+
+    #: The layer whose output is h, for monitors.
+    representation_layer = "model.encoder.visual"
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class ClassifierFinetuning(LightningModule):
         warmup_steps: int = 50,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        pretrained: bool = True,
     ) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
@@ -67,7 +72,7 @@ class ClassifierFinetuning(LightningModule):
         self.save_hyperparameters()
         self.model: ImageClassifier
         # not a module, so the CLIP appears once in the state dict: inside self.model
-        self.loaded: Encoder = load_encoder(encoder)
+        self.loaded: Encoder = load_encoder(encoder, pretrained=pretrained, seed=seed)
         self.transform = self.loaded.transform
         self.class_names: list[str] | None = None
         self.templates: list[str] | None = None
@@ -100,8 +105,8 @@ class ClassifierFinetuning(LightningModule):
         elif checkpoint["class_names"] != self.class_names:
             raise ValueError("The checkpoint was trained on other classes than the data module has.")
 
-    def untrained_model(self) -> ImageClassifier:
-        """Build the same classifier with an untrained encoder, as a control.
+    def untrained_model(self) -> ClassifierFinetuning:
+        """Build the same module with an untrained encoder, as a control.
 
         Returns:
             Random image and text tower, and the zero-shot head that this text tower gives; in eval mode, on this
@@ -111,9 +116,13 @@ class ClassifierFinetuning(LightningModule):
             ValueError: If the class names are not known yet: call it after `setup`.
         """
         names, templates = self._texts()
-        fresh = load_encoder(self.hparams["encoder"], pretrained=False, seed=self.hparams["seed"])
-        head = zero_shot_head(fresh.model, fresh.tokenizer, names, templates)
-        return ImageClassifier(fresh.model, head).eval().to(self.device)
+        fresh = ClassifierFinetuning(**{**self.hparams, "pretrained": False})
+        fresh._build(names, templates)
+        return fresh.eval().to(self.device)
+
+    def head_weight(self) -> Tensor:
+        """Weight W of the head as it is now, `(C, d)`; what monitors take directions from."""
+        return self.model.head.weight.detach()
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits `(n, C)` of preprocessed images `(n, 3, H, W)`."""

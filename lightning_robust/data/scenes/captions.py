@@ -19,7 +19,7 @@ from lightning_robust.data.scenes.vocabulary import (
 
 #: How often a caption mentions an attribute that can be seen.
 MENTIONED: Final = {
-    "style": 0.5, "size": 0.2, "pose": 0.1, "colour": 0.5, "texture": 0.3, "part": 0.15, "scene": 0.5,
+    "style": 0.3, "size": 0.1, "pose": 0.1, "colour": 0.35, "texture": 0.25, "part": 0.1, "scene": 0.3,
 }  # fmt: skip
 
 

@@ -60,8 +60,8 @@ class Distribution:
 
 BROAD: Final = Distribution(
     "broad", "pretraining with captions", _ALL_STYLES,
-    size=(0.4, 0.9), rotation=60.0, shear=0.3, shift=0.25, bar=0.25, bar_width=(0.06, 0.16),
-    contrast=(0.5, 1.0), noise=(0.02, 0.12),
+    size=(0.45, 0.95), rotation=45.0, shear=0.2, shift=0.2, bar=0.2, bar_width=(0.06, 0.14),
+    contrast=(0.55, 1.0), noise=(0.02, 0.1),
 )  # fmt: skip
 REFERENCE: Final = Distribution(
     "reference", "ImageNet", typical_scene=0.7, typical_colour=0.6, typical_texture=0.5,

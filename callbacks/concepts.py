@@ -1,0 +1,64 @@
+"""Concepts that single directions of a representation encode (METHODS 5)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from lightning_robust.callbacks.signature import Reading, Signature, head_weight
+from torchmetrics import Metric
+
+from lightning_robust.signatures import (
+    ConceptAveragePrecision,
+    count_concepts,
+    neurons,
+    random_rotation,
+    right_singular_vectors,
+)
+
+
+class ConceptSignature(Signature):
+    """Unique concepts and mean best average precision in neurons, right singular vectors and a random rotation.
+
+    The bases are compared at equal numbers of directions: the rank of the head where there is one.
+
+    Args:
+        head: Name of the head's module; None asks the measured module's `head_weight()`.
+        categories: Category of each concept, for the permuted control; None leaves the control out.
+        seed: Of the random rotation, the choice of neurons and the permutation.
+    """
+
+    uses_labels: ClassVar[bool] = True
+
+    def __init__(self, head: str | None = None, categories: Sequence[str] | None = None, seed: int = 0) -> None:
+        super().__init__(head)
+        self.categories, self.seed = categories, seed
+
+    def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
+        """One metric that scores all bases."""
+        del layer
+        W = head_weight(module, self.head)
+        bases, k = {}, d
+        if W is not None and W.shape[1] == d:
+            V = right_singular_vectors(W)
+            bases["singular_vectors"], k = V, V.shape[1]
+        bases["neurons"] = neurons(d, k, self.seed)
+        bases["random_rotation"] = random_rotation(d, k, self.seed)
+        return {"concepts": ConceptAveragePrecision(bases, categories=self.categories, seed=self.seed)}
+
+    def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:
+        """Tags `concepts/…`."""
+        found, reading = computed["concepts"], Reading()
+        for key, ap in found.items():
+            kind, _, basis = key.partition("/")
+            if kind not in ("ap", "ap_permuted"):
+                continue
+            name = f"concepts/{layer}/{basis}" + ("/permuted" if kind == "ap_permuted" else "")
+            counts = count_concepts(ap, found["eligible"])
+            for threshold, unique in zip(counts.thresholds, counts.unique_concepts, strict=True):
+                reading.scalars[f"{name}/unique_{threshold:g}"] = float(unique)
+            reading.scalars[f"{name}/mean_best_ap"] = counts.mean_best_ap
+            if kind == "ap":
+                reading.scalars[f"{name}/polysemantic_share_0.5"] = counts.polysemantic_share[
+                    counts.thresholds.index(0.5)
+                ]
+        reading.scalars[f"concepts/{layer}/eligible"] = float(found["eligible"].sum())
+        return reading

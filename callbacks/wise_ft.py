@@ -1,0 +1,183 @@
+"""`WiseFT`: keep the weights from before finetuning, and at the end write and judge the path to those after it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
+from lightning_robust.callbacks.monitor import SignatureMonitor, measure_with, monitors_of
+from lightning_robust.callbacks.sources import VALIDATION, images_of
+from torch import Tensor, nn
+
+from lightning_robust.errors import UserError, from_user
+from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
+from lightning_robust.models.evaluate import Predict, evaluate_path
+from lightning_robust.models.interpolate import interpolate_into
+
+
+class WiseFT(Callback):
+    """Interpolates between the weights before and after finetuning: θ_α = (1 − α) θ0 + α θ1 (arXiv 2109.01903).
+
+    θ0 is kept in the callback's own part of each checkpoint (tensors and builtins only). At the end of training one
+    checkpoint for each α is written atomically: for a CLIP classifier `alpha=0.50.safetensors` under open_clip's keys,
+    which loads strictly in plain open_clip, and `alpha=0.50.head.safetensors` beside it; for another module its whole
+    state in one file. Every α is then evaluated in one pass over the validation images of the reference (for choices)
+    and the test images of reference and shifts (for tables), and every `SignatureMonitor` of the Trainer measures it.
+    `path` holds the outcome.
+
+    Args:
+        alphas: Positions on the path, each in [0, 1]; 0, 0.5 and 1 are always among them.
+        module: Name of the submodule whose weights are interpolated, `""` for the whole LightningModule.
+        folder: Where checkpoints go; None is `wise_ft` below the Trainer's `default_root_dir`.
+        evaluate: Whether to evaluate the path; False only writes the checkpoints.
+        tests: Test loaders by name, the reference first; None takes the data module's `test_dataloader()`.
+        predict: `predict(module, batch)` gives predicted and true classes, each `(n,)`; None takes the largest of
+            `module(batch[0])` and `batch[1]`.
+        replicates: Bootstrap replicates of the intervals.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        UserError: For an α outside [0, 1], an unknown submodule, or nothing to evaluate on; before training starts.
+    """
+
+    def __init__(
+        self,
+        alphas: Sequence[float] = ALPHAS,
+        module: str = "model",
+        folder: str | Path | None = None,
+        evaluate: bool = True,
+        tests: Mapping[str, Iterable[Any]] | None = None,
+        predict: Predict | None = None,
+        replicates: int = 2000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.alphas = normalised_alphas(alphas)
+        self.module, self.folder, self.evaluate = module, folder, evaluate
+        self.tests, self.predict, self.replicates, self.seed = tests, predict, replicates, seed
+        #: θ0, on the CPU.
+        self.theta0: dict[str, Tensor] | None = None
+        #: The judged path, once training has ended.
+        self.path: AlphaPath | None = None
+        #: The files written, by α.
+        self.files: dict[float, list[Path]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """θ0."""
+        return {"theta0": self.theta0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take θ0 from the checkpoint of the run that goes on."""
+        self.theta0 = state_dict["theta0"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep θ0, unless it came with a checkpoint; refuse now what could not be done at the end."""
+        module = self._interpolated(pl_module)
+        if self.theta0 is None:
+            if trainer.ckpt_path is not None:
+                raise UserError(
+                    f"{trainer.ckpt_path} was written without WiseFT, so the weights from before are unknown"
+                )
+            self.theta0 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+        if self.evaluate:
+            self._test_loaders(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoints and judge the path; the module keeps its finetuned weights."""
+        if self.theta0 is None:
+            raise UserError("WiseFT has no weights from before training; use it through Trainer.fit")
+        module = self._interpolated(pl_module)
+        theta1 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+        if trainer.is_global_zero:
+            folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "wise_ft"
+            folder.mkdir(parents=True, exist_ok=True)
+            for alpha in self.alphas:
+                self.files[alpha] = self._write(folder, alpha, interpolate(self.theta0, theta1, alpha), module)
+            if self.evaluate:
+                self.path = self._judge(trainer, pl_module, module, theta1)
+        trainer.strategy.barrier("wise_ft")
+
+    def _interpolated(self, pl_module: LightningModule) -> nn.Module:
+        with from_user(AttributeError):
+            return pl_module.get_submodule(self.module)
+
+    def _write(self, folder: Path, alpha: float, theta: dict[str, Tensor], module: nn.Module) -> list[Path]:
+        stem, metadata = f"alpha={alpha:.{_decimals(self.alphas)}f}", {"format": "pt", "alpha": repr(alpha)}
+        if not isinstance(module, ImageClassifier):
+            save_tensors(folder / f"{stem}.safetensors", theta, metadata)
+            return [folder / f"{stem}.safetensors"]
+        clip, head = split_classifier_state(theta)
+        save_tensors(folder / f"{stem}.safetensors", clip, metadata)
+        save_tensors(folder / f"{stem}.head.safetensors", head, metadata)
+        return [folder / f"{stem}.safetensors", folder / f"{stem}.head.safetensors"]
+
+    def _judge(
+        self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
+    ) -> AlphaPath:
+        theta0 = self.theta0 or {}
+        tests = self._test_loaders(trainer)
+        loaders = {"": self._validation_images(trainer), **tests}
+        found = evaluate_path(module, theta0, theta1, self.alphas, loaders, predict=self.predict)
+        validation = found.pop("")
+        signatures = self._measure_path(trainer, pl_module, module, theta1, next(iter(tests.values())))
+        correct = {name: predictions.correct.numpy() for name, predictions in found.items()}
+        return judge_path(
+            self.alphas, validation.correct.numpy(), correct, signatures, replicates=self.replicates, seed=self.seed
+        )
+
+    def _measure_path(
+        self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor], reference: Any
+    ) -> list[dict[str, float]]:
+        """Every monitor's figures at every α; those that watch the validation images look at test images here."""
+        groups: dict[Any, list[SignatureMonitor]] = {}
+        for monitor in monitors_of(trainer):
+            key = monitor.images if isinstance(monitor.images, str) else id(monitor.images)
+            groups.setdefault((key, id(monitor.forward)), []).append(monitor)
+        state, theta0 = module.state_dict(), self.theta0 or {}
+        rows = []
+        try:
+            for alpha in self.alphas:
+                with torch.no_grad():
+                    interpolate_into(state, theta0, theta1, alpha)
+                scalars: dict[str, float] = {}
+                for monitors in groups.values():
+                    watched = monitors[0].images
+                    images = (
+                        reference if isinstance(watched, str) and watched == VALIDATION else images_of(trainer, watched)
+                    )
+                    for reading in measure_with(monitors, trainer, pl_module, images):
+                        scalars.update(reading.scalars)
+                rows.append(scalars)
+        finally:
+            with torch.no_grad():
+                interpolate_into(state, theta0, theta1, 1.0)
+        return rows
+
+    @staticmethod
+    def _validation_images(trainer: Trainer) -> Iterable[Any]:
+        """All of them: the Trainer's own loader may hold this process's share alone."""
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        loaders = datamodule.val_dataloader() if trainer.world_size > 1 and datamodule is not None else None
+        if isinstance(loaders, list | tuple):
+            return loaders[0]  # type: ignore[no-any-return]
+        return loaders if loaders is not None else images_of(trainer, VALIDATION)
+
+    def _test_loaders(self, trainer: Trainer) -> dict[str, Iterable[Any]]:
+        if self.tests is not None:
+            return dict(self.tests)
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        loaders = datamodule.test_dataloader() if datamodule is not None else None
+        if not loaders:
+            raise UserError(
+                "WiseFT evaluates on test images: give tests={name: loader}, or a data module with test_dataloader()"
+            )
+        loaders = list(loaders) if isinstance(loaders, list | tuple) else [loaders]
+        names = getattr(datamodule, "test_loader_names", None) or getattr(datamodule, "val_loader_names", None)
+        return dict(zip(names or [f"loader_{k}" for k in range(len(loaders))], loaders, strict=True))
+
+
+def _decimals(alphas: Sequence[float]) -> int:
+    """Decimals that tell all α's apart in file names, at least two."""
+    return next(n for n in range(2, 17) if len({f"{a:.{n}f}" for a in alphas}) == len(alphas))

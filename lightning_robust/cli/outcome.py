@@ -1,0 +1,98 @@
+"""What a finished run leaves: `results.json`, a picture of its curves, and a table in the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch.cli import LightningCLI
+from rich.console import Console
+
+from lightning_robust.callbacks import WiseFT
+from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
+from lightning_robust.report import curves_figure, print_run
+from lightning_robust.results import DataDescription, RunRecord, collect_provenance, file_sha256, read_curves, write_run
+
+RESULTS, CURVES, PICTURE = "results.json", "signatures.csv", "signatures.png"
+
+
+def finish(cli: LightningCLI, folder: Path) -> None:
+    """Write everything that a run found into its folder, and print the table.
+
+    Args:
+        cli: The command line after `fit`.
+        folder: The run's folder.
+    """
+    record = run_record(cli, folder)
+    write_run(record, folder / RESULTS)
+    curves = folder / CURVES
+    if curves.is_file():
+        curves_figure(read_curves(curves), folder / PICTURE)
+    print_run(record, folder, Console())
+
+
+def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
+    """Put a run's record together from the Trainer, its callbacks and the files that it wrote."""
+    trainer, model, data = cli.trainer, cli.model, cli.datamodule
+    monitors = monitors_of(trainer)
+    wise_ft = next((c for c in getattr(trainer, "callbacks", []) if isinstance(c, WiseFT)), None)
+    path = wise_ft.path if wise_ft is not None else None
+    images = dict(path.images) if path is not None else _images(data)
+    files = [file for written in (wise_ft.files.values() if wise_ft is not None else ()) for file in written]
+    config = (
+        yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        if (folder / "config.yaml").is_file()
+        else {}
+    )
+    return RunRecord(
+        kind=type(model).__name__,
+        provenance=collect_provenance(device=str(trainer.strategy.root_device), threads=torch.get_num_threads()),
+        seeds=_seeds(config),
+        config=config,
+        data=DataDescription(
+            dataset=str(getattr(data, "description", type(data).__name__)),
+            protocol="top-1 over all classes; choices on validation images of the reference, tables on test images",
+            images=images,
+        ),
+        conventions=tuple(line for monitor in monitors for line in conventions(monitor, model)),
+        wise_ft=path.rows if path is not None else (),
+        choice=path.choice if path is not None else None,
+        intervals=path.intervals if path is not None else {},
+        reference_lines={"untrained": _untrained(monitors)},
+        checkpoints={str(file.relative_to(folder)): file_sha256(file) for file in files if file.is_relative_to(folder)},
+    )
+
+
+def conventions(monitor: SignatureMonitor, model: Any) -> list[str]:
+    """How a monitor's figures were taken, in sentences."""
+    layers = monitor.layers or [getattr(model, "representation_layer", "")]
+    watched = monitor.images if isinstance(monitor.images, str) else "own"
+    place = f"layers {', '.join(layers)} ({monitor.pool} over positions), {watched} images (in tables: test images)"
+    said = {
+        "kurtosis": "kurtosis: Pearson's (Gaussian 3), h not normalised; outliers: |z| > 6 on at least 6 % of images",
+        "spectrum": "spectra: h not normalised, RankMe on E[hhᵀ]; importance: σ_i · mean|cos|, largest over median",
+        "concepts": "concepts: h of unit length, AP of v and -v, unknown labels ignored, bases of equal size",
+    }
+    return [f"{said[name]}; {place}" for name in monitor.signatures]
+
+
+def _untrained(monitors: list[SignatureMonitor]) -> dict[str, float]:
+    found = {tag: value for monitor in monitors for tag, value in monitor.reference.items()}
+    return {tag.removesuffix("/untrained"): value for tag, value in found.items()}
+
+
+def _images(data: Any) -> dict[str, int]:
+    names = getattr(data, "val_loader_names", None)
+    if data is None or names is None:
+        return {}
+    return {
+        f"{name} (validation)": len(loader.dataset) for name, loader in zip(names, data.val_dataloader(), strict=True)
+    }
+
+
+def _seeds(config: Mapping[str, Any]) -> dict[str, int]:
+    found = {"everything": config.get("seed_everything")}
+    for part in ("model", "data"):
+        found[part] = ((config.get(part) or {}).get("init_args") or {}).get("seed")
+    return {name: value for name, value in found.items() if isinstance(value, int) and not isinstance(value, bool)}

@@ -1,0 +1,80 @@
+"""The folder of a run: `checkpoints/<config>/<run>/` below the working directory, never used twice by accident."""
+
+from pathlib import Path
+
+from lightning_robust.errors import UserError
+
+ROOT = "checkpoints"
+LAST = "last.ckpt"
+
+
+def new_run_folder(config: str, name: str | None) -> Path:
+    """Make the folder of a new run.
+
+    Args:
+        config: Name of the config.
+        name: The run's name; None takes the next free number.
+
+    Raises:
+        UserError: If a run of that name exists, the name has a path in it, or the folder cannot be written.
+    """
+    parent = Path(ROOT).absolute() / config
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        if name is not None:
+            return _named(parent, name)
+        number = max((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=0)
+        while True:  # another process may take a number at the same moment
+            number += 1
+            folder = parent / f"{number:03d}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except (PermissionError, NotADirectoryError, OSError) as error:
+        raise UserError(
+            f"cannot write a run to {parent}: {error.strerror or error}; run from a folder you can write to"
+        ) from error
+
+
+def _named(parent: Path, name: str) -> Path:
+    if Path(name).name != name or name in (".", ".."):
+        raise UserError(f"a run's name is one folder name below {parent}, got {name!r}")
+    try:
+        (parent / name).mkdir()
+    except FileExistsError:
+        raise UserError(
+            f"the run {name!r} exists already in {parent}: take another --run_name, or go on with it: --ckpt_path last"
+        ) from None
+    return parent / name
+
+
+def old_run_folder(config: str, name: str | None) -> Path:
+    """The folder of the run that is to go on: the named one, else the latest number.
+
+    Raises:
+        UserError: If there is none, or it holds no `last.ckpt`.
+    """
+    parent = Path(ROOT).absolute() / config
+    if name is not None:
+        folder = parent / name
+    else:
+        numbered = sorted((p for p in parent.glob("*") if p.name.isdecimal()), key=lambda p: int(p.name))
+        if not numbered:
+            raise UserError(f"--ckpt_path last: there is no numbered run in {parent}; name it with --run_name")
+        folder = numbered[-1]
+    if not (folder / LAST).is_file():
+        raise UserError(f"--ckpt_path last: {folder / LAST} does not exist, so there is nothing to go on from")
+    return folder
+
+
+def folder_of_checkpoint(checkpoint: str) -> Path:
+    """The folder of the run that wrote a checkpoint.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if not Path(checkpoint).is_file():
+        raise UserError(f"there is no checkpoint {checkpoint}: --ckpt_path takes a file, or 'last' for a run's own")
+    return Path(checkpoint).absolute().parent

@@ -1,0 +1,88 @@
+"""The picture of a run: accuracy and signatures over epochs, from its curve file."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lightning_robust.report.headline import headline
+from lightning_robust.results import CurveRow, atomic_path
+
+_SHIFT_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b2", "#e45756")
+
+
+def curves_figure(rows: Sequence[CurveRow], path: Path) -> None:
+    """Draw accuracies and the headline signatures by epoch, and write a PNG atomically.
+
+    Args:
+        rows: A run's curves.
+        path: The picture.
+    """
+    tags = list(dict.fromkeys(row.tag for row in rows))
+    head = headline(tags)
+    figure = Figure(figsize=(11.5, 6.2), dpi=110, layout="constrained")
+    axes = figure.subplots(2, 3)
+    _accuracies(axes[0, 0], rows, tags)
+    layers = [tag for tag in tags if re.fullmatch(r"kurtosis/[^/]+", tag)]
+    _curves(axes[0, 1], rows, {tag.split("/")[1]: tag for tag in layers}, "kurtosis (Gaussian: 3)", untrained=True)
+    outliers = {tag.split("/")[1]: f"outliers/{tag.split('/')[1]}/features" for tag in layers}
+    _curves(axes[0, 2], rows, outliers, "outlier features (|z| > 6 on 6 % of images)", untrained=True)
+    importance = {"raw head": head.importance_raw, "centred head": head.importance_centred}
+    _curves(axes[1, 0], rows, importance, "importance, largest over median", untrained=True, log=True)
+    bases = ("singular_vectors", "neurons", "random_rotation")
+    best = {b.replace("_", " "): f"concepts/{head.layer}/{b}/mean_best_ap" for b in bases}
+    _curves(axes[1, 1], rows, best, "concepts: mean best AP", untrained=True)
+    spectrum = {tag.split("/")[1]: tag for tag in tags if tag.endswith("/rankme")}
+    _curves(axes[1, 2], rows, spectrum, "RankMe", untrained=True)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _accuracies(axes: Axes, rows: Sequence[CurveRow], tags: Sequence[str]) -> None:
+    names = [m.group(1) for tag in tags if (m := re.fullmatch(r"val/([^/]+)/accuracy", tag))]
+    for k, name in enumerate(n for n in names if n != "shifts"):
+        colour, width = ("black", 2.4) if k == 0 else (_SHIFT_COLOURS[(k - 1) % len(_SHIFT_COLOURS)], 1.4)
+        _line(axes, rows, f"val/{name}/accuracy", name, colour, width, factor=100)
+    _line(axes, rows, "val/shifts/accuracy", "mean of shifts", "#e45756", 2.4, factor=100, dashes="--")
+    axes.set_title("validation accuracy, %", fontsize=10)
+    _finish(axes)
+
+
+def _curves(
+    axes: Axes, rows: Sequence[CurveRow], tags: dict[str, str | None] | dict[str, str], title: str,
+    *, untrained: bool = False, log: bool = False,
+) -> None:  # fmt: skip
+    for k, (name, tag) in enumerate(tags.items()):
+        if tag is None:
+            continue
+        colour = _SHIFT_COLOURS[k % len(_SHIFT_COLOURS)]
+        _line(axes, rows, tag, name, colour, 1.8)
+        if untrained:
+            _line(axes, rows, f"{tag}/untrained", None, colour, 1.0, dashes=":")
+    if log and axes.lines:
+        axes.set_yscale("log")
+    axes.set_title(f"{title}" + ("   (dotted: untrained)" if untrained else ""), fontsize=10)
+    _finish(axes)
+
+
+def _line(
+    axes: Axes, rows: Sequence[CurveRow], tag: str, label: str | None, colour: str, width: float,
+    *, factor: float = 1.0, dashes: str = "-",
+) -> None:  # fmt: skip
+    points = [(row.epoch, factor * row.value) for row in rows if row.tag == tag]
+    if points:
+        x, y = zip(*points, strict=True)
+        marker = "o" if dashes == "-" else None
+        axes.plot(x, y, dashes, color=colour, linewidth=width, label=label, marker=marker, markersize=3)
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=7.5)
