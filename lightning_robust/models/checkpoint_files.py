@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,43 +13,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it onto `path` when the block succeeds, remove it when not.
-
-    Args:
-        path: The file to be made. Its folder is created.
-
-    Yields:
-        The temporary path to write to.
-
-    Raises:
-        ValueError: If the folder cannot be made or written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except PermissionError as error:
-        raise ValueError(f"No permission to write {path}: choose a folder that you may write to.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+from lightning_robust.results import atomic_path
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a small file so that a reader sees the old file or the new one, never a half.
 
     Args:
-        path: The file.
+        path: The file; its folder is made if it is missing.
         data: Its content.
 
     Raises:
-        ValueError: If the folder cannot be written.
+        ValueError: If the folder cannot be made or written.
     """
-    with replacing(path) as temporary:
+    with _writable(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -89,7 +65,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
         # safetensors refuses entries that share memory; a copy loads into any module, tied or not
         plain[name] = ready.clone() if storage in owners else ready
         owners.add(storage)
-    with replacing(path) as temporary:
+    with _writable(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         save_file(plain, str(temporary), metadata=metadata or None)
@@ -163,19 +139,6 @@ def load_theta(path: str | Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def file_hash(path: str | Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Args:
-        path: The file.
-
-    Raises:
-        ValueError: If the file is missing.
-    """
-    with _existing(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def state_hash(state: Mapping[str, Tensor]) -> str:
     """Return a SHA-256 over names, types, shapes and bytes of a state dict, whatever the order of its entries.
 
@@ -200,3 +163,15 @@ def _existing(path: str | Path) -> Path:
     if not path.is_file():
         raise ValueError(f"No file {os.fspath(path)}: give the path of a checkpoint that exists.")
     return path
+
+
+@contextmanager
+def _writable(path: str | Path) -> Iterator[Path]:
+    """`atomic_path`, with the folder made and one sentence where that is not allowed."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            yield temporary
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise ValueError(f"Cannot write {path} ({error.strerror}): choose a folder that you may write to.") from error

@@ -16,8 +16,9 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from lightning_robust.models.checkpoint_files import file_hash, state_hash
+from lightning_robust.models.checkpoint_files import state_hash
 from lightning_robust.models.clip_folder import CONFIG_FILE, WEIGHTS_FILE
+from lightning_robust.results import file_sha256
 
 BUNDLED = "scenes-clip"
 LOCAL = "local-dir:"
@@ -90,11 +91,11 @@ def _from_folder(name: str, folder: Path, pretrained: bool, seed: int) -> Encode
             tokenizer = open_clip.get_tokenizer(f"{LOCAL}{folder}")
         except RuntimeError as error:  # what load_state_dict raises
             raise ValueError(
-                f"Encoder {name!r}: the weights in {folder} are of another architecture: {error}"
+                f"Encoder {name!r}: the weights in {folder} are not of the architecture that its {CONFIG_FILE} names."
             ) from error
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     weights = folder / WEIGHTS_FILE
-    known = file_hash(weights) if pretrained and weights.is_file() else None
+    known = file_sha256(weights) if pretrained and weights.is_file() else None
     return _encoder(name, model, transform, tokenizer, known, config, folder)
 
 
@@ -118,7 +119,7 @@ def _from_open_clip(name: str, pretrained: bool, seed: int) -> Encoder:
                 f"on this machine and could not be fetched ({_first_line(error)}); {_folder_hint()}"
             ) from error
     config["preprocess_cfg"] = dict(getattr(model.visual, "preprocess_cfg", {}))
-    return _encoder(name, model, transform, tokenizer, file_hash(weights) if weights else None, config, None)
+    return _encoder(name, model, transform, tokenizer, file_sha256(weights) if weights else None, config, None)
 
 
 def _encoder(

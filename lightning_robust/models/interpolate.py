@@ -12,7 +12,7 @@ def interpolate(theta0: Mapping[str, Tensor], theta1: Mapping[str, Tensor], alph
     """Interpolate two state dicts: `θ_α = (1 − α) θ0 + α θ1`.
 
     Every floating-point entry is interpolated, buffers included; integer entries come from θ1. α = 0 is a copy of θ0
-    and α = 1 of θ1, bitwise and whole. Entries that are equal in both stay bitwise equal at every α. Half-precision
+    and α = 1 of θ1, bitwise and whole. Entries that are equal in both stay so at every α. Half-precision
     entries are computed in float32. (Wortsman et al. 2022, arXiv 2109.01903.)
 
     Args:

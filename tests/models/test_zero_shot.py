@@ -1,0 +1,53 @@
+"""The zero-shot head against open_clip's own and against its definition."""
+
+import open_clip
+import pytest
+import torch
+
+from lightning_robust.models import zero_shot_head
+
+NAMES, TEMPLATES = ["star", "fire truck", "heart"], ["a photo of a {}.", "the red {}"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 256])
+def test_it_is_open_clips_classifier_times_the_logit_scale(tiny, batch_size):
+    expected = open_clip.build_zero_shot_classifier(tiny.model, tiny.tokenizer, NAMES, TEMPLATES).T
+    head = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES, batch_size=batch_size)
+    torch.testing.assert_close(head, expected * tiny.model.logit_scale.exp().item(), rtol=1e-5, atol=1e-6)
+    assert not head.requires_grad
+
+
+def test_rows_have_the_length_of_the_logit_scale_and_follow_the_definition(tiny):
+    head = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES)
+    scale = tiny.model.logit_scale.exp().item()
+    torch.testing.assert_close(head.norm(dim=1), torch.full((3,), scale))
+    with torch.no_grad():
+        t = tiny.model.encode_text(tiny.tokenizer(["a photo of a fire truck.", "the red fire truck"]))
+    mean = (t / t.norm(dim=1, keepdim=True)).mean(dim=0)
+    torch.testing.assert_close(head[1], scale * mean / mean.norm())
+
+
+def test_modes_gradients_and_random_states_stay(tiny):
+    tiny.model.train()
+    tiny.model.visual.eval()
+    modes = [module.training for module in tiny.model.modules()]
+    state = torch.get_rng_state()
+    zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES)
+    assert modes == [module.training for module in tiny.model.modules()]
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in tiny.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("names", "templates", "match"),
+    [
+        (["star", "zebra"], TEMPLATES, "'zebra' of the class name 'zebra'"),
+        (NAMES, ["a sketch of a {}"], "'sketch' of the template"),
+        (NAMES, ["a photo"], "has no {} where"),
+        ([], TEMPLATES, "not 0 and 2"),
+        ("star", TEMPLATES, "lists of texts"),
+    ],
+)
+def test_texts_that_would_be_misread_are_refused(tiny, names, templates, match):
+    with pytest.raises(ValueError, match=match):
+        zero_shot_head(tiny.model, tiny.tokenizer, names, templates)

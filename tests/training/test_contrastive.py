@@ -1,0 +1,96 @@
+"""Contrastive pretraining: its loss, and real runs of a few steps."""
+
+import math
+
+import open_clip
+import pytest
+import torch
+from torch.nn import functional
+
+from lightning_robust.models import load_encoder
+from lightning_robust.training import ContrastivePretraining, contrastive_loss
+
+
+def embeddings(n=6, d=8):
+    generator = torch.Generator().manual_seed(0)
+    return [functional.normalize(torch.randn(n, d, generator=generator, dtype=torch.float64), dim=1) for _ in range(2)]
+
+
+def test_with_different_captions_it_is_open_clips_loss():
+    images, texts = (x.requires_grad_() for x in embeddings())
+    mine = contrastive_loss(images, texts, torch.tensor(7.0), torch.arange(6)[:, None])
+    theirs = open_clip.ClipLoss()(images, texts, torch.tensor(7.0))
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+    gradients = [torch.autograd.grad(loss, (images, texts)) for loss in (mine, theirs)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+def test_identical_captions_are_positives_of_each_other():
+    images, texts = embeddings(4)
+    texts[1] = texts[0]
+    tokens = torch.tensor([[1, 5], [1, 5], [1, 6], [2, 5]])  # equal in every position, not just in one
+    logits = (3.0 * images @ texts.T).tolist()
+    expected = 0.0
+    for rows in (logits, list(zip(*logits, strict=True))):
+        for i, row in enumerate(rows):
+            positives = [0, 1] if i < 2 else [i]
+            log_sum = math.log(sum(math.exp(x) for x in row))
+            expected += sum(log_sum - row[j] for j in positives) / len(positives) / 8
+    assert contrastive_loss(images, texts, torch.tensor(3.0), tokens).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_run_learns_logs_and_exports_what_plain_open_clip_loads(tiny_folder, captioned, trainer, tmp_path):
+    module = ContrastivePretraining(
+        f"local-dir:{tiny_folder}", lr=3e-3, warmup_steps=2, seed=4, export_to=str(tmp_path / "out")
+    )
+    start = load_encoder(f"local-dir:{tiny_folder}", pretrained=False, seed=4).model.state_dict()
+    assert all(torch.equal(start[name], tensor) for name, tensor in module.encoder.state_dict().items())
+    run = trainer(max_epochs=12)
+    run.fit(module, datamodule=captioned)
+    metrics = run.callback_metrics
+    assert set(metrics) == {
+        "train/loss", "train/logit_scale", "val/shifts/accuracy",
+        "val/reference/accuracy", "val/sketch/accuracy", "val/rendition/accuracy",
+    }  # fmt: skip
+    assert metrics["val/reference/accuracy"] > 0.9
+    names = ["sketch", "rendition"]
+    assert metrics["val/shifts/accuracy"] == sum(metrics[f"val/{name}/accuracy"] for name in names) / 2
+
+    clip, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'out'}")
+    assert all(torch.equal(clip.state_dict()[name], value) for name, value in module.encoder.state_dict().items())
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'out'}")
+    head = open_clip.build_zero_shot_classifier(clip.eval(), tokenizer, captioned.class_names, captioned.templates)
+    images, targets = captioned.sets[1]
+    with torch.no_grad():
+        right = (clip.encode_image(images, normalize=True) @ head).argmax(dim=1) == targets
+    assert right.float().mean() == pytest.approx(metrics["val/reference/accuracy"].item())
+
+
+def test_captions_may_be_tokens_already(tiny_folder):
+    module = ContrastivePretraining(f"local-dir:{tiny_folder}")
+    tokens = module.tokenizer(["a star"])
+    assert module._tokens(tokens) is tokens
+    assert torch.equal(module._tokens(["a star"]), tokens)
+
+
+def test_the_logit_scale_never_exceeds_100(tiny_folder, captioned, trainer):
+    module = ContrastivePretraining(f"local-dir:{tiny_folder}", warmup_steps=0)
+    with torch.no_grad():
+        module.encoder.logit_scale.fill_(9.0)
+    trainer(max_steps=1).fit(module, datamodule=captioned)
+    assert module.encoder.logit_scale.exp().item() == pytest.approx(100.0)
+
+
+def test_a_stopped_and_resumed_run_equals_the_whole_one(tiny_folder, captioned, trainer, stop_after, tmp_path):
+    def fresh():
+        return ContrastivePretraining(f"local-dir:{tiny_folder}", warmup_steps=2)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    trainer(max_epochs=3).fit(whole, datamodule=captioned)
+    # the schedule spans three epochs in both, so the first run is stopped, not shortened
+    stopped = trainer(max_epochs=3, callbacks=[stop_after(1)])
+    stopped.fit(first, datamodule=captioned)
+    stopped.save_checkpoint(tmp_path / "last.ckpt")
+    trainer(max_epochs=3).fit(second, datamodule=captioned, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert not torch.equal(first.encoder.visual.conv1.weight, whole.encoder.visual.conv1.weight)
