@@ -105,13 +105,14 @@ class ContrastivePretraining(LightningModule):
 
     def untrained_model(self) -> ContrastivePretraining:
         """Build the same module as it was before any training, as a control, on this module's device."""
-        return ContrastivePretraining(**self.hparams).eval().to(self.device)
+        # with the texts filled in: the copy has no Trainer to ask for them
+        names, templates = self._class_texts()
+        texts = {"class_names": names, "templates": templates}
+        return ContrastivePretraining(**{**self.hparams, **texts}).eval().to(self.device)
 
     def head_weight(self) -> Tensor:
         """Weight W of the zero-shot head that the text tower gives now, `(C, d)`."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        names, templates = class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
-        return zero_shot_head(self.encoder, self.tokenizer, names, templates)
+        return zero_shot_head(self.encoder, self.tokenizer, *self._class_texts())
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Contrast the images and captions of a batch."""
@@ -133,10 +134,8 @@ class ContrastivePretraining(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Read the class names with the text tower as it is now."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        names, templates = class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
-        self._head = zero_shot_head(self.encoder, self.tokenizer, names, templates)
-        self._accuracy = LoaderAccuracy.of_run(self.trainer, "val", len(names), self.device)
+        self._head = self.head_weight()
+        self._accuracy = LoaderAccuracy.of_run(self.trainer, "val", len(self._head), self.device)
 
     def validation_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Classify a batch of `(images, targets, …)` with the zero-shot head."""
@@ -182,6 +181,10 @@ class ContrastivePretraining(LightningModule):
             config, tokenizer_files = read_clip_folder(self._folder)
         state = {name: tensor.detach().cpu() for name, tensor in self.encoder.state_dict().items()}
         save_clip_folder(path, config=config, tokenizer_files=tokenizer_files, state=state)
+
+    def _class_texts(self) -> tuple[list[str], list[str]]:
+        datamodule = None if self._trainer is None else getattr(self._trainer, "datamodule", None)
+        return class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
 
     def _tokens(self, captions: Any) -> Tensor:
         if isinstance(captions, Tensor):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.zero_shot import zero_shot_head
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_texts
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts
 from lightning_robust.training.optimisation import adamw_with_schedule
 
 
@@ -116,13 +116,14 @@ class ClassifierFinetuning(LightningModule):
             ValueError: If the class names are not known yet: call it after `setup`.
         """
         names, templates = self._texts()
-        fresh = ClassifierFinetuning(**{**self.hparams, "pretrained": False})
+        fresh = ClassifierFinetuning(**{**arguments_of(self), "pretrained": False})
         fresh._build(names, templates)
         return fresh.eval().to(self.device)
 
     def head_weight(self) -> Tensor:
         """Weight W of the head as it is now, `(C, d)`; what monitors take directions from."""
-        return self.model.head.weight.detach()
+        weight: Tensor = self.model.head.weight
+        return weight.detach()
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits `(n, C)` of preprocessed images `(n, 3, H, W)`."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lightning_robust.models import load_encoder
+from lightning_robust.models import load_encoder, zero_shot_head
 from lightning_robust.training import ContrastivePretraining, contrastive_loss
 
 
@@ -64,6 +64,22 @@ def test_a_run_learns_logs_and_exports_what_plain_open_clip_loads(tiny_folder, c
     with torch.no_grad():
         right = (clip.encode_image(images, normalize=True) @ head).argmax(dim=1) == targets
     assert right.float().mean() == pytest.approx(metrics["val/reference/accuracy"].item())
+
+
+def test_the_untrained_control_is_the_start_with_a_head_of_its_own(tiny_folder, captioned, trainer):
+    module = ContrastivePretraining(f"local-dir:{tiny_folder}", seed=4)
+    start = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    trainer(max_epochs=1).fit(module, datamodule=captioned)
+    rng = torch.get_rng_state()
+    control = module.untrained_model()
+    assert all(torch.equal(start[name], tensor) for name, tensor in control.state_dict().items())
+    head = zero_shot_head(control.encoder, control.tokenizer, captioned.class_names, captioned.templates)
+    assert torch.equal(control.head_weight(), head)
+    assert not torch.equal(module.head_weight(), head)
+    assert torch.equal(rng, torch.get_rng_state())
+    images = captioned.sets[0][0]
+    with torch.no_grad():
+        assert torch.equal(control(images), control.encoder.visual(images))
 
 
 def test_captions_may_be_tokens_already(tiny_folder):

@@ -90,8 +90,8 @@ def test_the_untrained_control_has_random_towers_and_their_own_zero_shot_head(mo
     control = module.untrained_model()
     fresh = load_encoder(f"local-dir:{tiny_folder}", pretrained=False, seed=0)
     head = zero_shot_head(fresh.model, fresh.tokenizer, data.class_names, data.templates)
-    assert torch.equal(control.head.weight, head)
-    assert torch.equal(control.encoder.visual.conv1.weight, fresh.model.visual.conv1.weight)
+    assert torch.equal(control.head_weight(), head)
+    assert torch.equal(control.model.encoder.visual.conv1.weight, fresh.model.visual.conv1.weight)
     assert not control.training
     assert torch.equal(rng, torch.get_rng_state())
     assert all(torch.equal(state[name], value) for name, value in module.state_dict().items())
