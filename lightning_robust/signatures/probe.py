@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ class ActivationProbe:
         self._captured: dict[str, Tensor] = {}
         self._fired: set[str] = set()
 
-    def attach(self) -> Self:
+    def attach(self) -> "ActivationProbe":
         """Place the hooks and forget earlier features.
 
         Raises:
@@ -126,7 +126,7 @@ class ActivationProbe:
         """
         self._complain([layer for layer in self.layers if layer not in self._fired])
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ActivationProbe":
         return self.attach()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
