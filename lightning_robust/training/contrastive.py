@@ -17,7 +17,7 @@ from torch.nn import functional
 from lightning_robust.models.clip_folder import read_clip_folder, save_clip_folder
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.zero_shot import zero_shot_head
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_texts
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts
 from lightning_robust.training.optimisation import adamw_with_schedule
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -108,7 +108,7 @@ class ContrastivePretraining(LightningModule):
         # with the texts filled in: the copy has no Trainer to ask for them
         names, templates = self._class_texts()
         texts = {"class_names": names, "templates": templates}
-        return ContrastivePretraining(**{**self.hparams, **texts}).eval().to(self.device)
+        return ContrastivePretraining(**{**arguments_of(self), **texts}).eval().to(self.device)
 
     def head_weight(self) -> Tensor:
         """Weight W of the zero-shot head that the text tower gives now, `(C, d)`."""

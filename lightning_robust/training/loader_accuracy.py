@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -103,6 +103,15 @@ def loader_names(datamodule: Any, stage: str, count: int) -> list[str]:
     if len(names) != count:
         raise ValueError(f"The data module names {len(names)} {stage} loaders {list(names)} but has {count}.")
     return list(names)
+
+
+def arguments_of(module: LightningModule) -> dict[str, Any]:
+    """The arguments that a module was made with: its hyperparameters, without LightningCLI's own entries.
+
+    Args:
+        module: A module that called `save_hyperparameters()`.
+    """
+    return {name: value for name, value in module.hparams.items() if not name.startswith("_")}
 
 
 def class_texts(

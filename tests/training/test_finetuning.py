@@ -87,6 +87,7 @@ def test_a_stopped_and_resumed_run_equals_the_whole_one(data, trainer, tiny_fold
 def test_the_untrained_control_has_random_towers_and_their_own_zero_shot_head(module, data, trainer, tiny_folder):
     trainer().fit(module, datamodule=data)
     state, rng = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state()
+    module.hparams["_instantiator"] = "of LightningCLI"  # which adds it to every module that it makes
     control = module.untrained_model()
     fresh = load_encoder(f"local-dir:{tiny_folder}", pretrained=False, seed=0)
     head = zero_shot_head(fresh.model, fresh.tokenizer, data.class_names, data.templates)
