@@ -1,6 +1,7 @@
 """Encoders by name: what is loaded, what is left alone, and what is said when it cannot be."""
 
 import hashlib
+import logging
 import random
 import re
 import shutil
@@ -99,3 +100,27 @@ def test_weights_of_another_architecture_are_refused(tiny_folder, tmp_path):
     )
     with pytest.raises(ValueError, match="not of the architecture"):
         load_encoder(f"local-dir:{tmp_path}")
+
+
+def test_the_bundled_clip_is_looked_up_in_the_package(tiny_folder, tmp_path, monkeypatch):
+    shutil.copytree(tiny_folder, tmp_path / "scenes-clip")
+    monkeypatch.setattr("importlib.resources.files", {"lightning_robust.checkpoints": tmp_path}.__getitem__)
+    bundled = load_encoder("scenes-clip")
+    assert bundled.folder == tmp_path / "scenes-clip"
+    assert bundled.checkpoint_hash == load_encoder(f"local-dir:{tiny_folder}").checkpoint_hash
+
+
+def test_a_tokenizer_that_cannot_be_fetched_gets_the_same_advice(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", offline)
+    with pytest.raises(ValueError, match=r"its tokenizer .* could not be fetched .* load 'local-dir:FOLDER'"):
+        load_encoder("RN50", pretrained=False)
+
+
+def test_open_clip_leaves_no_handler_on_the_root_logger(tiny_folder):
+    handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
+    load_encoder(f"local-dir:{tiny_folder}", pretrained=False)
+    assert logging.root.handlers == handlers
+    assert logging.root.manager.disable == disabled

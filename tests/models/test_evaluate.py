@@ -1,6 +1,7 @@
 """The one-pass evaluator against a naive loop, and what it gives back."""
 
 import copy
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.models import ImageClassifier, evaluate_path, interpolate
+from lightning_robust.models.evaluate import to_device
 
 ALPHAS = [0.0, 0.25, 0.5, 1.0]
 
@@ -131,3 +133,16 @@ def test_what_cannot_be_evaluated_is_refused(changes, match):
     arguments = {"theta0": theta, "theta1": theta, "alphas": [0.5], "loaders": {}} | changes
     with pytest.raises(ValueError, match=match):
         evaluate_path(nn.Linear(2, 2, bias=False), **arguments)
+
+
+class Sample(NamedTuple):
+    x: torch.Tensor
+    name: str
+
+
+def test_nested_batches_move_whole():
+    batch = {"a": [torch.ones(2), "text"], "b": (Sample(torch.zeros(1), "n"), 3)}
+    moved = to_device(batch, torch.device("meta"))
+    assert moved["a"][0].device.type == moved["b"][0].x.device.type == "meta"
+    assert (moved["a"][1], moved["b"][0].name, moved["b"][1]) == ("text", "n", 3)
+    assert isinstance(moved["b"][0], Sample)
