@@ -1,5 +1,6 @@
 """`fit`, `validate` and `test`: LightningCLI, with a folder for each run, exact resuming and a table at the end."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")  # it is what tests need too
     RobustCLI(
         LightningModule,
         LightningDataModule,

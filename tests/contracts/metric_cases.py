@@ -1,0 +1,190 @@
+"""The metrics under contract: how to make each, its data, an independent reference, and the laws it obeys."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.stats
+import torch
+from sklearn.metrics import average_precision_score
+
+from lightning_robust.signatures import (
+    ActivationKurtosis,
+    ConceptAveragePrecision,
+    DirectionImportance,
+    FeatureSpectrum,
+    OutlierFeatures,
+    neurons,
+    random_rotation,
+)
+
+D = 48
+N = 60
+C = 6
+HEAD = torch.randn(7, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+CATEGORIES = ["colour", "colour", "part", "part", "scene", "scene"]
+BASES = {"neurons": neurons(D, 5), "rotation": random_rotation(D, 5)}
+
+
+@dataclass(frozen=True)
+class Case:
+    make: Callable
+    reference: Callable
+    scale: dict = field(default_factory=dict)  # key → power of s under h → s · h; keys left out are not checked
+    image_shift: tuple = ()  # keys unchanged when a constant is added to all features of an image
+    feature_shift: tuple = ()  # keys unchanged when a vector is added to all images
+    constant_state: bool = True
+    labels: bool = False
+
+    def __str__(self):
+        return self.make().__class__.__name__
+
+
+def data(seed=0, n=N):
+    """Features with a few outliers, labels with unknowns; every concept has a positive."""
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(n, D, generator=generator, dtype=torch.float64) * torch.linspace(0.5, 2, D, dtype=torch.float64)
+    h[:, 3] += 25
+    h[: n // 3, 9] -= 40
+    labels = torch.randint(-1, 2, (n, C), generator=generator)
+    labels[:2] = 1
+    labels[2:4] = 0
+    return h, labels
+
+
+def kurtosis_reference(h, _):
+    k = scipy.stats.kurtosis(h, axis=1, fisher=False, bias=True)
+    d = h.shape[1]
+    quantiles = {f"q{level:02d}": np.quantile(k, level / 100) for level in (5, 50, 95)}
+    mean = k.mean()
+    return {"mean": mean, **quantiles, "width_adjusted": mean * (d + 1) / (3 * (d - 1)), "n": len(h), "undefined": 0}
+
+
+def outlier_reference(h, _):
+    z = scipy.stats.zscore(h, axis=1)
+    rate = (np.abs(z) > 6).mean(axis=0)
+    chosen = [j for j in range(h.shape[1]) if rate[j] >= 0.06]
+    m = (h**2).mean(axis=0)
+    share = sum((h[:, j] ** 2).sum() for j in chosen) / np.linalg.norm(h) ** 2
+    return {
+        "count": len(chosen),
+        "share": share,
+        "per_feature_rate": rate,
+        "neuron_norm_kurtosis": (m**2).mean() / m.mean() ** 2,
+        "n": len(h),
+    }
+
+
+def spectrum_reference(h, _):
+    """From singular values of the data matrix, not from moments."""
+
+    def rank(singular):
+        p = singular / singular.sum()
+        return np.exp(-(p * np.log(p)).sum())
+
+    raw = np.linalg.svd(h, compute_uv=False)
+    centred = np.linalg.svd(h - h.mean(axis=0), compute_uv=False)
+    ratio = (centred**2).sum() ** 2 / (centred**4).sum()
+    return {
+        "eigenvalues": raw**2 / len(h),
+        "covariance_eigenvalues": centred**2 / len(h),
+        "rankme": rank(raw),
+        "covariance_effective_rank": rank(centred),
+        "participation_ratio": ratio,
+        "n": len(h),
+    }
+
+
+def importance_reference(h, _):
+    W = HEAD.numpy() - HEAD.numpy().mean(axis=0)
+    _, sigma, Vh = np.linalg.svd(W, full_matrices=False)
+    importance = []
+    for s, v in zip(sigma[:6], Vh[:6], strict=True):  # centring costs one rank of seven
+        cosines = [abs(v @ x) / np.linalg.norm(x) for x in h]
+        importance.append(s * sum(cosines) / len(cosines))
+    importance = np.array(importance)
+    median = np.median(importance)
+    return {
+        "importance": importance,
+        "normalised": importance / sigma[:6].sum(),
+        "max_over_median": importance.max() / median,
+        "singular_values": sigma[:6],
+        "n": len(h),
+        "privileged": importance > 10 * median,
+    }
+
+
+def concept_reference(h, y):
+    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
+    result = {"n": len(h)}
+    for name, basis in BASES.items():
+        scores = (unit @ basis.numpy()).astype(np.float32)
+        ap = np.zeros((scores.shape[1], y.shape[1]))
+        for i in range(scores.shape[1]):
+            for c in range(y.shape[1]):
+                known = y[:, c] >= 0
+                both = [average_precision_score(y[known, c], sign * scores[known, i]) for sign in (1, -1)]
+                ap[i, c] = max(both)
+        result[f"ap/{name}"] = ap
+    positives, negatives = (y == 1).sum(axis=0), (y == 0).sum(axis=0)
+    result["prevalence"] = positives / (positives + negatives)
+    result["eligible"] = (positives >= 10) & (negatives >= 10) & (result["prevalence"] <= 0.5)
+    return result
+
+
+CASES = [
+    Case(
+        ActivationKurtosis,
+        kurtosis_reference,
+        scale=dict.fromkeys(["mean", "q05", "q50", "q95", "width_adjusted"], 0),
+        image_shift=("mean", "q05", "q50", "q95", "width_adjusted"),
+        constant_state=False,
+    ),
+    Case(
+        OutlierFeatures,
+        outlier_reference,
+        scale=dict.fromkeys(["count", "share", "per_feature_rate", "neuron_norm_kurtosis"], 0),
+        image_shift=("count", "per_feature_rate"),
+    ),
+    Case(
+        FeatureSpectrum,
+        spectrum_reference,
+        scale={
+            "eigenvalues": 2,
+            "covariance_eigenvalues": 2,
+            "rankme": 0,
+            "covariance_effective_rank": 0,
+            "participation_ratio": 0,
+        },
+        feature_shift=("covariance_eigenvalues", "covariance_effective_rank", "participation_ratio"),
+    ),
+    Case(
+        lambda **kw: DirectionImportance(HEAD, centred=True, **kw),
+        importance_reference,
+        scale=dict.fromkeys(["importance", "normalised", "max_over_median"], 0),
+    ),
+    Case(
+        lambda **kw: ConceptAveragePrecision(BASES, **kw),
+        concept_reference,
+        scale={"ap/neurons": 0, "ap/rotation": 0},
+        constant_state=False,
+        labels=True,
+    ),
+]
+
+
+def feed(metric, case, h, y):
+    if case.labels:
+        metric.update(h, y)
+    else:
+        metric.update(h)
+    return metric
+
+
+def assert_same(result, expected, rtol=1e-12, keys=None):
+    keys = expected.keys() if keys is None else keys
+    for key in keys:
+        want = torch.as_tensor(np.asarray(expected[key])).to(result[key].dtype)
+        torch.testing.assert_close(
+            result[key], want, rtol=rtol, atol=rtol * float(want.double().abs().max()), msg=lambda m, k=key: f"{k}: {m}"
+        )

@@ -1,0 +1,260 @@
+"""One contract that every metric passes, whatever it measures."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_cases import CASES, N, D, assert_same, data, feed
+
+import lightning_robust.signatures as signatures
+from lightning_robust.signatures.mergeable import MergeableMetric
+
+H, Y = data()
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
+    return request.param
+
+
+def whole(case, h=H, y=Y):
+    return feed(case.make(), case, h, y).compute()
+
+
+def parts(case, sizes, h=H, y=Y):
+    pairs = zip(h.split(sizes), y.split(sizes), strict=True)
+    return [feed(case.make(), case, *pair) for pair in pairs]
+
+
+def test_every_public_metric_is_under_contract():
+    public = {name for name in signatures.__all__ if isinstance(getattr(signatures, name), type)}
+    metrics = {name for name in public if issubclass(getattr(signatures, name), MergeableMetric)}
+    assert metrics == {str(case) for case in CASES}
+
+
+def test_reference(case):
+    reference = case.reference(H.numpy(), Y.numpy())
+    result = whole(case)
+    assert result.keys() == reference.keys(), "every figure has an independent reference"
+    assert_same(result, reference, rtol=1e-10)
+
+
+def test_compute_gives_detached_tensors(case):
+    result = whole(case, H.clone().requires_grad_())
+    assert all(isinstance(value, torch.Tensor) and not value.requires_grad for value in result.values())
+    assert all(value.dtype in (torch.float64, torch.int64, torch.bool) for value in result.values())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@settings(max_examples=8, derandomize=True)
+@given(cuts=st.lists(st.integers(1, N - 1), max_size=5, unique=True))
+def test_split(case, cuts):
+    edges = [0, *sorted(cuts), N]
+    sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    metric = case.make()
+    for h, y in zip(H.split(sizes), Y.split(sizes), strict=True):
+        feed(metric, case, h, y)
+    assert_same(metric.compute(), whole(case))
+
+
+def test_empty_batches_change_nothing(case):
+    metric = case.make()
+    for rows in (slice(0, 0), slice(None), slice(0, 0)):
+        feed(metric, case, H[rows], Y[rows])
+    assert_same(metric.compute(), whole(case))
+
+
+def test_order(case):
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    assert_same(whole(case, H[order], Y[order]), whole(case))
+
+
+def test_ranks(case):
+    """Several instances, one without data, merged into one."""
+    first, *others = parts(case, [17, 1, 0, 30, 12])
+    for other in [*others, case.make()]:
+        first.merge_state(other)
+    assert_same(first.compute(), whole(case))
+
+
+def test_merge_into_fresh(case):
+    fresh = case.make()
+    fresh.merge_state(feed(case.make(), case, H, Y))
+    assert_same(fresh.compute(), whole(case))
+
+
+def test_merge_laws(case):
+    def merged(*order):
+        pieces = parts(case, [20, 25, 15])
+        first, *others = [pieces[i] for i in order]
+        for other in others:
+            first.merge_state(other)
+        return first.compute()
+
+    a, b, c = parts(case, [20, 25, 15])
+    b.merge_state(c)
+    a.merge_state(b)
+    assert_same(a.compute(), merged(0, 1, 2))
+    assert_same(merged(2, 0, 1), merged(0, 1, 2))
+
+
+def test_merge_after_compute_is_not_stale(case):
+    first, second = parts(case, [20, 40])
+    first.compute()
+    first.merge_state(second)
+    assert_same(first.compute(), whole(case))
+
+
+@pytest.mark.parametrize("s", [1e-6, 0.5, -3.0, 1e6])
+def test_scale_law(case, s):
+    base, scaled = whole(case), whole(case, H * s)
+    expected = {key: base[key] * abs(s) ** power for key, power in case.scale.items()}
+    assert_same(scaled, expected, rtol=1e-9)
+
+
+def test_shift_laws(case):
+    generator = torch.Generator().manual_seed(2)
+    base = whole(case)
+    per_image = torch.randn(N, 1, generator=generator, dtype=torch.float64) * 10
+    per_feature = torch.randn(1, D, generator=generator, dtype=torch.float64) * 10
+    assert_same(whole(case, H + per_image), base, rtol=1e-10, keys=case.image_shift)
+    assert_same(whole(case, H + per_feature), base, rtol=1e-10, keys=case.feature_shift)
+
+
+def test_mean_a_million_standard_deviations_away(case):
+    """E[x²] − E[x]² would lose every digit here."""
+    far = H + 1e6 * H.std()
+    exact = far - 1e6 * H.std()  # what the rounded values really deviate by
+    keys = (*case.image_shift, *case.feature_shift)
+    assert_same(whole(case, far), case.reference(exact.numpy(), Y.numpy()), rtol=1e-9, keys=keys)
+    sizes = [1, 20, 39]
+    first, *others = parts(case, sizes, far)
+    for other in others:
+        first.merge_state(other)
+    assert_same(first.compute(), whole(case, far), rtol=1e-9, keys=keys)
+
+
+def test_state_size(case):
+    def size(metric):
+        values = metric.metric_state.values()
+        return sum(v.numel() if isinstance(v, torch.Tensor) else sum(t.numel() for t in v) for v in values)
+
+    metric = feed(case.make(), case, H[:10], Y[:10])
+    once = size(metric)
+    feed(metric, case, H[10:], Y[10:])
+    assert (size(metric) == once) == case.constant_state
+
+
+def test_reset(case):
+    metric = feed(case.make(), case, H * 2 + 1, Y)
+    metric.compute()
+    metric.reset()
+    assert_same(feed(metric, case, H, Y).compute(), whole(case))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda metric: pickle.loads(pickle.dumps(metric))])
+def test_copies_go_on_by_themselves(case, duplicate):
+    metric = feed(case.make(), case, H[:20], Y[:20])
+    twin = duplicate(metric)
+    feed(twin, case, H[20:], Y[20:])
+    assert_same(twin.compute(), whole(case))
+    assert_same(metric.compute(), whole(case, H[:20], Y[:20]))
+
+
+def test_state_dict_round_trip(case):
+    metric = case.make()
+    metric.persistent(True)
+    saved = feed(metric, case, H, Y).state_dict()
+    other = case.make()
+    other.persistent(True)
+    other.load_state_dict(saved)
+    other._update_count = 1  # torchmetrics does not save it, and warns
+    assert_same(other.compute(), whole(case))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("cast", [lambda m: m.half(), lambda m: m.float(), lambda m: m])
+def test_dtype_is_kept(case, dtype, cast):
+    def dtypes(metric):
+        return {k: v.dtype if isinstance(v, torch.Tensor) else v[0].dtype for k, v in metric.metric_state.items()}
+
+    before = dtypes(feed(case.make(), case, H, Y))
+    metric = feed(cast(case.make()), case, H.to(dtype), Y)
+    assert dtypes(metric) == before
+    assert_same(metric.compute(), whole(case, H.to(dtype).double()))
+
+
+def test_features_stay_as_they_are(case):
+    h = H.clone()
+    result = whole(case, h)
+    assert torch.equal(h, H)
+    h.zero_()
+    assert_same(result, whole(case))
+
+
+def test_forward_gives_the_batch_and_accumulates(case):
+    metric = case.make()
+    args = (H, Y) if case.labels else (H,)
+    for rows in (slice(0, 25), slice(25, N)):
+        batch = metric(*(a[rows] for a in args))
+        assert_same(batch, whole(case, H[rows], Y[rows]))
+    assert_same(metric.compute(), whole(case))
+
+
+def test_states_made_in_inference_mode_can_be_used_outside(case):
+    metric = case.make()
+    with torch.inference_mode():
+        feed(metric, case, H[:20], Y[:20])
+    feed(metric, case, H[20:], Y[20:])
+    assert_same(metric.compute(), whole(case))
+
+
+def test_compute_before_update_is_an_error(case):
+    with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(RuntimeError, match="no features"):
+        case.make().compute()
+
+
+def test_another_width_is_an_error(case):
+    metric = feed(case.make(), case, H, Y)
+    with pytest.raises(ValueError, match="features"):
+        feed(metric, case, H[:, :20], Y)
+
+
+@pytest.mark.parametrize("wrong", [H.long(), H[0], H[:, None], H[:, :0]], ids=["integer", "vector", "tokens", "empty"])
+def test_wrong_features_are_an_error(case, wrong):
+    with pytest.raises(Exception, match=r"features|floating point|type-check"):
+        feed(case.make(), case, wrong, Y)
+
+
+def _rank(rank, folder):
+    warnings.filterwarnings("ignore", "The ``compute`` method")
+    torch.set_num_threads(1)
+    alone = [whole(case) for case in CASES]
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    try:
+        for case, expected in zip(CASES, alone, strict=True):
+            for sizes in ([25, N - 25], [N, 0]):
+                metric = case.make()
+                h, y = H.split(sizes)[rank], Y.split(sizes)[rank]
+                if len(h):  # otherwise this rank has never called update
+                    feed(metric, case, h[:10], y[:10])
+                    feed(metric, case, h[10:], y[10:])
+                assert_same(metric.compute(), expected)
+                # local again after the synchronisation, and goes on
+                feed(metric, case, h, y)
+                assert int(metric.compute()["n"]) == 2 * N
+            local = case.make(sync_on_compute=False)
+            assert_same(feed(local, case, H, Y).compute(), expected)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_processes(tmp_path):
+    """Real ranks over gloo, one of them without any data in the second round."""
+    torch.multiprocessing.spawn(_rank, args=(str(tmp_path),), nprocs=2)
