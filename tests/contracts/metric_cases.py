@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.stats
 import torch
-from sklearn.metrics import average_precision_score
 
 from lightning_robust.signatures import (
     ActivationKurtosis,
@@ -52,7 +50,12 @@ def data(seed=0, n=N):
     return h, labels
 
 
+# scipy and sklearn are imported where they are used, so that the spawned ranks start in half the time
+
+
 def kurtosis_reference(h, _):
+    import scipy.stats
+
     k = scipy.stats.kurtosis(h, axis=1, fisher=False, bias=True)
     d = h.shape[1]
     quantiles = {f"q{level:02d}": np.quantile(k, level / 100) for level in (5, 50, 95)}
@@ -61,6 +64,8 @@ def kurtosis_reference(h, _):
 
 
 def outlier_reference(h, _):
+    import scipy.stats
+
     z = scipy.stats.zscore(h, axis=1)
     rate = (np.abs(z) > 6).mean(axis=0)
     chosen = [j for j in range(h.shape[1]) if rate[j] >= 0.06]
@@ -115,6 +120,8 @@ def importance_reference(h, _):
 
 
 def concept_reference(h, y):
+    from sklearn.metrics import average_precision_score
+
     unit = h / np.linalg.norm(h, axis=1, keepdims=True)
     result = {"n": len(h)}
     for name, basis in BASES.items():

@@ -1,6 +1,7 @@
 """One contract that every metric passes, whatever it measures."""
 
 import copy
+import itertools
 import pickle
 import warnings
 
@@ -10,7 +11,7 @@ import torch.distributed
 import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_cases import CASES, N, D, assert_same, data, feed
+from metric_cases import CASES, D, N, assert_same, data, feed
 
 import lightning_robust.signatures as signatures
 from lightning_robust.signatures.mergeable import MergeableMetric
@@ -56,7 +57,7 @@ def test_compute_gives_detached_tensors(case):
 @given(cuts=st.lists(st.integers(1, N - 1), max_size=5, unique=True))
 def test_split(case, cuts):
     edges = [0, *sorted(cuts), N]
-    sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    sizes = [b - a for a, b in itertools.pairwise(edges)]
     metric = case.make()
     for h, y in zip(H.split(sizes), Y.split(sizes), strict=True):
         feed(metric, case, h, y)

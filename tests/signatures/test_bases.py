@@ -1,0 +1,76 @@
+"""Bases: orthonormal, reproducible, of the size asked for."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_robust.signatures import neurons, random_rotation, right_singular_vectors
+from lightning_robust.signatures.bases import thin_svd
+
+
+def assert_orthonormal(V):
+    torch.testing.assert_close(V.T @ V, torch.eye(V.shape[1], dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, None])
+def test_size_and_orthonormality(k):
+    head = torch.randn(10, 8, generator=torch.Generator().manual_seed(0))
+    for V in (neurons(8, k), random_rotation(8, k, seed=2), right_singular_vectors(head, k)):
+        assert V.shape == (8, k or 8)
+        assert V.dtype == torch.float64
+        assert_orthonormal(V)
+
+
+def test_seeds():
+    assert torch.equal(random_rotation(6, 3, seed=1), random_rotation(6, 3, seed=1))
+    assert not torch.allclose(random_rotation(6, 3, seed=1), random_rotation(6, 3, seed=2))
+    assert torch.equal(neurons(50, 5, seed=1), neurons(50, 5, seed=1))
+    assert not torch.equal(neurons(50, 5, seed=1), neurons(50, 5, seed=2))
+
+
+def test_neurons_are_axes():
+    V = neurons(9, 4)
+    assert V.sum(dim=0).tolist() == [1] * 4
+    assert ((V == 0) | (V == 1)).all()
+
+
+def test_rotation_is_haar():
+    """QR without the sign correction leaves the diagonal with a preferred sign."""
+    diagonals = torch.stack([random_rotation(4, seed=seed).diagonal() for seed in range(400)])
+    assert float(diagonals.mean(dim=0).abs().max()) < 0.1  # standard error 0.025
+
+
+def test_thin_svd_reconstructs_and_fixes_signs():
+    W = torch.randn(5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sigma, V = thin_svd(W)
+    np.testing.assert_allclose(sigma, np.linalg.svd(W.numpy(), compute_uv=False), rtol=1e-12)
+    torch.testing.assert_close(W @ V @ V.T, W, atol=1e-12, rtol=0)
+    assert (V.gather(0, V.abs().argmax(dim=0, keepdim=True)) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rank(dtype):
+    generator = torch.Generator().manual_seed(0)
+    W = (torch.randint(-3, 4, (9, 4), generator=generator) @ torch.randint(-3, 4, (4, 20), generator=generator)).to(
+        dtype
+    )
+    assert len(thin_svd(W)[0]) == 4 == np.linalg.matrix_rank(W.double().numpy())
+
+
+def test_rank_of_a_float32_head_is_numpys():
+    """Centring a float32 head leaves rounding of its own precision in the null space."""
+    W = torch.randn(30, 100, generator=torch.Generator().manual_seed(0)) * 100
+    W = W - W.mean(dim=0)
+    assert len(thin_svd(W)[0]) == 29 == np.linalg.matrix_rank(W.numpy())
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="between 1 and the number of neurons, 4, not 5"):
+        neurons(4, 5)
+    with pytest.raises(ValueError, match="not 0"):
+        random_rotation(4, 0)
+    with pytest.raises(ValueError, match="rank of the head, 2, not 3"):
+        right_singular_vectors(torch.randn(2, 5, generator=torch.Generator().manual_seed(0)), 3)
+    for bad in (torch.zeros(3, 4), torch.full((3, 4), float("nan"))):
+        with pytest.raises(ValueError, match="finite and not all zero"):
+            right_singular_vectors(bad)

@@ -1,0 +1,92 @@
+"""Importance of directions: the rule, the centred head, and what does not matter."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_robust.signatures import DirectionImportance, centre_head, direction_importance
+
+
+def head_and_features(C=12, d=30, n=40):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(C, d, generator=generator), torch.randn(n, d, generator=generator)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_equals_a_naive_loop(centred):
+    W, h = head_and_features()
+    report = direction_importance(W, h, centred=centred)
+    matrix = W.double().numpy()
+    if centred:
+        matrix = matrix - matrix.mean(axis=0)
+    _, sigma, Vh = np.linalg.svd(matrix, full_matrices=False)
+    r = 11 if centred else 12
+    want = np.zeros(r)
+    for i in range(r):
+        for x in h.double().numpy():
+            want[i] += sigma[i] * abs(Vh[i] @ x) / np.sqrt(x @ x) / len(h)
+    # float32 rows, centred in float64 and rounded to float32 again
+    np.testing.assert_allclose(report.importance, want, rtol=1e-5 if centred else 1e-10)
+    np.testing.assert_allclose(report.normalised, want / sigma[:r].sum(), rtol=1e-5 if centred else 1e-10)
+    assert report.r == r == len(report.singular_values) == report.directions.shape[1]
+    assert report.max_over_median == pytest.approx(want.max() / np.median(want), rel=1e-5)
+    assert (report.n, report.centred) == (40, centred)
+
+
+def test_a_cone_head_is_privileged_raw_but_not_centred():
+    """A direction that adds the same to every class: most of the importance, none of the predictions."""
+    W, h = head_and_features(C=20, d=40)
+    cone = torch.zeros(40)
+    cone[0] = 1
+    W, h = W + 40 * cone, h + 3 * cone
+    raw, centred = direction_importance(W, h), direction_importance(W, h, centred=True)
+    assert raw.privileged == (0,)
+    assert raw.max_over_median > 10
+    assert abs(float(raw.directions[0, 0])) > 0.99
+    assert centred.privileged == ()
+    assert centred.max_over_median < 10
+    assert "10 x the median" in raw.rule
+
+
+def test_the_centred_head_predicts_the_same():
+    W, h = (x.double() for x in head_and_features())
+    raw, centred = (h @ W.T).softmax(dim=1), (h @ centre_head(W).T).softmax(dim=1)
+    torch.testing.assert_close(raw, centred, rtol=1e-10, atol=1e-12)
+    assert centre_head(W).mean(dim=0).abs().max() < 1e-14
+
+
+def test_privileged_is_strictly_above_ten_times_the_median():
+    """A diagonal head and one image that points equally everywhere: importance ∝ σ."""
+    for top, privileged in ((10.0, ()), (10.001, (0,))):
+        W = torch.diag(torch.tensor([top, 1.0, 1.0, 1.0], dtype=torch.float64))
+        assert direction_importance(W, torch.ones(1, 4, dtype=torch.float64)).privileged == privileged
+
+
+def test_the_norm_of_an_image_does_not_matter_but_zero_counts_as_zero():
+    W, h = head_and_features()
+    base = direction_importance(W, h)
+    scaled = direction_importance(W, h * torch.logspace(-3, 3, 40)[:, None])
+    torch.testing.assert_close(scaled.importance, base.importance, rtol=1e-5, atol=0)
+    half = direction_importance(W, torch.cat([h, torch.zeros_like(h)]))
+    torch.testing.assert_close(half.importance, base.importance / 2, rtol=1e-12, atol=0)
+
+
+def test_the_scale_of_the_head_drops_out_of_the_normalised_figure():
+    W, h = head_and_features()
+    base, scaled = direction_importance(W, h), direction_importance(W * 100, h)
+    torch.testing.assert_close(scaled.normalised, base.normalised, rtol=1e-5, atol=0)
+    torch.testing.assert_close(scaled.importance, base.importance * 100, rtol=1e-5, atol=0)
+
+
+def test_one_direction():
+    report = direction_importance(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 4.0]]))
+    assert report.importance.tolist() == pytest.approx([5])
+    assert report.privileged == ()
+
+
+def test_refusals():
+    W, h = head_and_features()
+    with pytest.raises(ValueError, match="reads 30 features, the layer gave 8"):
+        DirectionImportance(W).update(torch.ones(2, 8))
+    with pytest.raises(ValueError, match="no rows"):
+        direction_importance(W, h[:0])

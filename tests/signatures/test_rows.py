@@ -1,0 +1,38 @@
+"""Rows in float64: pieces, centring, unit norm."""
+
+import pytest
+import torch
+
+from lightning_robust.signatures.rows import PIECE_ELEMENTS, centred_rows, checked_features, float64_pieces, unit_rows
+
+
+@pytest.mark.parametrize("shape", [(1000, 300), (3, 2 * PIECE_ELEMENTS), (0, 4)])
+def test_pieces_are_all_the_rows_once(shape):
+    h = torch.arange(shape[0] * shape[1], dtype=torch.float32).reshape(shape)
+    pieces = list(float64_pieces(h))
+    assert torch.equal(torch.cat(pieces), h.double())
+    assert all(piece.dtype == torch.float64 and piece.numel() <= max(PIECE_ELEMENTS, shape[1]) for piece in pieces)
+
+
+def test_centring_survives_a_large_mean():
+    z = torch.randn(4, 100, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    far = z + 2.0**40
+    exact = far - 2.0**40
+    deviations, variance = centred_rows(far)
+    want = exact - exact.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(deviations, want, rtol=0, atol=2.0**-12)
+    torch.testing.assert_close(variance, exact.var(dim=1, correction=0), rtol=1e-6, atol=0)
+
+
+def test_unit_rows():
+    h = torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float64)
+    assert unit_rows(h).tolist() == [[0.6, 0.8], [0.0, 0.0]]
+
+
+def test_refusals():
+    with pytest.raises(TypeError, match=r"floating point, not torch\.int64"):
+        checked_features(torch.ones(2, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"\(n, d\).*not \(2, 3, 4\)"):
+        checked_features(torch.ones(2, 3, 4))
+    with pytest.raises(ValueError, match="d >= 1"):
+        checked_features(torch.ones(2, 0))
