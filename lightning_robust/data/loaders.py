@@ -38,18 +38,23 @@ class EpochSampler(DistributedSampler[Any]):
         n = len(self.dataset)  # type: ignore[arg-type]
         order = torch.arange(n)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            generator = torch.Generator().manual_seed(_order_seed(self.seed, self.epoch))
             order = torch.randperm(n, generator=generator)
         mine = order[self.rank : self.num_samples * self.num_replicas : self.num_replicas]
         for index in mine[self.skip :].tolist():
             yield Place(index, self.epoch)
 
 
+def _order_seed(seed: int, epoch: int) -> int:
+    return seed * 1_000_003 + epoch
+
+
 class ResumableLoader(DataLoader[Any]):
     """A `DataLoader` over an `EpochSampler` that implements `state_dict` and `load_state_dict`.
 
     The state is `{"epoch", "batches"}`: batches already handed out in that epoch. It counts batches that the training
-    loop has received, so workers that run ahead do not matter.
+    loop has received, so workers that run ahead do not matter. Samples that do not fill a batch are left out. The
+    seeds of worker processes are a function of (seed, epoch) too, and torch's global generator is never drawn from.
 
     Args:
         dataset: Map-style data set; its `__getitem__` gets a `Place`.
@@ -57,15 +62,23 @@ class ResumableLoader(DataLoader[Any]):
         seed: Seed of the order.
         shuffle: Whether the order is permuted in every epoch.
         num_workers: Worker processes.
+
+    Raises:
+        ValueError: If the data set does not fill one batch on each rank.
     """
 
     def __init__(
         self, dataset: Dataset[Any], *, batch_size: int, seed: int, shuffle: bool = True, num_workers: int = 0
     ) -> None:
         sampler = EpochSampler(dataset, seed, shuffle=shuffle)
+        if len(sampler) < batch_size:
+            raise ValueError(
+                f"{len(dataset)} images on {sampler.num_replicas} ranks do not fill a batch of {batch_size}; "  # type: ignore[arg-type]
+                "take more images or a smaller batch"
+            )
         super().__init__(
             dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=True,
-            persistent_workers=False,
+            generator=torch.Generator(),
         )  # fmt: skip
         self._epoch_sampler, self._batches, self._resume = sampler, 0, {"epoch": -1, "batches": 0}
 
@@ -74,12 +87,15 @@ class ResumableLoader(DataLoader[Any]):
         self._batches = self._resume["batches"] if self._resume["epoch"] == sampler.epoch else 0
         self._resume = {"epoch": -1, "batches": 0}
         sampler.skip = self._batches * (self.batch_size or 1)
+        self.generator.manual_seed(_order_seed(sampler.seed, sampler.epoch))  # workers' seeds are drawn from it
         for batch in super().__iter__():
             self._batches += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The place in the data: epoch and batches handed out."""
+        """The place in the data: epoch and batches handed out; a loaded place until the first batch after it."""
+        if self._resume["epoch"] >= 0:
+            return dict(self._resume)
         return {"epoch": self._epoch_sampler.epoch, "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

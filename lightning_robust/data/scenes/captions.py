@@ -1,4 +1,4 @@
-"""Templated captions of scenes: the class always, every other attribute now and then, and only if it can be seen."""
+"""Templated captions: the class always, any other attribute now and then and only where the style shows it."""
 
 from typing import Final
 
@@ -17,14 +17,17 @@ from lightning_robust.data.scenes.vocabulary import (
     TEXTURES,
 )  # fmt: skip
 
-#: How often a caption mentions an attribute that can be seen.
+#: How often a caption mentions an attribute that the style shows.
 MENTIONED: Final = {
     "style": 0.3, "size": 0.1, "pose": 0.1, "colour": 0.35, "texture": 0.25, "part": 0.1, "scene": 0.3,
 }  # fmt: skip
 
 
 def captions(scenes: Scenes) -> list[str]:
-    """One caption for each scene, such as "a sketch of a small tilted car with wheels on grass"."""
+    """One caption for each scene, such as "a painting of a small tilted car with wheels on grass".
+
+    A part is mentioned whether or not a bar happens to cover it, as people do.
+    """
     said = {
         name: (scenes.dice(f"caption/{name}") < p) & is_visible(name, scenes.style) for name, p in MENTIONED.items()
     }

@@ -37,7 +37,8 @@ class ScenesDataModule(LightningDataModule):
         num_workers: Worker processes of the training loader.
 
     Raises:
-        ValueError: For an unknown task or a size below one.
+        ValueError: For an unknown task, a size below one or a negative seed; from a loader, where there is no
+            transform or the training images do not fill a batch.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class ScenesDataModule(LightningDataModule):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
         self.transform, self.task, self.batch_size, self.flip = transform, task, batch_size, flip
         self.n_train, self.n_val, self.n_val_shift = n_train, n_val, n_val_shift
         self.n_test, self.n_concepts = n_test, n_concepts

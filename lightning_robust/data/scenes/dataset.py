@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,17 @@ from lightning_robust.data.scenes.concepts import concept_labels
 from lightning_robust.data.scenes.distributions import WORLD_VERSION, Distribution
 from lightning_robust.data.scenes.draws import draw_scenes
 from lightning_robust.data.scenes.render import IMAGE_SIZE, render
+from lightning_robust.results import atomic_path
 
 Transform = Callable[[Image.Image], Tensor]
 
 
 def cache_folder() -> Path:
     """Where rendered images are kept: `$LIGHTNING_ROBUST_CACHE`, else the user's cache folder."""
-    own = os.environ.get("LIGHTNING_ROBUST_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(own) if own else base / "lightning-robust"
+    if own := os.environ.get("LIGHTNING_ROBUST_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lightning-robust"
 
 
 def rendered(
@@ -36,23 +37,41 @@ def rendered(
     """Images 0 … n − 1 of a split and the visible area of their parts, from the cache or rendered into it.
 
     The cache is keyed by the world's version and every parameter of the distribution, written to a temporary file and
-    renamed. Where no cache can be written the images are rendered in memory.
+    renamed. A damaged file is rendered anew; where no cache can be written the images are rendered in memory.
+
+    Args:
+        distribution: What the images look like.
+        seed: Seed of the world.
+        split: `"train"`, `"val"` or `"test"`.
+        n: Number of images.
+
+    Returns:
+        What `render` returns: images `(n, 3, 32, 32)` and visible pixels of the part `(n,)`.
     """
     key = f"v{WORLD_VERSION};{distribution.key()};seed={seed};split={split};n={n};size={IMAGE_SIZE}"
     name = f"scenes-{distribution.name}-{split}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     path = cache_folder() / name
-    if path.is_file():
-        with np.load(path) as archive:
-            return archive["images"], archive["part_area"]
+    if (cached := _read(path, n)) is not None:
+        return cached
     images, part_area = render(draw_scenes(distribution, seed, split, np.arange(n)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            np.savez(file, images=images, part_area=part_area)
-        Path(file.name).replace(path)
+        with atomic_path(path) as temporary:
+            np.savez(temporary, images=images, part_area=part_area)
     except OSError:
         pass  # a read-only home costs a few seconds a run and nothing else
     return images, part_area
+
+
+def _read(path: Path, n: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
+    """A cached split, or None where there is none or none that can be used."""
+    try:
+        with np.load(path) as archive:
+            images, part_area = archive["images"], archive["part_area"]
+    except Exception:  # a damaged zip raises a dozen kinds of error, and the answer to each is to render again
+        return None
+    whole = images.shape == (n, 3, IMAGE_SIZE, IMAGE_SIZE) and part_area.shape == (n,)
+    return (images, part_area) if whole and images.dtype == np.uint8 else None
 
 
 class SceneImages(Dataset[Any]):
@@ -112,7 +131,10 @@ class CaptionedScenes(Dataset[Any]):
 
     def __getitems__(self, places: Sequence[int | Place]) -> list[tuple[Tensor, str]]:
         """A whole batch at once, because scenes are rendered in batches."""
-        indices = [p.epoch * self.n + p.item if isinstance(p, Place) else p for p in places]
+        asked = [p if isinstance(p, Place) else Place(p, 0) for p in places]
+        if outside := [place.item for place in asked if not 0 <= place.item < self.n]:
+            raise IndexError(f"image {outside[0]} of an epoch of {self.n}")  # ends a plain for loop
+        indices = [place.epoch * self.n + place.item for place in asked]
         scenes = draw_scenes(self.distribution, self.seed, "train", indices)
         pixels = render(scenes)[0].transpose(0, 2, 3, 1)
         images = [self.transform(Image.fromarray(picture)) for picture in pixels]

@@ -69,15 +69,15 @@ class Canvas:
 
 
 def union(*fields: Field) -> Field:
-    """Distance to the union of figures."""
+    """Signed distance to the union of figures: exact outside, nearer to zero than the truth deep inside."""
     return np.asarray(np.minimum.reduce(fields))
 
 
 def minus(field: Field, *holes: Field) -> Field:
-    """Distance to a figure with the holes cut out."""
+    """A figure with the holes cut out: the right sign everywhere, a lower bound of the distance outside."""
     return np.asarray(np.maximum.reduce([field, *(-hole for hole in holes)]))
 
 
 def meet(*fields: Field) -> Field:
-    """Distance to the intersection of figures."""
+    """The intersection of figures: the right sign everywhere, a lower bound of the distance outside."""
     return np.asarray(np.maximum.reduce(fields))

@@ -33,7 +33,15 @@ def contact_sheet(columns: int = len(CLASSES), seed: int = 0) -> Image.Image:
 
 
 def write_contact_sheet(path: Path, seed: int = 0) -> None:
-    """Write the contact sheet as a PNG, replacing the file only when the new one is whole."""
+    """Write the contact sheet as a PNG, replacing the file only when the new one is whole.
+
+    Args:
+        path: The file to write; its folder must exist.
+        seed: Seed of the world.
+
+    Raises:
+        OSError: If the file cannot be written there.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         contact_sheet(seed=seed).save(temporary, format="PNG")
