@@ -1,5 +1,7 @@
 """`fit`, `validate` and `test`: LightningCLI, with a folder for each run, exact resuming and a table at the end."""
 
+import argparse
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_robust.callbacks import CurveRecorder, RandomStates
 from lightning_robust.cli.outcome import finish
+from lightning_robust.cli.parser_errors import user_error
+from lightning_robust.cli.refusals import refusal
 from lightning_robust.cli.run_folder import LAST, folder_of_checkpoint, new_run_folder, old_run_folder
 from lightning_robust.errors import UserError
 
@@ -50,6 +54,27 @@ class RobustCLI(LightningCLI):
             if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
                 callback.init_args.dirpath = str(self.folder)
 
+    def instantiate_classes(self) -> None:
+        """Build everything; a run that cannot even begin leaves no folder behind."""
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            self._discard_folder()
+            raise
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Exception as error:
+            if refusal(error) is not None:
+                self._discard_folder()
+            raise
+
+    def _discard_folder(self) -> None:
+        """Remove the folder that this run made, as long as it holds no checkpoint."""
+        if self.folder is not None and self.resume_step is None and not any(self.folder.rglob("*.ckpt")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with a logger and a curve file in the run's folder."""
         if self.folder is not None:
@@ -78,16 +103,23 @@ def run(arguments: list[str]) -> int:
         The exit status.
     """
     warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")  # it is what tests need too
-    RobustCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        save_config_kwargs={"config_filename": "config.yaml"},
-        args=arguments,
-    )
+    quiet: Any = {"exit_on_error": False}
+    try:
+        RobustCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_kwargs={"prog": "lightning-robust", **quiet, **dict.fromkeys(("fit", "validate", "test"), quiet)},
+            args=arguments,
+        )
+    except (argparse.ArgumentError, ValueError) as error:
+        mistake = user_error(error)
+        if mistake is None:
+            raise
+        raise mistake from error
     return 0
 
 
