@@ -115,7 +115,10 @@ _PAINT: tuple[Callable[[Rng], Picture], ...] = (
 
 
 def backdrops() -> NDArray[np.float32]:
-    """Paint every scene in every variant: `(scenes, variants, 3, size, size)`, values in [0, 1], always the same."""
+    """Paint every scene in every variant: `(scenes, variants, 3, size, size)`, values in [0, 1], always the same.
+
+    Variants are different pictures except among the bricks, which only begin at different places.
+    """
     out = np.empty((len(SCENES), VARIANTS, 3, BACKDROP_SIZE, BACKDROP_SIZE), dtype=np.float32)
     for s, paint in enumerate(_PAINT):
         for v in range(VARIANTS):

@@ -27,7 +27,7 @@ CATEGORIES: Final = {
 CONCEPT_NAMES: Final = tuple(f"{category}:{name}" for category, names in CATEGORIES.items() for name in names)
 CONCEPT_CATEGORIES: Final = tuple(category for category, names in CATEGORIES.items() for _ in names)
 
-#: Half-heights (share of half the image) at which small becomes medium and medium large.
+#: Half-sizes (share of half the image) at which small becomes medium and medium large.
 SIZE_LIMITS: Final = (0.55, 0.72)
 #: Degrees at which upright becomes tilted and tilted sideways.
 POSE_LIMITS: Final = (20.0, 55.0)

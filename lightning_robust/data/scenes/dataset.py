@@ -66,7 +66,7 @@ def rendered(
 def _read(path: Path, n: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
     """A cached split, or None where there is none or none that can be used."""
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:  # numpy leaves a file open that is no archive
             images, part_area = archive["images"], archive["part_area"]
     except Exception:  # a damaged zip raises a dozen kinds of error, and the answer to each is to render again
         return None
