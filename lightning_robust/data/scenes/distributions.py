@@ -27,7 +27,7 @@ class Distribution:
         typical_colour: The same for the colour.
         typical_texture: The same for the texture.
         typical_of_another: Typical attributes are those of a randomly chosen *other* class.
-        size: Range of the object's half-height, as a share of half the image.
+        size: Range of the half-size of the square that the object fills, as a share of half the image.
         rotation: Largest rotation to either side, degrees.
         shear: Largest horizontal shear.
         shift: Largest displacement of the centre along each axis, as a share of half the image.
