@@ -11,7 +11,8 @@ from lightning_robust.data.scenes.vocabulary import STYLES
 WORLD_VERSION: Final = 1
 
 _PHOTO: Final = (("photo", 1.0),)
-_ALL_STYLES: Final = tuple((style, 1.0) for style in STYLES)
+#: As on the web, most pictures are photos; every other style is there too.
+_ALL_STYLES: Final = tuple((style, 4.0 if style == "photo" else 1.0) for style in STYLES)
 _RENDITIONS: Final = tuple((style, 1.0) for style in STYLES if style not in ("photo", "sketch"))
 
 
@@ -65,6 +66,7 @@ BROAD: Final = Distribution(
 )  # fmt: skip
 REFERENCE: Final = Distribution(
     "reference", "ImageNet", typical_scene=0.7, typical_colour=0.6, typical_texture=0.5,
+    size=(0.5, 0.9), bar=0.1, noise=(0.02, 0.06),
 )  # fmt: skip
 SHIFTS: Final = (
     Distribution(
