@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import torch
+from lightning.pytorch import LightningModule
 from lightning_robust.callbacks.signature import Reading, Signature
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lightning_robust.errors import UserError
+from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import ActivationProbe, measured_pass
 from lightning_robust.signatures.pooling import Pool
 
 Forward = Callable[[Any, Any], Any]
+
+_GIVE_FORWARD = "give the monitor forward=, a function (module, batch) that runs one batch"
+_NO_FORWARD = (LightningModule.forward, nn.Module.forward)
 
 
 class Collector:
@@ -27,18 +31,40 @@ class Collector:
         synchronise: Whether the images are spread over the processes of a distributed run.
 
     Raises:
-        ValueError: For an unknown layer, naming the nearest.
+        UserError: For an unknown layer, head or weight, naming the nearest.
     """
 
     def __init__(
         self, module: nn.Module, signatures: Sequence[Signature], layers: Sequence[str], pool: Pool, synchronise: bool
     ) -> None:
         self.module, self.signatures, self.synchronise = module, signatures, synchronise
-        self.probe = ActivationProbe(module, layers, pool, on_features=self._receive)
-        self.labels: Tensor | None = None
+        with from_user(ValueError):
+            self.probe = ActivationProbe(module, layers, pool, on_features=self._receive)
+        for signature in signatures:
+            signature.check(module)
+        self._labels: Tensor | None = None
+        self._images: int | None = None
         self._metrics: dict[str, list[dict[str, Metric]]] = {}
 
+    def begin(self, batch: Any, images: int | None = None) -> None:
+        """Look at a batch before its forward.
+
+        Args:
+            batch: Inputs, or `(inputs, labels, …)`.
+            images: How many images it has, where that is known; every layer then has to give as many rows.
+        """
+        second = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
+        self._labels, self._images = second if isinstance(second, Tensor) else None, images
+
     def _receive(self, layer: str, h: Tensor) -> None:
+        if self._images is not None and len(h) != self._images:
+            raise UserError(
+                f"layer {layer!r} gave {len(h)} rows for {self._images} images: its first dimension is not the batch"
+            )
+        with kept_random_state():  # a forward runs on after this
+            self._update(layer, h)
+
+    def _update(self, layer: str, h: Tensor) -> None:
         if layer not in self._metrics:
             self._metrics[layer] = [s.metrics(self.module, layer, h.shape[1]) for s in self.signatures]
             for metric in (m for group in self._metrics[layer] for m in group.values()):
@@ -48,12 +74,17 @@ class Collector:
             for metric in group.values():
                 if not signature.uses_labels:
                     metric.update(h)
-                elif self.labels is None:
-                    raise UserError(
-                        "concepts need images with labels: batches (images, labels (n, C) in {1, 0, -1}, …)"
-                    )
                 else:
-                    metric.update(h, self.labels)
+                    metric.update(h, self._concept_labels())
+
+    def _concept_labels(self) -> Tensor:
+        if self._labels is None or self._labels.ndim != 2:
+            found = "none" if self._labels is None else f"of shape {tuple(self._labels.shape)}"
+            raise UserError(
+                f"concepts need labels (n, C) in {{1, 0, -1}} as second part of each batch, found {found}; give the "
+                "monitor images=, a loader of a concept set"
+            )
+        return self._labels
 
     def read(self) -> Reading:
         """Compute every figure of the images seen since the start."""
@@ -62,6 +93,7 @@ class Collector:
             for signature, group in zip(self.signatures, groups, strict=True):
                 reading.add(signature.read(layer, {name: metric.compute() for name, metric in group.items()}))
         for signature in self.signatures:
+            signature.check_used(self.module)
             reading.add(signature.read_weights(self.module))
         return reading
 
@@ -83,23 +115,26 @@ def run_pass(
         to_device: Moves a batch to the module's device.
 
     Raises:
-        UserError: If a batch is neither a tensor nor a tuple and there is no `forward`.
+        UserError: If there is no batch, or one does not fit the module and there is no `forward`.
     """
     with measured_pass(module), ExitStack() as stack:
         for collector in collectors:
             stack.enter_context(collector.probe)
+        empty = True
         for batch in batches:
-            moved = to_device(batch)
-            labels = moved[1] if isinstance(moved, tuple | list) and len(moved) > 1 else None
+            empty, moved = False, to_device(batch)
+            inputs = moved[0] if isinstance(moved, tuple | list) and moved else moved
+            images = len(inputs) if forward is None and isinstance(inputs, Tensor) else None
             for collector in collectors:
-                collector.labels = labels if isinstance(labels, Tensor) else None
+                collector.begin(moved, images)
             if forward is not None:
                 forward(module, moved)
-                continue
-            inputs = moved[0] if isinstance(moved, tuple | list) and moved else moved
-            if not isinstance(inputs, torch.Tensor):
-                raise UserError(
-                    f"batches are {type(batch).__name__}: give the monitor forward=, a function (module, batch)"
-                )
-            module(inputs)
+            elif images is None:
+                raise UserError(f"batches are {type(batch).__name__}: {_GIVE_FORWARD}")
+            elif getattr(type(module), "forward", None) in _NO_FORWARD:
+                raise UserError(f"{type(module).__name__} has no forward of its own: {_GIVE_FORWARD}")
+            else:
+                module(inputs)
+        if empty:
+            raise UserError("the images of the monitor gave no batch, so there is nothing to measure")
         return [collector.read() for collector in collectors]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from lightning_robust.callbacks.signature import Reading, Signature, head_weight
+from lightning_robust.callbacks.signature import Reading, Signature
 from torchmetrics import Metric
 
 from lightning_robust.signatures import (
@@ -35,9 +35,9 @@ class ConceptSignature(Signature):
     def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
         """One metric that scores all bases."""
         del layer
-        W = head_weight(module, self.head)
+        W = self.head_of_width(module, d)
         bases, k = {}, d
-        if W is not None and W.shape[1] == d:
+        if W is not None:
             V = right_singular_vectors(W)
             bases["singular_vectors"], k = V, V.shape[1]
         bases["neurons"] = neurons(d, k, self.seed)

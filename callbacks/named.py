@@ -27,17 +27,24 @@ class KurtosisMonitor(SignatureMonitor):
 class SpectrumMonitor(SignatureMonitor):
     """Follows spectra of features and weights and the importance of the head's directions (METHODS 3).
 
-    Arguments as `SignatureMonitor`'s. Logged tags (O(n·d²) work and a state of d² numbers a layer):
+    Arguments as `SignatureMonitor`'s. Logged tags (O(n·d²) work and a state of d² numbers a layer); those of
+    `importance` for layers as wide as the head only; `weights` need no images:
         `spectrum/<layer>/rankme`: effective rank of E[hhᵀ], uncentred, in [1, d].
         `spectrum/<layer>/covariance_effective_rank`: the same formula on the covariance, in [1, d].
         `spectrum/<layer>/participation_ratio`: (Σλ)²/Σλ² of the covariance, in [1, d].
         `importance/<layer>/raw/max_over_median`: largest importance σ_i · mean|cos(v_i, h)| over the median one, ≥ 1.
         `importance/<layer>/raw/privileged`: directions above 10 × the median, in [0, r].
-        `importance/<layer>/centred/…`: both for the head without the mean of its rows (the modality cone), whose
-            predictions are identical.
-        `weights/<name>/stable_rank`, `/effective_rank`, `/alpha`: of each parameter in `weights`, no images needed.
-    TensorBoard figures, values by rank with those before training in grey: `spectrum/<layer>/eigenvalues`,
-    `importance/<layer>/raw/directions` (divided by Σσ), `weights/<name>/singular_values`.
+        `importance/<layer>/centred/max_over_median`: for the head without the mean of its rows (the modality cone),
+            whose predictions are identical.
+        `importance/<layer>/centred/privileged`: likewise.
+        `weights/<name>/stable_rank`: ‖W‖²_F/σ₁² of each parameter in `weights`, in [1, rank].
+        `weights/<name>/effective_rank`: exp H(σ/Σσ), in [1, rank].
+        `weights/<name>/alpha`: power-law exponent of the tail of its eigenvalues, > 1; NaN for too few.
+    TensorBoard figures, values by rank with those before training in grey:
+        `spectrum/<layer>/eigenvalues`: of E[hhᵀ].
+        `importance/<layer>/raw/directions`: importance divided by Σσ.
+        `importance/<layer>/centred/directions`: likewise.
+        `weights/<name>/singular_values`: σ.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -55,7 +62,9 @@ class ConceptMonitor(SignatureMonitor):
             t in 0.5 … 0.9; in [0, eligible]. Features are scaled to unit length first.
         `concepts/<layer>/<basis>/mean_best_ap`: mean over eligible concepts of the best average precision, in [0, 1].
         `concepts/<layer>/<basis>/polysemantic_share_0.5`: of the directions with a concept at 0.5, those with several.
-        `concepts/<layer>/<basis>/permuted/…`: the same with labels permuted within category: what chance gives.
+        `concepts/<layer>/<basis>/permuted/unique_<t>`: the same with labels permuted within category, where categories
+            are known: what chance gives.
+        `concepts/<layer>/<basis>/permuted/mean_best_ap`: likewise.
         `concepts/<layer>/eligible`: concepts with ≥ 10 positives, ≥ 10 negatives and a prevalence ≤ 50 %.
     """
 

@@ -7,6 +7,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_robust.callbacks.figures import rank_curve
 from lightning_robust.callbacks.signature import Reading
+from torch import Tensor
 
 
 def publish(trainer: Trainer, reading: Reading, epoch: int, before: Mapping[str, Sequence[float]]) -> None:
@@ -19,14 +20,21 @@ def publish(trainer: Trainer, reading: Reading, epoch: int, before: Mapping[str,
         trainer: The Trainer.
         reading: What was measured.
         epoch: Epochs trained.
-        before: Curves from before training by tag, drawn in grey beside those of now.
+        before: Curves from before training by tag, drawn in grey beside those of now; empty before training.
     """
-    trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in reading.scalars.items()})
+    trainer.callback_metrics.update(as_metrics(reading.scalars))
     if not trainer.is_global_zero:
         return
     step = trainer.global_step
+    moment = f"after epoch {epoch}, step {step}" if step else "before training"
     for logger in trainer.loggers:
-        logger.log_metrics(reading.scalars, step=step)
+        logger.log_metrics(dict(reading.scalars), step=step)
         if isinstance(logger, TensorBoardLogger):
             for tag, values in reading.curves.items():
-                logger.experiment.add_figure(tag, rank_curve(tag, values, before.get(tag), epoch), global_step=step)
+                logger.experiment.add_figure(tag, rank_curve(tag, values, before.get(tag), moment), global_step=step)
+        logger.save()
+
+
+def as_metrics(scalars: Mapping[str, float]) -> dict[str, Tensor]:
+    """Figures in the form of `trainer.callback_metrics`."""
+    return {tag: torch.tensor(value) for tag, value in scalars.items()}

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_robust.errors import UserError
+from lightning_robust.signatures.layers import plain_name
 
 Computed = Mapping[str, Mapping[str, Any]]
 """Per layer and metric name, what the metric's `compute()` gave."""
@@ -31,6 +32,14 @@ class Reading:
         self.scalars.update(other.scalars)
         self.curves.update(other.curves)
 
+    def prefixed(self, prefix: str) -> "Reading":
+        """The same figures under tags `<prefix>/<tag>`; under the tags as they are where the prefix is empty."""
+        start = f"{prefix}/" if prefix else ""
+        return Reading(
+            {f"{start}{tag}": value for tag, value in self.scalars.items()},
+            {f"{start}{tag}": values for tag, values in self.curves.items()},
+        )
+
 
 class Signature(ABC):
     """A family of figures that come from one pass: which metrics they need, and how their results are read.
@@ -43,6 +52,37 @@ class Signature(ABC):
 
     def __init__(self, head: str | None = None) -> None:
         self.head = head
+        self._head_used = False
+
+    def check(self, module: Any) -> None:
+        """Look for what was named in the module, before anything is run.
+
+        Raises:
+            UserError: If something is not there.
+        """
+        head_weight(module, self.head)
+
+    def head_of_width(self, module: Any, d: int) -> Tensor | None:
+        """The head's weight for a layer of width d: None where there is no head, or it reads another width."""
+        W = head_weight(module, self.head)
+        if W is None or W.shape[1] != d:
+            return None
+        self._head_used = True
+        return W
+
+    def check_used(self, module: Any) -> None:
+        """Check after a pass that a head given by name was of use.
+
+        Raises:
+            UserError: If no layer is as wide as what it reads.
+        """
+        if self.head is not None and not self._head_used:
+            W = head_weight(module, self.head)
+            width = W.shape[1] if W is not None else 0
+            raise UserError(
+                f"no layer is as wide as what the head {self.head!r} reads ({width}); add its input to layers=: "
+                f"{self.head + ':input'!r}"
+            )
 
     @abstractmethod
     def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
@@ -74,8 +114,8 @@ def head_weight(module: Any, head: str | None) -> Tensor | None:
     if head is None:
         own = getattr(module, "head_weight", None)
         return own() if callable(own) else None
-    modules = dict(module.named_modules())
-    weight = getattr(modules.get(head), "weight", None)
+    modules = {plain_name(name): m for name, m in module.named_modules()}
+    weight = getattr(modules.get(plain_name(head)), "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         linear = [name for name, m in modules.items() if getattr(getattr(m, "weight", None), "ndim", 0) == 2]
         raise UserError(

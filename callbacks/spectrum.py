@@ -1,14 +1,16 @@
 """Spectra of features and weights, and the importance of the head's directions (METHODS 3)."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
-from lightning_robust.callbacks.signature import Reading, Signature, head_weight
+from lightning_robust.callbacks.signature import Reading, Signature
 from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_robust.errors import UserError
 from lightning_robust.signatures import DirectionImportance, FeatureSpectrum, matrix_spectrum
+from lightning_robust.signatures.layers import plain_name
 
 
 class SpectrumSignature(Signature):
@@ -28,8 +30,8 @@ class SpectrumSignature(Signature):
         """The spectrum, and the importance where the layer is as wide as the head."""
         del layer
         made: dict[str, Metric] = {"spectrum": FeatureSpectrum()}
-        W = head_weight(module, self.head)
-        if W is not None and W.shape[1] == d:
+        W = self.head_of_width(module, d)
+        if W is not None:
             made["importance_raw"] = DirectionImportance(W)
             made["importance_centred"] = DirectionImportance(W, centred=True)
         return made
@@ -52,19 +54,31 @@ class SpectrumSignature(Signature):
                 )
         return reading
 
+    def check(self, module: Any) -> None:
+        """Look for head and weights."""
+        super().check(module)
+        self._parameters(module)
+
     def read_weights(self, module: Any) -> Reading:
         """Tags `weights/…`: ranks and tail exponent of each named parameter."""
-        parameters, reading = dict(module.named_parameters()), Reading()
-        for name in self.weights:
-            if name not in parameters:
-                matrices = [key for key, value in parameters.items() if value.ndim >= 2]
-                raise UserError(f"{type(module).__name__} has no weight {name!r}; it has: {', '.join(matrices[-5:])} …")
-            found = matrix_spectrum(parameters[name])
+        reading = Reading()
+        for name, parameter in self._parameters(module).items():
+            found = matrix_spectrum(parameter)
             reading.scalars[f"weights/{name}/stable_rank"] = found.stable_rank
             reading.scalars[f"weights/{name}/effective_rank"] = found.effective_rank
             reading.scalars[f"weights/{name}/alpha"] = found.alpha
             reading.curves[f"weights/{name}/singular_values"] = _numbers(found.singular_values)
         return reading
+
+    def _parameters(self, module: Any) -> dict[str, Tensor]:
+        parameters = {plain_name(name): parameter for name, parameter in module.named_parameters()}
+        for name in self.weights:
+            found = parameters.get(plain_name(name))
+            if found is None or found.ndim < 2:
+                matrices = [key for key, value in parameters.items() if value.ndim >= 2]
+                near = get_close_matches(name, matrices, n=4, cutoff=0.3) or matrices[-4:]
+                raise UserError(f"{type(module).__name__} has no matrix {name!r}; near names: {', '.join(near)}")
+        return {name: parameters[plain_name(name)] for name in self.weights}
 
 
 def _numbers(values: Tensor) -> list[float]:

@@ -7,14 +7,17 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
-from lightning_robust.callbacks.monitor import SignatureMonitor, measure_with, monitors_of
-from lightning_robust.callbacks.sources import VALIDATION, images_of
+from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
+from lightning_robust.callbacks.shared_pass import measure_with, same_pass
+from lightning_robust.callbacks.sources import VALIDATION, Images, every_validation_image, first_validation_loader
+from lightning_robust.callbacks.tests_of import named_test_loaders
 from torch import Tensor, nn
 
-from lightning_robust.errors import UserError, from_user
+from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
 from lightning_robust.models.evaluate import Predict, evaluate_path
 from lightning_robust.models.interpolate import interpolate_into
+from lightning_robust.models.modes import kept_random_state
 
 
 class WiseFT(Callback):
@@ -25,7 +28,7 @@ class WiseFT(Callback):
     which loads strictly in plain open_clip, and `alpha=0.50.head.safetensors` beside it; for another module its whole
     state in one file. Every α is then evaluated in one pass over the validation images of the reference (for choices)
     and the test images of reference and shifts (for tables), and every `SignatureMonitor` of the Trainer measures it.
-    `path` holds the outcome.
+    `path` holds the outcome. Under several processes the first evaluates while the others wait.
 
     Args:
         alphas: Positions on the path, each in [0, 1]; 0, 0.5 and 1 are always among them.
@@ -72,6 +75,12 @@ class WiseFT(Callback):
         """Take θ0 from the checkpoint of the run that goes on."""
         self.theta0 = state_dict["theta0"]
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget another run's weights; those of this one come with its checkpoint, if it goes on from one."""
+        del pl_module
+        if stage == "fit" and trainer.global_step == 0:
+            self.theta0, self.path, self.files = None, None, {}
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep θ0, unless it came with a checkpoint; refuse now what could not be done at the end."""
         module = self._interpolated(pl_module)
@@ -82,7 +91,13 @@ class WiseFT(Callback):
                 )
             self.theta0 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         if self.evaluate:
-            self._test_loaders(trainer)
+            named_test_loaders(trainer, self.tests)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse now to choose on validation images that are not there."""
+        del pl_module
+        if self.evaluate:
+            first_validation_loader(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoints and judge the path; the module keeps its finetuned weights."""
@@ -91,17 +106,30 @@ class WiseFT(Callback):
         module = self._interpolated(pl_module)
         theta1 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         if trainer.is_global_zero:
-            folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "wise_ft"
-            folder.mkdir(parents=True, exist_ok=True)
-            for alpha in self.alphas:
-                self.files[alpha] = self._write(folder, alpha, interpolate(self.theta0, theta1, alpha), module)
-            if self.evaluate:
-                self.path = self._judge(trainer, pl_module, module, theta1)
+            with kept_random_state():
+                self._write_and_judge(trainer, pl_module, module, theta1)
         trainer.strategy.barrier("wise_ft")
 
+    def _write_and_judge(
+        self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
+    ) -> None:
+        folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "wise_ft"
+        folder.mkdir(parents=True, exist_ok=True)
+        for alpha in self.alphas:
+            theta = interpolate(self.theta0 or {}, theta1, alpha)
+            self.files[alpha] = self._write(folder, alpha, theta, module)
+        if self.evaluate:
+            self.path = self._judge(trainer, pl_module, module, theta1)
+
     def _interpolated(self, pl_module: LightningModule) -> nn.Module:
-        with from_user(AttributeError):
+        try:
             return pl_module.get_submodule(self.module)
+        except AttributeError as error:
+            names = ", ".join(repr(name) for name, _ in pl_module.named_children())
+            raise UserError(
+                f"{type(pl_module).__name__} has no submodule {self.module!r} to interpolate: give module=, one of "
+                f"{names}, or '' for the whole"
+            ) from error
 
     def _write(self, folder: Path, alpha: float, theta: dict[str, Tensor], module: nn.Module) -> list[Path]:
         stem, metadata = f"alpha={alpha:.{_decimals(self.alphas)}f}", {"format": "pt", "alpha": repr(alpha)}
@@ -117,8 +145,8 @@ class WiseFT(Callback):
         self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
     ) -> AlphaPath:
         theta0 = self.theta0 or {}
-        tests = self._test_loaders(trainer)
-        loaders = {"": self._validation_images(trainer), **tests}
+        tests = named_test_loaders(trainer, self.tests)
+        loaders = {"": every_validation_image(trainer), **tests}
         found = evaluate_path(module, theta0, theta1, self.alphas, loaders, predict=self.predict)
         validation = found.pop("")
         signatures = self._measure_path(trainer, pl_module, module, theta1, next(iter(tests.values())))
@@ -131,10 +159,13 @@ class WiseFT(Callback):
         self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor], reference: Any
     ) -> list[dict[str, float]]:
         """Every monitor's figures at every α; those that watch the validation images look at test images here."""
-        groups: dict[Any, list[SignatureMonitor]] = {}
+        groups: list[list[SignatureMonitor]] = []
         for monitor in monitors_of(trainer):
-            key = monitor.images if isinstance(monitor.images, str) else id(monitor.images)
-            groups.setdefault((key, id(monitor.forward)), []).append(monitor)
+            group = next((group for group in groups if same_pass(group[0], monitor)), None)
+            if group is None:
+                groups.append([monitor])
+            else:
+                group.append(monitor)
         state, theta0 = module.state_dict(), self.theta0 or {}
         rows = []
         try:
@@ -142,11 +173,10 @@ class WiseFT(Callback):
                 with torch.no_grad():
                     interpolate_into(state, theta0, theta1, alpha)
                 scalars: dict[str, float] = {}
-                for monitors in groups.values():
+                for monitors in groups:
                     watched = monitors[0].images
-                    images = (
-                        reference if isinstance(watched, str) and watched == VALIDATION else images_of(trainer, watched)
-                    )
+                    listens = isinstance(watched, str) and watched == VALIDATION
+                    images = reference if listens else Images(trainer, watched)
                     for reading in measure_with(monitors, trainer, pl_module, images):
                         scalars.update(reading.scalars)
                 rows.append(scalars)
@@ -154,28 +184,6 @@ class WiseFT(Callback):
             with torch.no_grad():
                 interpolate_into(state, theta0, theta1, 1.0)
         return rows
-
-    @staticmethod
-    def _validation_images(trainer: Trainer) -> Iterable[Any]:
-        """All of them: the Trainer's own loader may hold this process's share alone."""
-        datamodule: Any = getattr(trainer, "datamodule", None)
-        loaders = datamodule.val_dataloader() if trainer.world_size > 1 and datamodule is not None else None
-        if isinstance(loaders, list | tuple):
-            return loaders[0]  # type: ignore[no-any-return]
-        return loaders if loaders is not None else images_of(trainer, VALIDATION)
-
-    def _test_loaders(self, trainer: Trainer) -> dict[str, Iterable[Any]]:
-        if self.tests is not None:
-            return dict(self.tests)
-        datamodule: Any = getattr(trainer, "datamodule", None)
-        loaders = datamodule.test_dataloader() if datamodule is not None else None
-        if not loaders:
-            raise UserError(
-                "WiseFT evaluates on test images: give tests={name: loader}, or a data module with test_dataloader()"
-            )
-        loaders = list(loaders) if isinstance(loaders, list | tuple) else [loaders]
-        names = getattr(datamodule, "test_loader_names", None) or getattr(datamodule, "val_loader_names", None)
-        return dict(zip(names or [f"loader_{k}" for k in range(len(loaders))], loaders, strict=True))
 
 
 def _decimals(alphas: Sequence[float]) -> int:

@@ -1,0 +1,61 @@
+"""When a monitor measures: after every n epochs, and after every n optimiser steps."""
+
+from dataclasses import dataclass
+
+from lightning.pytorch import Trainer
+
+from lightning_robust.errors import UserError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The moments of a `fit` at which to measure, beside the one before training.
+
+    Args:
+        every_n_epochs: After each n-th epoch; 0 never.
+        every_n_steps: After each n-th optimiser step; None never.
+
+    Raises:
+        UserError: For a negative number of epochs, or less than one step.
+    """
+
+    every_n_epochs: int = 1
+    every_n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every_n_epochs < 0 or (self.every_n_steps is not None and self.every_n_steps < 1):
+            raise UserError(
+                "every_n_epochs is 0 (never) or more and every_n_steps None (never) or at least 1; got "
+                f"{self.every_n_epochs} and {self.every_n_steps}"
+            )
+
+    def after_epoch(self, trainer: Trainer) -> bool:
+        """Whether the epoch that ends now, or whose validation runs now, is one to measure; never outside `fit`."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return False
+        return self.is_due(trainer.current_epoch + 1)
+
+    def after_step(self, trainer: Trainer) -> bool:
+        """Whether the optimiser step taken last is one to measure."""
+        n, step = self.every_n_steps, trainer.global_step
+        return n is not None and step > 0 and step % n == 0
+
+    def is_due(self, epochs: int) -> bool:
+        """Whether to measure after so many epochs."""
+        return self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0
+
+
+def validation_left_out(trainer: Trainer) -> bool:
+    """Whether Lightning is about to leave out a validation that the unbroken run had.
+
+    It does so on resuming from a checkpoint of the last batch of an epoch, written before that epoch's validation. To
+    be asked in `on_train_start`, where the epoch counts as completed already.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    every = trainer.check_val_every_n_epoch
+    return bool(
+        trainer.enable_validation
+        and loop.restarted_on_train_batch_end
+        and loop.batch_progress.is_last_batch
+        and (every is None or trainer.current_epoch % every == 0)
+    )

@@ -1,0 +1,60 @@
+"""What a monitor refuses before a run begins: settings that cannot work, or that would do nothing."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION
+
+from lightning_robust.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_robust.callbacks.monitor import SignatureMonitor
+
+KINDS: Final = ("kurtosis", "spectrum", "concepts")
+
+
+def check_settings(monitor: "SignatureMonitor") -> None:
+    """Check a monitor's settings against each other.
+
+    Raises:
+        UserError: For an unknown signature, layers or images that cannot be, or a setting without effect.
+    """
+    kinds, layers = monitor.signatures, monitor.layers
+    if not kinds or any(kind not in KINDS for kind in kinds) or len(set(kinds)) < len(kinds):
+        raise UserError(f"signatures are any of {', '.join(KINDS)}, each once; got {list(kinds)}")
+    if isinstance(layers, str):
+        raise UserError(f"layers is a list of names: layers=[{layers!r}]")
+    if layers is not None and not layers and not (monitor.weights and kinds == ("spectrum",)):
+        raise UserError("layers is empty, so there is nothing to measure; None asks the module for its own layer")
+    _check_images(monitor.images)
+    idle = {
+        "weights": monitor.weights and "spectrum" not in kinds,
+        "head": monitor.head is not None and kinds == ("kurtosis",),
+        "categories": monitor.categories is not None and "concepts" not in kinds,
+    }
+    for setting, unused in idle.items():
+        if unused:
+            raise UserError(f"{setting}= has no effect on a monitor of {' and '.join(kinds)}: leave it out")
+
+
+def _check_images(images: Any) -> None:
+    if isinstance(images, str) and images not in (VALIDATION, CONCEPTS):
+        raise UserError(f"images is {VALIDATION!r}, {CONCEPTS!r} or a loader; got {images!r}")
+    if isinstance(images, Iterator):
+        raise UserError(f"images is read at every measurement, but a {type(images).__name__} can be read once only")
+
+
+def check_tags(monitors: Sequence["SignatureMonitor"], module: Any) -> None:
+    """Check that no two monitors log the same tags.
+
+    Raises:
+        UserError: If they do, naming the first.
+    """
+    seen = set()
+    for monitor in monitors:
+        places = [f"{kind} of {layer!r}" for kind in monitor.signatures for layer in monitor.layers_of(module)]
+        places += [f"the spectrum of {name!r}" for name in monitor.weights]
+        for place in places:
+            if (monitor.prefix, place) in seen:
+                raise UserError(f"two monitors log {place} under one tag: give one of them a prefix=")
+            seen.add((monitor.prefix, place))
