@@ -67,7 +67,8 @@ class ContrastivePretraining(LightningModule):
         weight_decay: Decay of matrices; vectors have none.
         warmup_steps: Steps of the linear warm-up.
         seed: Seed of the random weights.
-        export_to: Folder that receives the trained CLIP at the end of the fit, as an open_clip `local-dir:` folder.
+        export_to: Folder that receives the trained CLIP at the end of the fit, as an open_clip `local-dir:` folder; a
+            relative one lies below the Trainer's `default_root_dir`.
 
     Raises:
         ValueError: If the encoder is unknown.
@@ -165,7 +166,7 @@ class ContrastivePretraining(LightningModule):
     def on_fit_end(self) -> None:
         """Export the trained CLIP where that was asked for."""
         if self.hparams["export_to"] is not None and self.trainer.is_global_zero:
-            self.export(self.hparams["export_to"])
+            self.export(Path(self.trainer.default_root_dir) / self.hparams["export_to"])
 
     def export(self, path: str | Path) -> None:
         """Write the CLIP as a folder that plain open_clip loads as `local-dir:<path>`: model and tokenizer.

@@ -11,8 +11,7 @@ from lightning_robust.data.scenes.vocabulary import STYLES
 WORLD_VERSION: Final = 1
 
 _PHOTO: Final = (("photo", 1.0),)
-#: As on the web, most pictures are photos; every other style is there too.
-_ALL_STYLES: Final = tuple((style, 4.0 if style == "photo" else 1.0) for style in STYLES)
+_ALL_STYLES: Final = tuple((style, 1.0) for style in STYLES)
 _RENDITIONS: Final = tuple((style, 1.0) for style in STYLES if style not in ("photo", "sketch"))
 
 
