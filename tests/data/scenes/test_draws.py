@@ -121,6 +121,13 @@ def test_styles_and_ranges_are_the_stated_ones(distribution):
     assert stats.chisquare(np.bincount(scenes.variant, minlength=VARIANTS)).pvalue > RARE
 
 
+def test_no_two_attributes_are_drawn_from_the_same_numbers():
+    """But for the shortcut, which follows the class on purpose and is not in this record."""
+    scenes = draw(BROAD)
+    rows = np.array([getattr(scenes, f.name) for f in fields(scenes) if f.name != "dice"], dtype=float)
+    assert abs(np.corrcoef(rows) - np.eye(len(rows))).max() < 5 / np.sqrt(N)
+
+
 def test_weights_of_styles_are_relative():
     scenes = draw(Distribution("d", "", styles=(("neon", 1.0), ("photo", 3.0))))
     assert stats.binomtest(int((scenes.style == STYLES.index("photo")).sum()), N, 0.75).pvalue > RARE
