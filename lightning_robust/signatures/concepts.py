@@ -141,6 +141,11 @@ def _run_ends(differs: np.ndarray) -> np.ndarray:
     return np.repeat(ends, np.diff(ends, prepend=-1))
 
 
+def _key_dtype(n: int, C: int) -> type[np.int32 | np.int64]:
+    """The narrower the keys the faster they sort; the largest is ``C (n + 1) − 1``."""
+    return np.int32 if C * (n + 1) <= 2**31 else np.int64
+
+
 def _no_rows(labels: Tensor) -> np.ndarray:
     return np.empty((0, labels.shape[1]))
 
@@ -167,13 +172,12 @@ def _positives(y: np.ndarray, unknown: str) -> _Positives:
     mask_of = np.array([rows.setdefault(np.packbits(row).tobytes(), len(rows)) for row in known], dtype=np.intp)
     firsts = np.unique(mask_of, return_index=True)[1]
     concept, image = np.nonzero((y == 1).T)
-    dtype = np.int32 if (C + 1) * (n + 1) < 2**31 else np.int64
     return _Positives(
         n=n,
         count=np.bincount(concept, minlength=C),
         known=known.sum(axis=1),
         pair_image=image,
         pair_mask=mask_of[concept],
-        pair_base=(concept * (n + 1)).astype(dtype),
+        pair_base=(concept * (n + 1)).astype(_key_dtype(n, C)),
         masks=known[firsts],
     )

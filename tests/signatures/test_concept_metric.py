@@ -1,0 +1,100 @@
+"""The concept metric: what a direction that knows a concept scores, and its controls."""
+
+import pytest
+import torch
+
+from lightning_robust.signatures import ConceptAveragePrecision, count_concepts, neurons, random_rotation
+
+D, N = 16, 400
+
+
+def planted(seed=0):
+    """Feature 3 says whether concept 0 is there, feature 5 (negated) concept 1; concept 2 is noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(N, 3, generator=generator) < 0.3).to(torch.int8)
+    h = torch.randn(N, D, generator=generator)
+    h[:, 3] += 20 * labels[:, 0]
+    h[:, 5] -= 20 * labels[:, 1]
+    labels[:50] = -1
+    return h, labels
+
+
+def computed(h, labels, **kwargs):
+    metric = ConceptAveragePrecision({"neurons": neurons(D), "rotation": random_rotation(D, seed=1)}, **kwargs)
+    metric.update(h, labels)
+    return metric.compute()
+
+
+def test_planted_concepts_are_found_in_neurons_and_not_in_a_rotation():
+    result = computed(*planted())
+    assert result["ap/neurons"][3, 0] > 0.99
+    assert result["ap/neurons"][5, 1] > 0.99
+    counts = {name: count_concepts(result[f"ap/{name}"], result["eligible"]) for name in ("neurons", "rotation")}
+    assert counts["neurons"].unique_concepts[-1] == 2
+    assert counts["rotation"].unique_concepts[-1] == 0
+    assert counts["neurons"].mean_best_ap > counts["rotation"].mean_best_ap
+
+
+def test_features_are_normalised():
+    h, labels = planted()
+    scaled = h * torch.logspace(-2, 2, N)[:, None]
+    torch.testing.assert_close(
+        computed(scaled, labels)["ap/neurons"], computed(h, labels)["ap/neurons"], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_permuted_labels_are_a_control():
+    h, labels = planted()
+    result = computed(h, labels, categories=["a", "a", "b"], seed=3)
+    assert result["ap_permuted/neurons"].shape == (D, 3)
+    assert float(result["ap_permuted/neurons"].max()) < 0.6
+    assert float(result["ap/neurons"].max()) > 0.99
+    assert "ap_permuted/neurons" not in computed(h, labels)
+
+
+def test_unknown_as_negative():
+    h, labels = planted()
+    ignore, negative = computed(h, labels), computed(h, labels, unknown="negative")
+    assert not torch.allclose(ignore["ap/neurons"], negative["ap/neurons"])
+    assert int(ignore["n"]) == N
+    assert float(ignore["prevalence"][0]) == pytest.approx(float((labels[50:, 0] == 1).double().mean()))
+
+
+def test_an_image_without_direction_does_not_break_it():
+    h, labels = planted()
+    h[0] = 0
+    assert computed(h, labels)["ap/neurons"].isfinite().all()
+
+
+def test_bases_are_copied():
+    basis = torch.eye(D)
+    metric = ConceptAveragePrecision({"b": basis})
+    basis.zero_()
+    metric.update(*planted())
+    assert float(metric.compute()["ap/b"].max()) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("bases", "kwargs", "match"),
+    [
+        ({}, {}, "bases is empty"),
+        ({"a": neurons(3), "b": neurons(4)}, {}, "same number of features"),
+    ],
+)
+def test_wrong_construction(bases, kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        ConceptAveragePrecision(bases, **kwargs)
+
+
+def test_wrong_batches():
+    h, labels = planted()
+    metric = ConceptAveragePrecision({"neurons": neurons(D)})
+    with pytest.raises(Exception, match=r"400 images came with labels for 10|Type-check"):
+        metric.update(h, labels[:10])
+    with pytest.raises(ValueError, match="from -1 to 7"):
+        metric.update(h, torch.where(labels == 1, 7, labels))
+    metric.update(h, labels)
+    with pytest.raises(ValueError, match="seen 3 concepts, now it got 2"):
+        metric.update(h, labels[:, :2])
+    with pytest.raises(ValueError, match="3 concepts need as many categories, not 1"):
+        computed(h, labels, categories=["a"])
