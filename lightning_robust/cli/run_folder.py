@@ -39,7 +39,7 @@ def new_run_folder(config: str, name: str | None) -> Path:
 
 
 def _named(parent: Path, name: str) -> Path:
-    if Path(name).name != name or name in (".", ".."):
+    if not name or Path(name).name != name or name in (".", ".."):
         raise UserError(f"a run's name is one folder name below {parent}, got {name!r}")
     try:
         (parent / name).mkdir()

@@ -4,14 +4,16 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lightning_robust.report.headline import Headline, headline
 from lightning_robust.results import AlphaRow, Interval, RunRecord
 
 _DASH = "–"
+#: Columns from which accuracies and signatures stand side by side.
+_WIDE = 112
 
 
 def print_run(record: RunRecord, folder: Path, console: Console) -> None:
@@ -23,40 +25,57 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
         console: Where to print.
     """
     if record.wise_ft:
-        console.print()
-        console.print(_table(record))
+        accuracies, signatures = _accuracy_columns(record), _signature_columns(record)
+        parts = [{**accuracies, **signatures}] if console.width >= _WIDE else [accuracies, signatures]
+        console.print("\n[bold]From zero-shot (α = 0) to finetuned (α = 1), test images[/bold]", highlight=False)
+        for columns in parts:
+            console.print(_table(record, columns))
         for line in _sentences(record):
             console.print(line, highlight=False)
     console.print(f"\nResults and curves: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     console.print(f"Look at the curves:  tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
 
 
-def _table(record: RunRecord) -> Table:
-    head = headline(record.wise_ft[0].signatures)
-    table = Table(title="The path from zero-shot (α = 0) to finetuned (α = 1), test images", title_justify="left")
-    table.add_column("α", justify="right", no_wrap=True)
-    for name in ("ref.", *record.wise_ft[0].shifts, "mean of shifts"):
+def _table(record: RunRecord, columns: Mapping[str, list[str]]) -> Table:
+    """A row for each α, the chosen one marked, and one for the untrained encoder where it was measured."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("α", justify="right")
+    for name in columns:
         table.add_column(name, justify="right")
-    for name in ("kurtosis", "importance raw", "centred", "concepts"):
-        table.add_column(name, justify="right")
-    best = max((row.shifts_mean for row in record.wise_ft), default=math.nan)
-    for row in record.wise_ft:
-        star = record.choice is not None and row.alpha == record.choice.alpha_star
-        mean = Text(f"{100 * row.shifts_mean:.1f}", style="bold green" if row.shifts_mean == best else "")
-        table.add_row(
-            f"{'α* ' if star else ''}{row.alpha:g}",
-            f"{100 * row.reference:.1f}",
-            *(f"{100 * accuracy:.1f}" for accuracy in row.shifts.values()),
-            mean,
-            *_signatures(row.signatures, head),
-            style="bold" if star else "",
-        )
-    untrained = record.reference_lines.get("untrained", {})
-    if untrained:
-        table.add_section()
-        blanks = [_DASH] * (2 + len(record.wise_ft[0].shifts))
-        table.add_row("untrained", *blanks, *_signatures(untrained, head), style="dim")
+    labels = [f"{'*' if _is_star(record, row) else ''}{row.alpha:g}" for row in record.wise_ft]
+    styles = ["bold" if _is_star(record, row) else "" for row in record.wise_ft]
+    if any(len(column) > len(labels) for column in columns.values()):
+        labels, styles = [*labels, "untrained"], [*styles, "dim"]
+    for k, (label, style) in enumerate(zip(labels, styles, strict=True)):
+        cells = [column[k] if k < len(column) else _DASH for column in columns.values()]
+        table.add_row(label, *cells, style=style, end_section=k == len(record.wise_ft) - 1)
     return table
+
+
+def _is_star(record: RunRecord, row: AlphaRow) -> bool:
+    return record.choice is not None and row.alpha == record.choice.alpha_star
+
+
+def _accuracy_columns(record: RunRecord) -> dict[str, list[str]]:
+    rows = record.wise_ft
+    best = max(row.shifts_mean for row in rows)
+    columns = {"ref.": [f"{100 * row.reference:.1f}" for row in rows]}
+    columns |= {name: [f"{100 * row.shifts[name]:.1f}" for row in rows] for name in rows[0].shifts}
+    means = [f"{100 * row.shifts_mean:.1f}" for row in rows]
+    columns["shifts"] = [
+        f"[bold green]{mean}[/]" if row.shifts_mean == best else mean for mean, row in zip(means, rows, strict=True)
+    ]
+    return columns
+
+
+def _signature_columns(record: RunRecord) -> dict[str, list[str]]:
+    head = headline(record.wise_ft[0].signatures)
+    lines = [row.signatures for row in record.wise_ft]
+    if untrained := record.reference_lines.get("untrained"):
+        lines.append(untrained)
+    cells = [_signatures(figures, head) for figures in lines]
+    names = ("kurtosis", "importance", "centred", "concepts")
+    return {name: [cell[k] for cell in cells] for k, name in enumerate(names)}
 
 
 def _signatures(figures: Mapping[str, float], head: Headline) -> tuple[str, str, str, str]:
@@ -78,14 +97,14 @@ def _number(figures: Mapping[str, float], tag: str | None, form: str) -> str:
 def _sentences(record: RunRecord) -> list[str]:
     before, after = record.wise_ft[0], record.wise_ft[-1]
     lines = [
-        "Accuracy in %. Kurtosis: mean over images, a Gaussian gives 3. Importance: largest over median direction of "
-        "the head. Concepts: unique at AP ≥ 0.9 in singular vectors (mean best AP); the paper's revision withdraws "
-        "their number as a sign of robustness.",
+        "ref.: reference; shifts: mean of the shifts; accuracies in %. kurtosis: of h, a Gaussian gives 3. importance: largest "
+        "over median direction of the head; centred: without the mean of its rows. concepts: unique at AP ≥ 0.9 in "
+        "its singular vectors (mean best AP); the paper's revision withdraws their number as a sign of robustness.",
         f"Finetuning: reference {_change(before, after, 'reference')}, "
         f"mean of the shifts {_change(before, after, 'shifts_mean')}.",
     ]
     if record.choice is not None:
-        lines.append(record.choice.sentence)
+        lines.append(f"* {record.choice.sentence}")
         for name, interval in record.intervals.items():
             lines.append(f"  {name}: {_points(interval)}")
     return lines

@@ -1,0 +1,102 @@
+"""Tables and pictures from records alone."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from lightning_robust.report import curves_figure, headline, print_run
+from lightning_robust.results import AlphaRow, CurveRow, DataDescription, RunRecord, collect_provenance
+from lightning_robust.robustness import choose_alpha, paired_bootstrap
+
+LAYER = "model.encoder.visual"
+SIGNATURES = {
+    f"kurtosis/{LAYER}.layer4": 8.0,
+    f"kurtosis/{LAYER}": 2.81,
+    f"importance/{LAYER}/raw/max_over_median": 113.6,
+    f"importance/{LAYER}/centred/max_over_median": 2.24,
+    f"concepts/{LAYER}/singular_vectors/unique_0.9": 5.0,
+    f"concepts/{LAYER}/singular_vectors/mean_best_ap": 0.487,
+}
+
+
+def record(**changes):
+    rng = np.random.default_rng(0)
+    validation = rng.random((3, 400)) < np.array([[0.7], [0.8], [0.9]])
+    rows = [
+        AlphaRow(
+            alpha=alpha, val_reference=0.8, reference=0.7 + 0.1 * alpha, shifts={"sketch": 0.6 - 0.2 * alpha},
+            shifts_mean=0.6 - 0.2 * alpha, signatures=SIGNATURES,
+        )
+        for alpha in (0.0, 0.5, 1.0)
+    ]  # fmt: skip
+    fields = {
+        "kind": "ClassifierFinetuning",
+        "provenance": collect_provenance(threads=1),
+        "seeds": {"everything": 0},
+        "config": {},
+        "data": DataDescription(dataset="scenes", protocol="top-1", images={"sketch": 400}),
+        "wise_ft": tuple(rows),
+        "choice": choose_alpha(validation, [0.0, 0.5, 1.0]),
+        "intervals": {"reference: α=0.5 − α=1": paired_bootstrap(validation[1], validation[2])},
+        "reference_lines": {"untrained": {f"kurtosis/{LAYER}": 2.76}},
+    }
+    return RunRecord(**fields | changes)
+
+
+def printed(run, tmp_path, width=140):
+    out = io.StringIO()
+    print_run(run, tmp_path, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_headline_is_about_the_layer_that_the_head_reads():
+    found = headline(SIGNATURES)
+    assert found.layer == LAYER
+    assert found.kurtosis == f"kurtosis/{LAYER}"
+    assert found.concepts == f"concepts/{LAYER}/singular_vectors/unique_0.9"
+
+
+def test_headline_without_measurements():
+    assert headline([]).kurtosis is None
+
+
+def test_table_has_every_figure(tmp_path):
+    text = printed(record(), tmp_path)
+    for figure in ("70.0", "80.0", "60.0", "40.0", "2.81", "113.6", "2.2", "5 (0.49)", "2.76", "*1"):
+        assert figure in text
+    assert "Finetuning: reference 70.0 → 80.0, mean of the shifts 60.0 → 40.0." in text
+    assert "95% paired bootstrap" in text
+    assert f"tensorboard --logdir {tmp_path}" in text
+
+
+def test_undefined_figures_are_dashes_not_numbers(tmp_path):
+    row = AlphaRow(alpha=0.0, val_reference=0.5, reference=0.5, shifts={"sketch": 0.5}, shifts_mean=0.5,
+                   signatures={f"kurtosis/{LAYER}": math.nan})  # fmt: skip
+    text = printed(record(wise_ft=(row,), choice=None, intervals={}, reference_lines={}), tmp_path)
+    assert "nan" not in text
+    assert "–" in text
+
+
+def test_a_run_without_a_path_says_where_its_curves_are(tmp_path):
+    text = printed(record(wise_ft=(), choice=None, intervals={}), tmp_path)
+    assert "Results and curves" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_figure_is_cut_at_usual_widths(width, tmp_path):
+    text = printed(record(), tmp_path, width)
+    assert "…" not in text
+    assert "113.6" in text
+
+
+def test_curves_picture(tmp_path):
+    rows = [CurveRow(epoch, 10 * epoch, tag, value + epoch) for epoch in range(3) for tag, value in SIGNATURES.items()]
+    rows += [CurveRow(epoch, 10 * epoch, "val/reference/accuracy", 0.5) for epoch in range(3)]
+    curves_figure(rows, tmp_path / "signatures.png")
+    with Image.open(tmp_path / "signatures.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+    assert [p.name for p in tmp_path.iterdir()] == ["signatures.png"]
