@@ -97,9 +97,9 @@ def _number(figures: Mapping[str, float], tag: str | None, form: str) -> str:
 def _sentences(record: RunRecord) -> list[str]:
     before, after = record.wise_ft[0], record.wise_ft[-1]
     lines = [
-        "ref.: reference; shifts: mean of the shifts; accuracies in %. kurtosis: of h, a Gaussian gives 3. importance: largest "
-        "over median direction of the head; centred: without the mean of its rows. concepts: unique at AP ≥ 0.9 in "
-        "its singular vectors (mean best AP); the paper's revision withdraws their number as a sign of robustness.",
+        "ref.: reference; shifts: mean of the shifts; accuracies in %. kurtosis: of h, a Gaussian gives 3. importance: "
+        "largest over median direction of the head; centred: without its rows' mean. concepts: unique at AP ≥ 0.9 in "
+        "its singular vectors (mean best AP); the paper's revision withdraws it as a sign of robustness.",
         f"Finetuning: reference {_change(before, after, 'reference')}, "
         f"mean of the shifts {_change(before, after, 'shifts_mean')}.",
     ]
