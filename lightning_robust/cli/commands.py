@@ -51,5 +51,12 @@ def _show(parser: argparse.ArgumentParser) -> None:
         help="the PNG file to write (default: %(default)s)",
     )
 
+    run = what.add_parser(
+        "run",
+        help="the table and the picture of a finished run, from its files alone",
+        description="Print the table of a finished run again and draw its curves again, from its files alone.",
+    )
+    run.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder, checkpoints/<config>/<run>")
 
-OWN_COMMANDS = (Command("show", "write a picture of what the project works on", "show", _show),)
+
+OWN_COMMANDS = (Command("show", "look at the data, or at a finished run", "show", _show),)

@@ -17,6 +17,7 @@ from lightning_robust.cli.parser_errors import user_error
 from lightning_robust.cli.refusals import refusal
 from lightning_robust.cli.run_folder import LAST, folder_of_checkpoint, new_run_folder, old_run_folder
 from lightning_robust.errors import UserError
+from lightning_robust.results.names import CURVES
 
 
 class RobustCLI(LightningCLI):
@@ -83,7 +84,7 @@ class RobustCLI(LightningCLI):
                 purge = None if self.resume_step is None else self.resume_step + 1
                 kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="", purge_step=purge)
             # rows are written before ModelCheckpoint saves, which comes last: no figure of a checkpoint can be missing
-            recorder = CurveRecorder(self.folder / "signatures.csv")
+            recorder = CurveRecorder(self.folder / CURVES)
             kwargs["callbacks"] = [RandomStates(), *(settings.callbacks or []), recorder]
         return super().instantiate_trainer(**kwargs)
 

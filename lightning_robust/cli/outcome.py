@@ -13,8 +13,7 @@ from lightning_robust.callbacks import WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.report import curves_figure, print_run
 from lightning_robust.results import DataDescription, RunRecord, collect_provenance, file_sha256, read_curves, write_run
-
-RESULTS, CURVES, PICTURE = "results.json", "signatures.csv", "signatures.png"
+from lightning_robust.results.names import CURVES, PICTURE, RESULTS
 
 
 def finish(cli: LightningCLI, folder: Path) -> None:

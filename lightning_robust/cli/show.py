@@ -1,22 +1,44 @@
-"""`show`: pictures of what the project works on."""
+"""`show`: the data as a picture, a finished run as table and picture."""
 
 import argparse
+from pathlib import Path
 
-from lightning_robust.data.scenes.sheet import write_contact_sheet
 from lightning_robust.errors import UserError
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the contact sheet of the scenes world.
+    """Show the data or a run.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If a file cannot be written, or the run's files are not there.
     """
-    if args.out.suffix.lower() != ".png":
-        raise UserError(f"the contact sheet is a PNG: give --out a name that ends in .png, not {args.out}")
-    try:
-        write_contact_sheet(args.out)
-    except OSError as error:
-        raise UserError(f"cannot write {args.out}: {error.strerror or error}") from error
-    print(f"One row for each distribution of the scenes world: {args.out}")
+    if args.what == "run":
+        _show_run(args.folder)
+    else:
+        _show_data(args.out)
     return 0
+
+
+def _show_data(out: Path) -> None:
+    from lightning_robust.data.scenes.sheet import write_contact_sheet  # torch is only imported where it is needed
+
+    if out.suffix.lower() != ".png":
+        raise UserError(f"the contact sheet is a PNG: give --out a name that ends in .png, not {out}")
+    try:
+        write_contact_sheet(out)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    print(f"One row for each distribution of the scenes world: {out}")
+
+
+def _show_run(folder: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import curves_figure, print_run
+    from lightning_robust.results import read_curves, read_run
+    from lightning_robust.results.names import CURVES, PICTURE, RESULTS
+
+    record = read_run(folder / RESULTS)
+    if (folder / CURVES).is_file():
+        curves_figure(read_curves(folder / CURVES), folder / PICTURE)
+    print_run(record, folder, Console())

@@ -27,7 +27,8 @@ def measure(
 
     The model runs in eval mode and without gradients; its modes, gradients, buffers and hooks and every random state
     are as before on return, also when something raises. The metrics are reset first and keep their states after. In a
-    distributed run every rank calls this on its own images, and the results are those of all.
+    distributed run every rank calls this on its own images, and the results are those of all; with the NCCL backend put
+    the metrics on the GPU first (``metric.to(device)``), since it cannot gather from the CPU.
 
     Args:
         model: any module.
