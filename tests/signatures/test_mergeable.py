@@ -41,7 +41,7 @@ def test_synchronised_with_a_rank_that_may_have_seen_nothing(make, sizes):
     ranks[0]._update_count = 1  # torchmetrics warns where this rank has seen nothing
     ranks[0].sync(dist_sync_fn=lambda state, group: [state, next(asked)], distributed_available=lambda: True)
     result, expected = _compute_synced(ranks[0]), whole.compute()
-    ranks[0].unsync()
+    assert not ranks[0]._is_synced
     assert result.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(result[key], value, rtol=1e-12, atol=1e-12)
