@@ -1,6 +1,7 @@
 """`fit`, `validate` and `test`: LightningCLI, with a folder for each run, exact resuming and a table at the end."""
 
 import argparse
+import logging
 import shutil
 import warnings
 from pathlib import Path
@@ -103,7 +104,7 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
-    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")  # it is what tests need too
+    _quiet_lightning()
     quiet: Any = {"exit_on_error": False}
     try:
         RobustCLI(
@@ -122,6 +123,18 @@ def run(arguments: list[str]) -> int:
             raise
         raise mistake from error
     return 0
+
+
+def _quiet_lightning() -> None:
+    """Leave out what Lightning says about itself and not about the run."""
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec")  # Lightning 2.6 with a newer torch
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(_is_no_tip)
+
+
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
 
 
 def _transform(model: Any) -> Any:

@@ -1,7 +1,7 @@
 """The picture of a run: accuracy and signatures over epochs, from its curve file."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -23,22 +23,33 @@ def curves_figure(rows: Sequence[CurveRow], path: Path) -> None:
     """
     tags = list(dict.fromkeys(row.tag for row in rows))
     head = headline(tags)
-    figure = Figure(figsize=(11.5, 6.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(12, 7.2), dpi=110, layout="constrained")
     axes = figure.subplots(2, 3)
     _accuracies(axes[0, 0], rows, tags)
-    layers = [tag for tag in tags if re.fullmatch(r"kurtosis/[^/]+", tag)]
-    _curves(axes[0, 1], rows, {tag.split("/")[1]: tag for tag in layers}, "kurtosis (Gaussian: 3)", untrained=True)
-    outliers = {tag.split("/")[1]: f"outliers/{tag.split('/')[1]}/features" for tag in layers}
-    _curves(axes[0, 2], rows, outliers, "outlier features (|z| > 6 on 6 % of images)", untrained=True)
+    layers = {
+        short: tag.split("/")[1] for tag in tags if re.fullmatch(r"kurtosis/[^/]+", tag) if (short := _short(tag))
+    }
+    kurtosis = {short: f"kurtosis/{layer}" for short, layer in layers.items()}
+    _curves(axes[0, 1], rows, kurtosis, "kurtosis (a Gaussian gives 3)")
+    outliers = {short: f"outliers/{layer}/features" for short, layer in layers.items()}
+    _curves(axes[0, 2], rows, outliers, "outlier features", least_top=1.0)
     importance = {"raw head": head.importance_raw, "centred head": head.importance_centred}
-    _curves(axes[1, 0], rows, importance, "importance, largest over median", untrained=True, log=True)
+    _curves(
+        axes[1, 0], rows, {k: tag for k, tag in importance.items() if tag}, "importance, largest over median", log=True
+    )
     bases = ("singular_vectors", "neurons", "random_rotation")
     best = {b.replace("_", " "): f"concepts/{head.layer}/{b}/mean_best_ap" for b in bases}
-    _curves(axes[1, 1], rows, best, "concepts: mean best AP", untrained=True)
-    spectrum = {tag.split("/")[1]: tag for tag in tags if tag.endswith("/rankme")}
-    _curves(axes[1, 2], rows, spectrum, "RankMe", untrained=True)
+    _curves(axes[1, 1], rows, best, "concepts, mean best AP")
+    spectrum = {short: f"spectrum/{layer}/rankme" for short, layer in layers.items()}
+    _curves(axes[1, 2], rows, spectrum, "RankMe of the features")
+    figure.supxlabel("epoch (0: before training); dotted: the untrained encoder", fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def _short(tag: str) -> str:
+    """A layer's name without what every layer of a CLIP classifier has in front."""
+    return re.sub(r"^(model\.)?encoder\.", "", tag.split("/")[1])
 
 
 def _accuracies(axes: Axes, rows: Sequence[CurveRow], tags: Sequence[str]) -> None:
@@ -52,19 +63,18 @@ def _accuracies(axes: Axes, rows: Sequence[CurveRow], tags: Sequence[str]) -> No
 
 
 def _curves(
-    axes: Axes, rows: Sequence[CurveRow], tags: dict[str, str | None] | dict[str, str], title: str,
-    *, untrained: bool = False, log: bool = False,
+    axes: Axes, rows: Sequence[CurveRow], tags: Mapping[str, str], title: str,
+    *, log: bool = False, least_top: float | None = None,
 ) -> None:  # fmt: skip
     for k, (name, tag) in enumerate(tags.items()):
-        if tag is None:
-            continue
         colour = _SHIFT_COLOURS[k % len(_SHIFT_COLOURS)]
         _line(axes, rows, tag, name, colour, 1.8)
-        if untrained:
-            _line(axes, rows, f"{tag}/untrained", None, colour, 1.0, dashes=":")
+        _line(axes, rows, f"{tag}/untrained", None, colour, 1.0, dashes=":")
     if log and axes.lines:
         axes.set_yscale("log")
-    axes.set_title(f"{title}" + ("   (dotted: untrained)" if untrained else ""), fontsize=10)
+    if least_top is not None:
+        axes.set_ylim(-0.03 * least_top, max(least_top, axes.get_ylim()[1]))
+    axes.set_title(title, fontsize=10)
     _finish(axes)
 
 
@@ -80,9 +90,8 @@ def _line(
 
 
 def _finish(axes: Axes) -> None:
-    axes.set_xlabel("epoch", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=7.5)
+        axes.legend(frameon=False, fontsize=7.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))

@@ -32,6 +32,8 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
             console.print(_table(record, columns))
         for line in _sentences(record):
             console.print(line, highlight=False)
+        if record.intervals:
+            console.print(_differences(record.intervals))
     console.print(f"\nResults and curves: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     console.print(f"Look at the curves:  tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
 
@@ -105,8 +107,6 @@ def _sentences(record: RunRecord) -> list[str]:
     ]
     if record.choice is not None:
         lines.append(f"* {record.choice.sentence}")
-        for name, interval in record.intervals.items():
-            lines.append(f"  {name}: {_points(interval)}")
     return lines
 
 
@@ -115,6 +115,22 @@ def _change(before: AlphaRow, after: AlphaRow, name: str) -> str:
     return f"{100 * first:.1f} → {100 * second:.1f}"
 
 
+def _differences(intervals: Mapping[str, Interval]) -> Table:
+    """What each step along the path wins or loses: a row for each pair of α's, a column for each kind of images."""
+    cells: dict[str, dict[str, str]] = {}
+    for name, interval in intervals.items():
+        images, _, pair = name.partition(": ")
+        cells.setdefault(pair, {})[images] = _points(interval)
+    columns = list(dict.fromkeys(name.partition(": ")[0] for name in intervals))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    level = next(iter(intervals.values())).level
+    table.add_column(f"points, {level:.0%} paired bootstrap")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for pair, found in cells.items():
+        table.add_row(pair, *(found.get(column, _DASH) for column in columns))
+    return table
+
+
 def _points(interval: Interval) -> str:
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * interval.estimate:+.1f} points [{low:+.1f}, {high:+.1f}], {interval.level:.0%} paired bootstrap"
+    return f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"

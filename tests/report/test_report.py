@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 
 import numpy as np
 import pytest
@@ -70,6 +71,7 @@ def test_table_has_every_figure(tmp_path):
         assert figure in text
     assert "Finetuning: reference 70.0 → 80.0, mean of the shifts 60.0 → 40.0." in text
     assert "95% paired bootstrap" in text
+    assert re.search(r"α=0.5 − α=1 +-\d+\.\d \[-\d+\.\d, ", text)
     assert f"tensorboard --logdir {tmp_path}" in text
 
 

@@ -94,4 +94,15 @@ def test_it_finds_its_configs_from_an_empty_folder(python, tmp_path):
     assert found.resolve().is_relative_to(Path(python).parent.parent.resolve())
 
 
-# FIT: the main job from the wheel, in an empty folder, cut to a few steps, goes here.
+TINY = [f"--data.init_args.{name}={n}" for name, n in
+        (("n_train", 256), ("n_val", 100), ("n_val_shift", 60), ("n_test", 60), ("n_concepts", 300))]  # fmt: skip
+
+
+def test_the_main_job_runs_from_an_empty_folder(python, tmp_path):
+    """With the bundled CLIP and the shipped config, cut to two steps an epoch."""
+    fit = ["-m", "lightning_robust", "fit", "--config", "finetune.yaml", "--trainer.max_epochs=1", *TINY]
+    said = answer(python, tmp_path, *fit)
+    folder = tmp_path / "checkpoints" / "finetune" / "001"
+    assert str(folder) in said
+    assert len(list((folder / "wise_ft").glob("*.safetensors"))) == 22
+    assert {"config.yaml", "last.ckpt", "results.json", "signatures.csv"} <= {path.name for path in folder.iterdir()}

@@ -1,0 +1,159 @@
+"""The main job as a user types it, cut to a few steps: what it writes, what it says, and going on after a stop."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from lightning.pytorch import Callback
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_robust.cli.main import main
+from lightning_robust.results import read_curves, read_run
+
+TINY = [f"--data.init_args.{name}={n}" for name, n in
+        (("n_train", 384), ("n_val", 100), ("n_val_shift", 60), ("n_test", 60), ("n_concepts", 300))]  # fmt: skip
+FIT = ["fit", "--config", "finetune.yaml", "--trainer.max_epochs=2", "--model.init_args.warmup_steps=2", *TINY]
+#: A checkpoint after every second step: the fourth of six lies inside the second epoch.
+OFTEN = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.init_args.every_n_train_steps=2",
+         "--trainer.callbacks.init_args.save_last=true", "--trainer.callbacks.init_args.save_top_k=0"]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
+    pytest.mark.filterwarnings("ignore:.*Checkpoint directory .* exists and is not empty"),
+]
+
+
+class Interruption(RuntimeError):
+    """A stop that nobody planned."""
+
+
+class Interrupt(Callback):
+    """Breaks a run off after some steps, once the checkpoint of that step is written."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise Interruption
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A whole run, and the folder that it ran in."""
+    here = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        assert main([*FIT, *OFTEN, "--run_name=whole"]) == 0
+    return here / "checkpoints" / "finetune" / "whole"
+
+
+def test_everything_is_where_the_readme_says(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"config.yaml", "last.ckpt", "signatures.csv", "signatures.png", "results.json", "wise_ft"} <= names
+    alphas = [f"alpha={k / 10:.2f}" for k in range(11)]
+    expected = {f"{alpha}{ending}" for alpha in alphas for ending in (".safetensors", ".head.safetensors")}
+    assert {path.name for path in (finished / "wise_ft").iterdir()} == expected
+
+
+def test_every_alpha_loads_in_plain_open_clip(finished):
+    folder = json.loads((finished / "results.json").read_text())["config"]["model"]["init_args"]["encoder"]
+    assert folder == "scenes-clip"
+    from lightning_robust.models import load_encoder
+
+    bundled = load_encoder("scenes-clip")
+    model = open_clip.create_model(f"local-dir:{bundled.folder}")
+    for path in sorted((finished / "wise_ft").glob("alpha=?.??.safetensors")):
+        model.load_state_dict(load_file(path), strict=True)
+    zero = load_file(finished / "wise_ft" / "alpha=0.00.safetensors")
+    assert all(torch.equal(zero[name], value) for name, value in bundled.model.state_dict().items())
+
+
+def test_alpha_one_is_what_training_ended_with(finished):
+    last = torch.load(finished / "last.ckpt", weights_only=True)["state_dict"]
+    one = load_file(finished / "wise_ft" / "alpha=1.00.safetensors")
+    assert one.keys() == {name.removeprefix("model.encoder.") for name in last if name.startswith("model.encoder.")}
+    assert all(torch.equal(value, last[f"model.encoder.{name}"]) for name, value in one.items())
+    head = load_file(finished / "wise_ft" / "alpha=1.00.head.safetensors")
+    assert torch.equal(head["weight"], last["model.head.weight"])
+
+
+def test_curves_and_event_file_agree_at_every_epoch(finished):
+    rows = read_curves(finished / "signatures.csv")
+    by_tag = {}
+    for row in rows:
+        by_tag.setdefault(row.tag, []).append(row)
+    assert {"val/reference/accuracy", "val/shifts/accuracy", "kurtosis/model.encoder.visual"} <= by_tag.keys()
+    assert all([row.epoch for row in found] == [0, 1, 2] for found in by_tag.values())
+    events = EventAccumulator(str(finished)).Reload()
+    for tag, found in by_tag.items():
+        logged = events.Scalars(tag)
+        assert [row.step for row in found] == [0, 3, 6]
+        # Lightning logs a validation under the step before the one that it follows
+        assert [event.step for event in logged] == ([0, 2, 5] if tag.startswith("val/") else [0, 3, 6])
+        for event, row in zip(logged, found, strict=True):
+            assert event.value == pytest.approx(row.value, rel=1e-6, nan_ok=True)
+    figures = events.Tags()["images"]
+    assert "importance/model.encoder.visual/raw/directions" in figures
+    assert "spectrum/model.encoder.visual/eigenvalues" in figures
+
+
+def test_the_record_says_what_is_needed_to_trust_it(finished):
+    record = read_run(finished / "results.json")
+    assert [row.alpha for row in record.wise_ft] == [k / 10 for k in range(11)]
+    assert record.seeds == {"everything": 0, "model": 0, "data": 0}
+    assert record.data.images["sketch"] == 60
+    assert record.provenance.packages["torch"] == torch.__version__
+    assert len(record.checkpoints) == 22
+    assert record.reference_lines["untrained"]["kurtosis/model.encoder.visual"] > 0
+    assert any("Pearson" in line for line in record.conventions)
+
+
+def test_show_prints_a_run_again(finished, capsys):
+    (finished / "signatures.png").unlink()
+    assert main(["show", "run", str(finished)]) == 0
+    assert "From zero-shot" in capsys.readouterr().out
+    assert (finished / "signatures.png").is_file()
+
+
+@pytest.mark.parametrize("step", [4, 3])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, step, tmp_path, monkeypatch):
+    """Stopped inside an epoch (the checkpoint of step 4) and right after one (that of step 3, at the epoch's end)."""
+    monkeypatch.chdir(tmp_path)
+    stop = f"--trainer.callbacks.init_args.step={step}"
+    with pytest.raises(Interruption):
+        main([*FIT, *OFTEN, "--run_name=cut", f"--trainer.callbacks+={__name__}.Interrupt", stop])
+    cut = tmp_path / "checkpoints" / "finetune" / "cut"
+    before = (cut / "config.yaml").read_bytes()
+    saved = torch.load(cut / "last.ckpt", weights_only=True)["global_step"]
+    assert saved == step
+    assert main([*FIT, *OFTEN, "--run_name=cut", "--ckpt_path=last"]) == 0
+    assert (cut / "config.yaml").read_bytes() == before
+    for path in (finished / "wise_ft").iterdir():
+        whole, resumed = load_file(path), load_file(cut / "wise_ft" / path.name)
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items()), path.name
+    assert (cut / "signatures.csv").read_text() == (finished / "signatures.csv").read_text()
+    assert read_run(cut / "results.json").wise_ft == read_run(finished / "results.json").wise_ft
+    events = EventAccumulator(str(cut)).Reload()
+    assert [event.step for event in events.Scalars("kurtosis/model.encoder.visual")] == [0, 3, 6]
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_written(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished.parents[2])
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert main([*FIT, "--run_name=whole"]) == 2
+    assert "'whole' exists already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_an_unknown_layer_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    layer = ["--trainer.callbacks+=lightning_robust.callbacks.KurtosisMonitor",
+             "--trainer.callbacks.init_args.layers=[model.encoder.visual.layer9]"]  # fmt: skip
+    assert main([*FIT, *layer]) == 2
+    assert "layer9" in capsys.readouterr().err
+    assert list(tmp_path.glob("checkpoints/finetune/*")) == []
