@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-import lightning_robust.checkpoints
 import numpy as np
 import pytest
 from scipy import stats
 from tokenizers import Tokenizer
 
+import lightning_robust.checkpoints
 from lightning_robust.data.scenes.captions import MENTIONED, captions
 from lightning_robust.data.scenes.distributions import BROAD
 from lightning_robust.data.scenes.draws import draw_scenes
