@@ -83,7 +83,9 @@ class RobustCLI(LightningCLI):
             settings = self._get(self.config_init, "trainer")
             if settings.logger in (None, True):
                 purge = None if self.resume_step is None else self.resume_step + 1
-                kwargs["logger"] = TensorBoardLogger(self.folder, name="", version="", purge_step=purge)
+                kwargs["logger"] = TensorBoardLogger(
+                    self.folder, name="", version="", default_hp_metric=False, purge_step=purge
+                )
             # rows are written before ModelCheckpoint saves, which comes last: no figure of a checkpoint can be missing
             recorder = CurveRecorder(self.folder / CURVES)
             kwargs["callbacks"] = [RandomStates(), *(settings.callbacks or []), recorder]
