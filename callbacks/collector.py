@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from typing import Any
 
 from lightning.pytorch import LightningModule
-from lightning_robust.callbacks.signature import Reading, Signature
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import ActivationProbe, measured_pass

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from lightning_robust.callbacks.signature import Reading, Signature
 from torchmetrics import Metric
 
+from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.signatures import (
     ConceptAveragePrecision,
     count_concepts,

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_robust.callbacks.signature import Reading, Signature
 from torchmetrics import Metric
 
+from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.signatures import ActivationKurtosis, OutlierFeatures
 
 

@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
 from lightning_robust.callbacks.collector import Collector, Forward
 from lightning_robust.callbacks.concepts import ConceptSignature
 from lightning_robust.callbacks.kurtosis import KurtosisSignature
@@ -15,8 +17,6 @@ from lightning_robust.callbacks.shared_pass import measure_with, same_pass
 from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.callbacks.sources import VALIDATION, Images, epoch_number
 from lightning_robust.callbacks.spectrum import SpectrumSignature
-from torch import nn
-
 from lightning_robust.errors import UserError
 from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import every_hook_fires, leave_unchanged
@@ -149,12 +149,12 @@ class SignatureMonitor(Callback):
             check_tags(monitors_of(trainer), pl_module)
         if not self.history:
             self._measure_untrained(trainer, pl_module)
-            self._measure_with_peers(trainer, pl_module, lambda peer: not peer.history)
+            self._measure_with_peers(trainer, pl_module, lambda peer: not peer.history, starting=True)
             return
         trainer.callback_metrics.update(as_metrics(self.history[-1]["scalars"]))
-        epoch = trainer.current_epoch
-        if validation_left_out(trainer) and not self._measured_at(trainer) and self.schedule.is_due(epoch):
-            self._measure_with_peers(trainer, pl_module, lambda peer: peer.schedule.is_due(epoch))
+        epoch = validation_left_out(trainer)
+        if epoch is not None and self.schedule.is_due(epoch) and not self._measured_at(trainer):
+            self._measure_with_peers(trainer, pl_module, lambda peer: peer.schedule.is_due(epoch), starting=True)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen, if this validation is one to measure."""
@@ -168,12 +168,14 @@ class SignatureMonitor(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Place the hooks for a batch of the reference."""
-        del trainer, pl_module, batch_idx
+        del pl_module, batch_idx
         if self._listening is not None and dataloader_idx == 0:
             collector, stack = self._listening
             with kept_random_state():
                 collector.begin(batch)
-            stack.enter_context(every_hook_fires())
+            if self is next(monitor for monitor in monitors_of(trainer) if monitor._listening is not None):
+                # one alone switches: several would switch back in the order in which they switched
+                stack.enter_context(every_hook_fires())
             stack.enter_context(collector.probe)
 
     def on_validation_batch_end(
@@ -226,14 +228,15 @@ class SignatureMonitor(Callback):
         return bool(self.history) and self.history[-1]["step"] == trainer.global_step
 
     def _measure_with_peers(
-        self, trainer: Trainer, module: LightningModule, due: Callable[["SignatureMonitor"], bool]
-    ) -> None:
+        self, trainer: Trainer, module: LightningModule, due: Callable[["SignatureMonitor"], bool], *,
+        starting: bool = False,
+    ) -> None:  # fmt: skip
         """One pass for every monitor that is due for these very images now."""
         peers = [m for m in monitors_of(trainer) if same_pass(m, self) and due(m) and not m._measured_at(trainer)]
         images = Images(trainer, self.images)
         readings = measure_with(peers, trainer, module, images, spread=self._spread(trainer))
         for monitor, reading in zip(peers, readings, strict=True):
-            monitor._publish(trainer, reading)
+            monitor._publish(trainer, reading, starting=starting)
 
     def _measure_untrained(self, trainer: Trainer, module: Any) -> None:
         """One pass for every monitor that has the same control and images; before the first reading is published."""
@@ -255,9 +258,9 @@ class SignatureMonitor(Callback):
             monitor.reference = {f"{tag}/untrained": value for tag, value in reading.scalars.items()}
         self._measure_untrained(trainer, module)  # peers with another control
 
-    def _publish(self, trainer: Trainer, reading: Reading) -> None:
+    def _publish(self, trainer: Trainer, reading: Reading, *, starting: bool = False) -> None:
         reading.scalars.update(self.reference)
-        epoch = epoch_number(trainer)
+        epoch = epoch_number(trainer, starting=starting)
         publish(trainer, reading, epoch, self.before)
         if not self.history and trainer.global_step == 0:
             self.before = dict(reading.curves)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
 from lightning_robust.callbacks.figures import rank_curve
 from lightning_robust.callbacks.signature import Reading
-from torch import Tensor
 
 
 def publish(trainer: Trainer, reading: Reading, epoch: int, before: Mapping[str, Sequence[float]]) -> None:

@@ -11,8 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class RandomStates(Callback):
     """Stores the random states of Python, numpy, torch and CUDA in each checkpoint and restores them on resuming.
 
-    Lightning stores none. Only tensors and plain values are written, so the checkpoint loads with `weights_only=True`.
-    Under several processes the states of the process that writes are kept.
+    Lightning stores none. It also forgets the place of a resumable train loader (`data.ResumableLoader`) where
+    `configure_optimizers` asks for `trainer.estimated_stepping_batches`, which makes the loaders before the checkpoint
+    is read; the loader is given its place here. Only tensors and plain values are written, so the checkpoint loads with
+    `weights_only=True`. Under several processes the states of the process that writes are kept.
     """
 
     def __init__(self) -> None:
@@ -38,9 +40,12 @@ class RandomStates(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore them last, after sanity checks have drawn what they want."""
-        del trainer, pl_module
+        del pl_module
         if self._loaded is None:
             return
+        go_on = getattr(trainer.fit_loop, "_load_combined_loader_states", None)
+        if go_on is not None:  # it does nothing where Lightning has done it already
+            go_on()
         version, words, gauss = self._loaded["python"]
         random.setstate((version, tuple(words), gauss))
         key, position, has_gauss, value = self._loaded["numpy"]

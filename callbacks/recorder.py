@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning_robust.callbacks.monitor import monitors_of
-from lightning_robust.callbacks.sources import epoch_number
 
-from lightning_robust.results import CurveFile, CurveRow, read_curves
+from lightning_robust.callbacks.monitor import monitors_of
+from lightning_robust.callbacks.schedule import validation_left_out
+from lightning_robust.callbacks.sources import epoch_number
+from lightning_robust.errors import UserError
+from lightning_robust.results import CurveFile, CurveRow, atomic_path, read_curves
 
 
 class CurveRecorder(Callback):
@@ -15,11 +18,15 @@ class CurveRecorder(Callback):
 
     A validation's scalars are the metrics that the module logs under names that begin with `val`. Where the sanity
     check covers the whole validation (`num_sanity_val_steps=-1`), its scalars are those of epoch 0; Lightning throws
-    them away, so they go to the loggers from here. On resuming, rows after the checkpoint's step are dropped, earlier
-    ones kept, and none is written twice. Put it after the monitors.
+    them away, so they go to the loggers from here (not those logged in the `validation_step` of several loaders, which
+    Lightning never gives out). On resuming, rows that the checkpoint does not know of are dropped, those of a
+    validation right after it that Lightning will not repeat excepted. Put it after the monitors.
 
     Args:
         path: The file; its folder exists.
+
+    Raises:
+        UserError: If a run that starts afresh finds another run's curves there.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -28,20 +35,45 @@ class CurveRecorder(Callback):
         self._known: set[tuple[int, str]] = set()
         self._written: dict[str, int] = {}
         self._before: dict[str, float] = {}
+        self._rows: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget another run's rows."""
+        del pl_module
+        if stage == "fit" and trainer.global_step == 0:
+            self._known, self._written, self._before, self._rows = set(), {}, {}, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many rows there are."""
+        return {"rows": len(self._known)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know of the rows that there were."""
+        self._rows = state_dict["rows"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop what a checkpoint does not know of, then write the figures from before training."""
         del pl_module
-        self._written, self._known = {}, set()
         if not trainer.is_global_zero:
             return
-        if trainer.global_step > 0 and self.curves.path.exists():
-            self.curves.truncate_after(trainer.global_step)
-            self._known = {(row.step, row.tag) for row in read_curves(self.curves.path)}
+        if self.curves.path.exists():
+            self._go_on(trainer)
         for logger in trainer.loggers if self._before else ():
             logger.log_metrics(dict(self._before), step=0)
         self._write(trainer, self._before)
         self._before = {}
+
+    def _go_on(self, trainer: Trainer) -> None:
+        """Drop what the checkpoint does not know of."""
+        rows, step = read_curves(self.curves.path), trainer.global_step
+        if step == 0 and rows:
+            raise UserError(f"{self.curves.path} holds the curves of another run: give this one a file of its own")
+        known = len(rows) if self._rows is None or validation_left_out(trainer) is not None else self._rows
+        kept = [row for row in rows[:known] if row.step <= step]
+        if len(kept) < len(rows):
+            with atomic_path(self.curves.path) as temporary:
+                CurveFile(temporary).append(kept)
+        self._written, self._known = {}, {(row.step, row.tag) for row in kept}
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Write what was measured between validations."""

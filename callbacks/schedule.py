@@ -45,17 +45,22 @@ class Schedule:
         return self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0
 
 
-def validation_left_out(trainer: Trainer) -> bool:
-    """Whether Lightning is about to leave out a validation that the unbroken run had.
+def validation_left_out(trainer: Trainer) -> int | None:
+    """Find the validation that the unbroken run had and that Lightning is about to leave out.
 
-    It does so on resuming from a checkpoint of the last batch of an epoch, written before that epoch's validation. To
-    be asked in `on_train_start`, where the epoch counts as completed already.
+    It leaves one out on resuming from a checkpoint that was written at the end of a training batch, just before the
+    validation that follows it. To be asked in `on_train_start`.
+
+    Returns:
+        The epoch at whose end, or inside which, it was, counted from 1; None if nothing is left out.
     """
-    loop = trainer.fit_loop.epoch_loop
-    every = trainer.check_val_every_n_epoch
-    return bool(
-        trainer.enable_validation
-        and loop.restarted_on_train_batch_end
-        and loop.batch_progress.is_last_batch
-        and (every is None or trainer.current_epoch % every == 0)
-    )
+    loop, every = trainer.fit_loop.epoch_loop, trainer.check_val_every_n_epoch
+    if not trainer.enable_validation or not loop.restarted_on_train_batch_end:
+        return None
+    progress = loop.batch_progress
+    # an epoch that is whole counts as completed already
+    epoch = trainer.current_epoch + (0 if progress.is_last_batch else 1)
+    batches, interval = (progress.total if every is None else progress.current).ready, trainer.val_check_batch
+    by_epoch = interval is None or interval == float("inf")
+    due = progress.is_last_batch if by_epoch else batches % int(interval or 1) == 0
+    return epoch if due and (every is None or epoch % every == 0) else None

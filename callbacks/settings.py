@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION
-
 from lightning_robust.errors import UserError
 
 if TYPE_CHECKING:

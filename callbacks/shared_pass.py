@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
+
 from lightning_robust.callbacks.collector import run_pass
 from lightning_robust.callbacks.signature import Reading
-
 from lightning_robust.models.modes import kept_random_state
 
 if TYPE_CHECKING:

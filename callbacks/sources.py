@@ -90,8 +90,14 @@ def _as_count(batches: float) -> int | None:
     return None if batches == float("inf") else int(batches)
 
 
-def epoch_number(trainer: Trainer) -> int:
-    """Epochs of training completed: 0 before the first step, n at the end of the n-th epoch (of its validation too)."""
+def epoch_number(trainer: Trainer, *, starting: bool = False) -> int:
+    """Epochs of training completed: 0 before the first step, n at the end of the n-th epoch (of its validation too).
+
+    Args:
+        trainer: The Trainer.
+        starting: Whether this is `on_train_start`, where a checkpoint's last epoch may count as completed already.
+    """
     epoch, batch = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress
     whole = batch.is_last_batch or batch.current.ready >= trainer.num_training_batches
-    return epoch.completed + int(epoch.ready > epoch.completed and whole)
+    counted = starting and epoch.ready <= epoch.completed
+    return trainer.current_epoch + int(whole and not counted)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from lightning_robust.callbacks.signature import Reading, Signature
 from torch import Tensor
 from torchmetrics import Metric
 
+from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.errors import UserError
 from lightning_robust.signatures import DirectionImportance, FeatureSpectrum, matrix_spectrum
 from lightning_robust.signatures.layers import plain_name

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.shared_pass import measure_with, same_pass
 from lightning_robust.callbacks.sources import VALIDATION, Images, every_validation_image, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
-from torch import Tensor, nn
-
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
 from lightning_robust.models.evaluate import Predict, evaluate_path
@@ -132,7 +132,8 @@ class WiseFT(Callback):
             ) from error
 
     def _write(self, folder: Path, alpha: float, theta: dict[str, Tensor], module: nn.Module) -> list[Path]:
-        stem, metadata = f"alpha={alpha:.{_decimals(self.alphas)}f}", {"format": "pt", "alpha": repr(alpha)}
+        # one entry only: safetensors writes several in an order drawn anew each time, and files would differ
+        stem, metadata = f"alpha={alpha:.{_decimals(self.alphas)}f}", {"format": "pt"}
         if not isinstance(module, ImageClassifier):
             save_tensors(folder / f"{stem}.safetensors", theta, metadata)
             return [folder / f"{stem}.safetensors"]

@@ -18,6 +18,7 @@ from callback_cases import (
 )
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+
 from lightning_robust.callbacks import (
     ConceptMonitor,
     CurveRecorder,
@@ -27,7 +28,6 @@ from lightning_robust.callbacks import (
     SpectrumMonitor,
     WiseFT,
 )
-
 from lightning_robust.signatures import ActivationKurtosis
 
 pytestmark = QUIET
@@ -86,6 +86,7 @@ def without(tmp_path_factory):
 
 
 def assert_same_training(on, off):
+    assert torch.backends.mha.get_fastpath_enabled()
     (module, states), (plain, plain_states) = on, off
     assert module.losses == plain.losses
     assert same_state(module.state_dict(), plain.state_dict())

@@ -1,0 +1,76 @@
+"""Two processes over gloo see what one sees, and both come to an end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from lightning_robust.results import read_curves
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).with_name("two_processes.py")
+
+
+def launch(folder, devices):
+    paths = os.pathsep.join([str(SCRIPT.parents[1] / "contracts"), str(SCRIPT.parents[2])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder, str(devices)], capture_output=True, text=True, timeout=900, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(devices)]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def runs(folders):
+    one, two = folders
+    return launch(one, 1) + launch(two, 2)
+
+
+def test_figures_are_those_of_one_process(runs):
+    one, first, second = runs
+    for key, history in one["histories"].items():
+        for rank in (first, second):
+            found = rank["histories"][key]
+            assert [(e["epoch"], e["step"]) for e in found] == [(e["epoch"], e["step"]) for e in history]
+            for entry, expected in zip(found, history, strict=True):
+                assert list(entry["scalars"]) == list(expected["scalars"])
+                # the same weights before training; those after it differ by the order of sums
+                rel = 1e-10 if entry["step"] == 0 else 1e-6
+                assert entry["scalars"] == pytest.approx(expected["scalars"], rel=rel, abs=1e-12, nan_ok=True)
+
+
+def test_both_processes_hold_the_same_figures_to_watch(runs):
+    _, first, second = runs
+    watched = {tag for history in first["histories"].values() for tag in history[-1]["scalars"]}
+    assert watched <= set(first["watched"])
+    assert first["watched"] == pytest.approx(second["watched"], nan_ok=True, rel=0, abs=0)
+    assert str(first["histories"]) == str(second["histories"])
+
+
+def test_wise_ft_writes_once_and_judges_all_images(runs, folders):
+    one, first, second = runs
+    assert len(first["files"]) == len(one["files"]) == 3
+    assert second["files"] == second["rows"] == []
+    assert first["images"] == one["images"] == {"reference (validation)": 30, "reference": 45, "sketch": 25}
+    assert first["rows"] == one["rows"]
+    for here, there in zip(first["files"], one["files"], strict=True):
+        state, expected = load_file(here), load_file(there)
+        assert all((state[name] - expected[name]).abs().max() < 1e-9 for name in expected)
+    assert sorted(path.name for path in (folders[1] / "wise_ft").iterdir()) == sorted(
+        Path(file).name for file in one["files"]
+    )
+
+
+def test_one_process_writes_the_curves(runs, folders):
+    one, two = (read_curves(folder / "curves.csv") for folder in folders)
+    assert [(row.epoch, row.step, row.tag) for row in two] == [(row.epoch, row.step, row.tag) for row in one]
