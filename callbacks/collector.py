@@ -66,9 +66,11 @@ class Collector:
 
     def _update(self, layer: str, h: Tensor) -> None:
         if layer not in self._metrics:
-            self._metrics[layer] = [s.metrics(self.module, layer, h.shape[1]) for s in self.signatures]
+            self._metrics[layer] = [
+                signature.metrics(self.module, layer, h.shape[1], synchronise=self.synchronise)
+                for signature in self.signatures
+            ]
             for metric in (m for group in self._metrics[layer] for m in group.values()):
-                metric.sync_on_compute = self.synchronise
                 metric.to(h.device)
         for signature, group in zip(self.signatures, self._metrics[layer], strict=True):
             for metric in group.values():

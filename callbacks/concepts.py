@@ -32,7 +32,7 @@ class ConceptSignature(Signature):
         super().__init__(head)
         self.categories, self.seed = categories, seed
 
-    def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
+    def metrics(self, module: Any, layer: str, d: int, *, synchronise: bool) -> dict[str, Metric]:
         """One metric that scores all bases."""
         del layer
         W = self.head_of_width(module, d)
@@ -42,7 +42,8 @@ class ConceptSignature(Signature):
             bases["singular_vectors"], k = V, V.shape[1]
         bases["neurons"] = neurons(d, k, self.seed)
         bases["random_rotation"] = random_rotation(d, k, self.seed)
-        return {"concepts": ConceptAveragePrecision(bases, categories=self.categories, seed=self.seed)}
+        made = ConceptAveragePrecision(bases, categories=self.categories, seed=self.seed, sync_on_compute=synchronise)
+        return {"concepts": made}
 
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:
         """Tags `concepts/…`."""

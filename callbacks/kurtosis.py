@@ -12,10 +12,13 @@ from lightning_robust.signatures import ActivationKurtosis, OutlierFeatures
 class KurtosisSignature(Signature):
     """Per-image kurtosis, outlier features and neuron-norm kurtosis of a layer."""
 
-    def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
+    def metrics(self, module: Any, layer: str, d: int, *, synchronise: bool) -> dict[str, Metric]:
         """One metric for kurtosis, one for the features."""
         del module, layer, d
-        return {"kurtosis": ActivationKurtosis(), "outliers": OutlierFeatures()}
+        return {
+            "kurtosis": ActivationKurtosis(sync_on_compute=synchronise),
+            "outliers": OutlierFeatures(sync_on_compute=synchronise),
+        }
 
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:
         """Tags `kurtosis/…` and `outliers/…`."""

@@ -85,8 +85,15 @@ class Signature(ABC):
             )
 
     @abstractmethod
-    def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
-        """Make fresh metrics for a layer of width d of a module as it is now."""
+    def metrics(self, module: Any, layer: str, d: int, *, synchronise: bool) -> dict[str, Metric]:
+        """Make fresh metrics for a layer of width d of a module as it is now.
+
+        Args:
+            module: What is measured.
+            layer: Name of the layer.
+            d: Its width.
+            synchronise: Whether their results are those of all processes; cannot be changed once they are made.
+        """
 
     @abstractmethod
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:

@@ -26,14 +26,14 @@ class SpectrumSignature(Signature):
         super().__init__(head)
         self.weights = tuple(weights)
 
-    def metrics(self, module: Any, layer: str, d: int) -> dict[str, Metric]:
+    def metrics(self, module: Any, layer: str, d: int, *, synchronise: bool) -> dict[str, Metric]:
         """The spectrum, and the importance where the layer is as wide as the head."""
         del layer
-        made: dict[str, Metric] = {"spectrum": FeatureSpectrum()}
+        made: dict[str, Metric] = {"spectrum": FeatureSpectrum(sync_on_compute=synchronise)}
         W = self.head_of_width(module, d)
         if W is not None:
-            made["importance_raw"] = DirectionImportance(W)
-            made["importance_centred"] = DirectionImportance(W, centred=True)
+            made["importance_raw"] = DirectionImportance(W, sync_on_compute=synchronise)
+            made["importance_centred"] = DirectionImportance(W, centred=True, sync_on_compute=synchronise)
         return made
 
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:

@@ -66,6 +66,7 @@ class WiseFT(Callback):
         self.path: AlphaPath | None = None
         #: The files written, by α.
         self.files: dict[float, list[Path]] = {}
+        self._ended = False
 
     def state_dict(self) -> dict[str, Any]:
         """θ0."""
@@ -80,6 +81,7 @@ class WiseFT(Callback):
         del pl_module
         if stage == "fit" and trainer.global_step == 0:
             self.theta0, self.path, self.files = None, None, {}
+        self._ended = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep θ0, unless it came with a checkpoint; refuse now what could not be done at the end."""
@@ -103,12 +105,19 @@ class WiseFT(Callback):
         """Write the checkpoints and judge the path; the module keeps its finetuned weights."""
         if self.theta0 is None:
             raise UserError("WiseFT has no weights from before training; use it through Trainer.fit")
+        self._ended = True
         module = self._interpolated(pl_module)
         theta1 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         if trainer.is_global_zero:
             with kept_random_state():
                 self._write_and_judge(trainer, pl_module, module, theta1)
         trainer.strategy.barrier("wise_ft")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up for what a run that was broken off after its last step has not written: here no step is left."""
+        if not self._ended:
+            pl_module.to(trainer.strategy.root_device)
+            self.on_train_end(trainer, pl_module)
 
     def _write_and_judge(
         self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
