@@ -7,18 +7,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
+import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lightning_robust.callbacks import CurveRecorder, RandomStates
+from lightning_robust.callbacks import CurveRecorder, RandomStates, SignatureMonitor, WiseFT
 from lightning_robust.cli.outcome import finish
 from lightning_robust.cli.parser_errors import user_error
 from lightning_robust.cli.refusals import refusal
-from lightning_robust.cli.run_folder import LAST, folder_of_checkpoint, new_run_folder, old_run_folder
+from lightning_robust.cli.resume import check_same_settings, read_checkpoint
+from lightning_robust.cli.run_folder import LAST, check_checkpoint, old_run_folder, shared_run_folder
 from lightning_robust.errors import UserError
-from lightning_robust.results.names import CURVES
+from lightning_robust.results.names import CURVES, RESULTS
 
 
 class RobustCLI(LightningCLI):
@@ -36,25 +38,47 @@ class RobustCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's folder, once the config is known to be good."""
-        if self.subcommand != "fit":
-            return
-        config = self.config["fit"]
+        config = self.config[self.subcommand]
         stem = Path(str(config.config[-1])).stem if config.get("config") else "fit"
-        checkpoint = config.get("ckpt_path")
+        checkpoint, name = config.get("ckpt_path"), config.get("run_name")
+        if name is not None and checkpoint not in (None, "last"):
+            raise UserError(
+                "--run_name has no effect beside --ckpt_path FILE, whose folder is the run's; leave one out"
+            )
         if checkpoint == "last":
-            self.folder = old_run_folder(stem, config.run_name)
-            config.ckpt_path = str(self.folder / LAST)
+            config.ckpt_path = str(old_run_folder(stem, name) / LAST)
         elif checkpoint is not None:
-            self.folder = folder_of_checkpoint(checkpoint)
-        else:
-            self.folder = new_run_folder(stem, config.run_name)
-        if checkpoint is not None:
-            self.resume_step = _step_of(Path(config.ckpt_path))
-            self.save_config_callback = None  # the first config is kept; the callback would refuse to overwrite it
-        config.trainer.default_root_dir = str(self.folder)
-        for callback in config.trainer.callbacks or []:
-            if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
-                callback.init_args.dirpath = str(self.folder)
+            check_checkpoint(checkpoint)
+        if self.subcommand != "fit":
+            if name is not None and checkpoint is None:
+                raise UserError(f"--run_name names the run for --ckpt_path last; {self.subcommand} alone has no run")
+            return
+        if config.trainer.default_root_dir is not None:
+            raise UserError(
+                "a run lies in checkpoints/<config>/<run> below the working directory: leave default_root_dir out"
+            )
+        if checkpoint is None:
+            self.folder = shared_run_folder(stem, name)
+            return
+        self.folder = Path(config.ckpt_path).absolute().parent
+        self._check_resuming(config)
+        self.save_config_callback = None  # the first config is kept; the callback would refuse to overwrite it
+
+    def _check_resuming(self, config: Any) -> None:
+        """Refuse other settings than the run's, and a run that is finished."""
+        if self.folder is None:
+            return
+        found = read_checkpoint(Path(config.ckpt_path))
+        parser = self._parser(self.subcommand)
+        now = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
+        check_same_settings(now, self.folder / "config.yaml")
+        self.resume_step = found["global_step"]
+        epochs = config.trainer.max_epochs
+        if epochs not in (None, -1) and found["epochs"] >= epochs and (self.folder / RESULTS).is_file():
+            raise UserError(
+                f"the run in {self.folder} is finished after {found['epochs']} epochs; 'show run' prints it again, and "
+                "--trainer.max_epochs with a larger number trains on"
+            )
 
     def instantiate_classes(self) -> None:
         """Build everything; a run that cannot even begin leaves no folder behind."""
@@ -73,14 +97,25 @@ class RobustCLI(LightningCLI):
             raise
 
     def _discard_folder(self) -> None:
-        """Remove the folder that this run made, as long as it holds no checkpoint."""
-        if self.folder is not None and self.resume_step is None and not any(self.folder.rglob("*.ckpt")):
+        """Remove the folder that this run made, as long as nothing was trained."""
+        trainer = getattr(self, "trainer", None)
+        if self.folder is None or self.resume_step is not None or (trainer is not None and trainer.global_step > 0):
+            return
+        if not any(self.folder.rglob("*.ckpt")):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the Trainer with a logger and a curve file in the run's folder."""
-        if self.folder is not None:
-            settings = self._get(self.config_init, "trainer")
+        """Build the Trainer, with a logger and a curve file in the run's folder; to evaluate, one that writes nothing."""
+        settings = self._get(self.config_init, "trainer")
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+            kept = [
+                c for c in settings.callbacks or [] if not isinstance(c, ModelCheckpoint | SignatureMonitor | WiseFT)
+            ]
+            kwargs |= {"callbacks": kept, "enable_checkpointing": False}
+            if settings.logger in (None, True):
+                kwargs["logger"] = False
+        elif self.folder is not None:
             if settings.logger in (None, True):
                 purge = None if self.resume_step is None else self.resume_step + 1
                 kwargs["logger"] = TensorBoardLogger(
@@ -88,7 +123,12 @@ class RobustCLI(LightningCLI):
                 )
             # rows are written before ModelCheckpoint saves, which comes last: no figure of a checkpoint can be missing
             recorder = CurveRecorder(self.folder / CURVES)
-            kwargs["callbacks"] = [RandomStates(), *(settings.callbacks or []), recorder]
+            callbacks = [RandomStates(), *(settings.callbacks or []), recorder]
+            for callback in callbacks:
+                if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                    callback.dirpath = str(self.folder)
+            # not written into the config: it can be run again, in a folder of its own
+            kwargs |= {"callbacks": callbacks, "default_root_dir": self.folder}
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
@@ -107,6 +147,8 @@ def run(arguments: list[str]) -> int:
         The exit status.
     """
     _quiet_lightning()
+    if arguments[0] != "fit":  # evaluation needs none of the callbacks that a checkpoint has states of
+        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks")
     quiet: Any = {"exit_on_error": False}
     try:
         RobustCLI(
@@ -142,12 +184,3 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 def _transform(model: Any) -> Any:
     """The model's own preprocessing, if it has one."""
     return getattr(model, "transform", None)
-
-
-def _step_of(checkpoint: Path) -> int:
-    """Optimiser steps that a checkpoint has seen."""
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
-    except Exception as error:
-        reason = str(error).splitlines()[0][:160]
-        raise UserError(f"{checkpoint} is no Lightning checkpoint that can be resumed: {reason}") from error

@@ -11,9 +11,11 @@ from rich.console import Console
 
 from lightning_robust.callbacks import WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
+from lightning_robust.callbacks.sources import VALIDATION
 from lightning_robust.report import curves_figure, print_run
 from lightning_robust.results import DataDescription, RunRecord, collect_provenance, file_sha256, read_curves, write_run
 from lightning_robust.results.names import CURVES, PICTURE, RESULTS
+from lightning_robust.signatures import eligible_concepts
 
 
 def finish(cli: LightningCLI, folder: Path) -> None:
@@ -37,7 +39,7 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
     monitors = monitors_of(trainer)
     wise_ft = next((c for c in getattr(trainer, "callbacks", []) if isinstance(c, WiseFT)), None)
     path = wise_ft.path if wise_ft is not None else None
-    images = dict(path.images) if path is not None else _images(data)
+    images = {**(path.images if path is not None else _images(data)), **_concept_images(data)}
     files = [file for written in (wise_ft.files.values() if wise_ft is not None else ()) for file in written]
     config = (
         yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -54,12 +56,13 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
             protocol="top-1 over all classes; choices on validation images of the reference, tables on test images",
             images=images,
         ),
-        conventions=tuple(line for monitor in monitors for line in conventions(monitor, model)),
+        conventions=tuple(line for m in monitors for line in conventions(m, model)) + _excluded_concepts(data),
         wise_ft=path.rows if path is not None else (),
         choice=path.choice if path is not None else None,
         intervals=path.intervals if path is not None else {},
         reference_lines={"untrained": _untrained(monitors)},
-        checkpoints={str(file.relative_to(folder)): file_sha256(file) for file in files if file.is_relative_to(folder)},
+        checkpoints=_encoder_hash(model)
+        | {str(file.relative_to(folder)): file_sha256(file) for file in files if file.is_relative_to(folder)},
     )
 
 
@@ -67,7 +70,12 @@ def conventions(monitor: SignatureMonitor, model: Any) -> list[str]:
     """How a monitor's figures were taken, in sentences."""
     layers = monitor.layers or [getattr(model, "representation_layer", "")]
     watched = monitor.images if isinstance(monitor.images, str) else "own"
-    place = f"layers {', '.join(layers)} ({monitor.pool} over positions), {watched} images (in tables: test images)"
+    seen = (
+        "validation images of the reference while training, its test images in tables"
+        if watched == VALIDATION
+        else watched
+    )
+    place = f"layers {', '.join(layers)} ({monitor.pool} over positions); {seen}"
     said = {
         "kurtosis": "kurtosis: Pearson's (Gaussian 3), h not normalised; outliers: |z| > 6 on at least 6 % of images",
         "spectrum": "spectra: h not normalised, RankMe on E[hhᵀ]; importance: σ_i · mean|cos|, largest over median",
@@ -88,6 +96,29 @@ def _images(data: Any) -> dict[str, int]:
     return {
         f"{name} (validation)": len(loader.dataset) for name, loader in zip(names, data.val_dataloader(), strict=True)
     }
+
+
+def _encoder_hash(model: Any) -> dict[str, str]:
+    """SHA-256 of the encoder that training began with."""
+    known = getattr(getattr(model, "loaded", None), "checkpoint_hash", None)
+    return {} if known is None else {"encoder before training": known}
+
+
+def _concept_images(data: Any) -> dict[str, int]:
+    make = getattr(data, "concept_dataloader", None)
+    return {} if make is None else {"concepts": len(make().dataset)}
+
+
+def _excluded_concepts(data: Any) -> tuple[str, ...]:
+    """Which concepts the rule of METHODS 5 leaves out (too few positives or negatives, or too common)."""
+    names = getattr(data, "concept_names", None)
+    if names is None:
+        return ()
+    labels = torch.cat([batch[1] for batch in data.concept_dataloader()])
+    excluded = [names[k] for k in eligible_concepts(labels).excluded]
+    return (
+        f"concepts: {len(names) - len(excluded)} of {len(names)} eligible; excluded: {', '.join(excluded) or 'none'}",
+    )
 
 
 def _seeds(config: Mapping[str, Any]) -> dict[str, int]:

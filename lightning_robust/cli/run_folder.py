@@ -1,10 +1,13 @@
 """The folder of a run: `checkpoints/<config>/<run>/` below the working directory, never used twice by accident."""
 
+import os
 from pathlib import Path
 
 from lightning_robust.errors import UserError
 
 ROOT = "checkpoints"
+_CHOSEN = "LIGHTNING_ROBUST_RUN_FOLDER"
+_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 LAST = "last.ckpt"
 
 
@@ -69,12 +72,36 @@ def old_run_folder(config: str, name: str | None) -> Path:
     return folder
 
 
-def folder_of_checkpoint(checkpoint: str) -> Path:
-    """The folder of the run that wrote a checkpoint.
+def check_checkpoint(checkpoint: str) -> None:
+    """Refuse a checkpoint that is not there.
 
     Raises:
         UserError: If there is no such file.
     """
     if not Path(checkpoint).is_file():
         raise UserError(f"there is no checkpoint {checkpoint}: --ckpt_path takes a file, or 'last' for a run's own")
-    return Path(checkpoint).absolute().parent
+
+
+def shared_run_folder(config: str, name: str | None) -> Path:
+    """The folder of a new run, the same on all its processes: the first makes it, the others take it over.
+
+    Processes that Lightning starts itself inherit the choice; those of torchrun or SLURM do not, so there a run has to
+    be named.
+
+    Args:
+        config: Name of the config.
+        name: The run's name; None takes the next free number.
+
+    Raises:
+        UserError: As `new_run_folder`, and for an unnamed run whose processes were started from outside.
+    """
+    rank = next((int(os.environ[key]) for key in _RANKS if os.environ.get(key, "").isdecimal()), 0)
+    if rank == 0:
+        folder = new_run_folder(config, name)
+        os.environ[_CHOSEN] = str(folder)
+        return folder
+    if name is not None:
+        return Path(ROOT).absolute() / config / name
+    if _CHOSEN in os.environ:
+        return Path(os.environ[_CHOSEN])
+    raise UserError("give the run a --run_name: processes started from outside cannot agree on the next free number")

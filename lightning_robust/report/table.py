@@ -33,7 +33,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
         for line in _sentences(record):
             console.print(line, highlight=False)
         if record.intervals:
-            console.print(_differences(record.intervals))
+            console.print(_differences(record))
     console.print(f"\nResults and curves: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     console.print(f"Look at the curves:  tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
 
@@ -115,20 +115,21 @@ def _change(before: AlphaRow, after: AlphaRow, name: str) -> str:
     return f"{100 * first:.1f} → {100 * second:.1f}"
 
 
-def _differences(intervals: Mapping[str, Interval]) -> Table:
-    """What each step along the path wins or loses: a row for each pair of α's, a column for each kind of images."""
-    cells: dict[str, dict[str, str]] = {}
-    for name, interval in intervals.items():
-        images, _, pair = name.partition(": ")
-        cells.setdefault(pair, {})[images] = _points(interval)
-    columns = list(dict.fromkeys(name.partition(": ")[0] for name in intervals))
+def _differences(record: RunRecord) -> Table:
+    """What finetuning, α = 0.5 and α* win or lose: a row for each pair of α's, a column for each kind of images."""
+    told = {"α=1 − α=0": None}
+    for alpha in (record.choice.alpha_fixed, record.choice.alpha_star) if record.choice is not None else ():
+        told |= {f"α={alpha:g} − α={end}": None for end in (0, 1) if alpha != end}
+    columns = list(dict.fromkeys(name.partition(": ")[0] for name in record.intervals))
+    level = next(iter(record.intervals.values())).level
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    level = next(iter(intervals.values())).level
     table.add_column(f"points, {level:.0%} paired bootstrap")
     for column in columns:
         table.add_column(column, justify="right")
-    for pair, found in cells.items():
-        table.add_row(pair, *(found.get(column, _DASH) for column in columns))
+    for pair in told:
+        found = [record.intervals.get(f"{column}: {pair}") for column in columns]
+        if any(found):
+            table.add_row(pair, *(_DASH if interval is None else _points(interval) for interval in found))
     return table
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from lightning_robust.models.clip_folder import read_clip_folder, save_clip_folder
 from lightning_robust.models.encoders import load_encoder
+from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts
 from lightning_robust.training.optimisation import adamw_with_schedule
@@ -129,8 +130,13 @@ class ContrastivePretraining(LightningModule):
         self.log("train/logit_scale", self.encoder.logit_scale.detach().exp(), batch_size=len(images))
         return loss
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Keep the factor on the cosines within [1, 100], as CLIP does."""
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another architecture."""
+        check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and keep the factor on the cosines within [1, 100], as CLIP does, before anything looks at it."""
+        super().optimizer_step(*args, **kwargs)
         with torch.no_grad():
             self.encoder.logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
 

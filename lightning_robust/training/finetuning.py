@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
+from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts
 from lightning_robust.training.optimisation import adamw_with_schedule
@@ -104,6 +105,7 @@ class ClassifierFinetuning(LightningModule):
             self._build(checkpoint["class_names"], checkpoint["templates"])
         elif checkpoint["class_names"] != self.class_names:
             raise ValueError("The checkpoint was trained on other classes than the data module has.")
+        check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
 
     def untrained_model(self) -> ClassifierFinetuning:
         """Build the same module with an untrained encoder, as a control.

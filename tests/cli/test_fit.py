@@ -10,14 +10,16 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_robust.cli.main import main
+from lightning_robust.data.scenes.vocabulary import caption_words
+from lightning_robust.models import write_clip_folder
 from lightning_robust.results import read_curves, read_run
 
 TINY = [f"--data.init_args.{name}={n}" for name, n in
         (("n_train", 384), ("n_val", 100), ("n_val_shift", 60), ("n_test", 60), ("n_concepts", 300))]  # fmt: skip
 FIT = ["fit", "--config", "finetune.yaml", "--trainer.max_epochs=2", "--model.init_args.warmup_steps=2", *TINY]
-#: A checkpoint after every second step: the fourth of six lies inside the second epoch.
-OFTEN = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.init_args.every_n_train_steps=2",
-         "--trainer.callbacks.init_args.save_last=true", "--trainer.callbacks.init_args.save_top_k=0"]  # fmt: skip
+#: A checkpoint after every second step beside the one of each epoch: the fourth of six lies inside the second epoch.
+OFTEN = ["--trainer.callbacks+=ModelCheckpoint", *(f"--trainer.callbacks.init_args.{setting}" for setting in
+         ("every_n_train_steps=2", "filename=last", "save_top_k=1", "enable_version_counter=false"))]  # fmt: skip
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec"),
@@ -40,6 +42,13 @@ class Interrupt(Callback):
     def on_train_batch_start(self, trainer, *_):
         if trainer.global_step == self.step:
             raise Interruption
+
+
+class InterruptEnd(Callback):
+    """Breaks a run off after its last epoch, before its path is judged."""
+
+    def on_train_end(self, *_):
+        raise Interruption
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +116,11 @@ def test_the_record_says_what_is_needed_to_trust_it(finished):
     assert [row.alpha for row in record.wise_ft] == [k / 10 for k in range(11)]
     assert record.seeds == {"everything": 0, "model": 0, "data": 0}
     assert record.data.images["sketch"] == 60
-    assert record.provenance.packages["torch"] == torch.__version__
-    assert len(record.checkpoints) == 22
+    assert torch.__version__.startswith(record.provenance.packages["torch"])
+    assert record.data.dataset == "scenes world, version 1"
+    assert record.data.images["concepts"] == 300
+    assert len(record.checkpoints) == 23
+    assert any("excluded" in line and "style:neon" in line for line in record.conventions)
     assert record.reference_lines["untrained"]["kurtosis/model.encoder.visual"] > 0
     assert any("Pearson" in line for line in record.conventions)
 
@@ -140,6 +152,62 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, step, tm
     assert read_run(cut / "results.json").wise_ft == read_run(finished / "results.json").wise_ft
     events = EventAccumulator(str(cut)).Reload()
     assert [event.step for event in events.Scalars("kurtosis/model.encoder.visual")] == [0, 3, 6]
+
+
+def test_the_shipped_config_keeps_a_checkpoint_of_each_epoch(finished, tmp_path, monkeypatch):
+    """And a run that was stopped while the path was judged makes up for it."""
+    monkeypatch.chdir(tmp_path)
+    stop = [f"--trainer.callbacks+={__name__}.InterruptEnd"]
+    with pytest.raises(Interruption):
+        main([*FIT, "--run_name=cut", *stop])
+    cut = tmp_path / "checkpoints" / "finetune" / "cut"
+    assert [path.name for path in cut.glob("*.ckpt")] == ["last.ckpt"]
+    assert not (cut / "results.json").exists()
+    assert main([*FIT, "--run_name=cut", "--ckpt_path=last"]) == 0
+    assert read_run(cut / "results.json").wise_ft == read_run(finished / "results.json").wise_ft
+
+
+def test_a_finished_run_is_left_alone(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished.parents[2])
+    before = (finished / "results.json").read_bytes()
+    assert main([*FIT, "--run_name=whole", "--ckpt_path=last"]) == 2
+    assert "finished after 2 epochs" in capsys.readouterr().err
+    assert (finished / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data.init_args.batch_size=64"], "data.init_args.batch_size: 128, now 64"),
+        (["--model.init_args.lr=1e-2"], "model.init_args.lr: 0.0003, now 0.01"),
+    ],
+)
+def test_other_settings_are_refused_on_resuming(finished, arguments, sentence, monkeypatch, capsys):
+    monkeypatch.chdir(finished.parents[2])
+    assert main([*FIT, *arguments, "--run_name=whole", "--ckpt_path=last"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_testing_a_run_and_what_it_refuses(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished.parents[2])
+    test = ["test", *FIT[1:]]
+    assert main([*test, "--run_name=whole", "--ckpt_path=last"]) == 0
+    shown = capsys.readouterr().out
+    assert "test/reference" in shown
+    assert "test/shifts" in shown
+    assert main([*test, "--ckpt_path=gone.ckpt"]) == 2
+    assert main([*test, "--run_name=gone", "--ckpt_path=last"]) == 2
+    assert main([*test, "--run_name=whole"]) == 2
+    assert not (finished.parents[2] / "lightning_logs").exists()
+
+
+def test_a_checkpoint_of_another_architecture(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(finished.parents[2])
+    words = caption_words()
+    write_clip_folder(tmp_path / "wide", words, embed_dim=64)
+    encoder = [f"--model.init_args.encoder=local-dir:{tmp_path / 'wide'}", "--model.init_args.pretrained=false"]
+    assert main(["test", *FIT[1:], *encoder, "--run_name=whole", "--ckpt_path=last"]) == 2
+    assert "model.head.weight" in capsys.readouterr().err
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_written(finished, monkeypatch, capsys):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lightning_robust.cli.run_folder import folder_of_checkpoint, new_run_folder, old_run_folder
+from lightning_robust.cli.run_folder import check_checkpoint, new_run_folder, old_run_folder, shared_run_folder
 from lightning_robust.errors import UserError
 
 
@@ -55,9 +55,23 @@ def test_going_on_needs_a_checkpoint():
 
 def test_a_checkpoint_that_is_not_there(here):
     with pytest.raises(UserError, match="no checkpoint"):
-        folder_of_checkpoint("nothing.ckpt")
+        check_checkpoint("nothing.ckpt")
     (here / "x.ckpt").touch()
-    assert folder_of_checkpoint("x.ckpt") == here
+    check_checkpoint("x.ckpt")
+
+
+def test_processes_of_one_run_share_its_folder(here, monkeypatch):
+    for key in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "LIGHTNING_ROBUST_RUN_FOLDER"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(UserError, match="--run_name"):
+        shared_run_folder("finetune", None)
+    assert shared_run_folder("finetune", "mine") == here / "checkpoints" / "finetune" / "mine"
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    first = shared_run_folder("finetune", None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert shared_run_folder("finetune", None) == first
+    assert [path.name for path in (here / "checkpoints" / "finetune").iterdir()] == ["001"]
 
 
 def test_a_place_that_cannot_be_written(here):

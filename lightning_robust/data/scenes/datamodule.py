@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, default_collate
 from lightning_robust.data.loaders import ResumableLoader
 from lightning_robust.data.scenes.concepts import CONCEPT_CATEGORIES, CONCEPT_NAMES
 from lightning_robust.data.scenes.dataset import CaptionedScenes, SceneImages
-from lightning_robust.data.scenes.distributions import BROAD, CONCEPTS, REFERENCE, SHIFTS, Distribution
+from lightning_robust.data.scenes.distributions import BROAD, CONCEPTS, REFERENCE, SHIFTS, WORLD_VERSION, Distribution
 from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
 from lightning_robust.data.shifts import DistributionShift
 
@@ -70,6 +70,8 @@ class ScenesDataModule(LightningDataModule):
         self.n_test, self.n_concepts = n_test, n_concepts
         self.seed, self.num_workers = seed, num_workers
         self.class_names, self.templates = list(CLASSES), list(TEMPLATES)
+        #: What results say the data are.
+        self.description = f"scenes world, version {WORLD_VERSION}"
         self.shifts = tuple(DistributionShift(d.name, d.mirrors) for d in SHIFTS)
         #: Names of the validation and test loaders, in their order; the first is the reference.
         self.val_loader_names = [REFERENCE.name, *(d.name for d in SHIFTS)]
