@@ -105,7 +105,7 @@ class RobustCLI(LightningCLI):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the Trainer, with a logger and a curve file in the run's folder; to evaluate, one that writes nothing."""
+        """Build the Trainer, with logger and curve file in the run's folder; to evaluate, one that writes nothing."""
         settings = self._get(self.config_init, "trainer")
         if self.subcommand != "fit":
             self.save_config_callback = None
