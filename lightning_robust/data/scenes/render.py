@@ -74,7 +74,7 @@ def _render_chunk(scenes: Scenes, rows: slice) -> tuple[Tensor, Tensor]:
     ) * (size * IMAGE_SIZE / 2).unsqueeze(1)
     body, part = distance[:, 0], distance[:, 1]
 
-    colour = torch.tensor(list(COLOURS.values()))[scenes.colour[rows]]
+    colour = torch.tensor(list(COLOURS.values()), dtype=torch.float32)[scenes.colour[rows]]
     colour = colour + torch.cat([roll(f"tint{k}", -0.06, 0.06)[:, :, 0] for k in range(3)], dim=1)
     origin = [torch.from_numpy(dice.choice(f"crop{k}", BACKDROP_SIZE - IMAGE_SIZE + 1)[rows]) for k in range(2)]
     variant = torch.from_numpy(dice.choice("backdrop", BACKDROP_VARIANTS)[rows])
@@ -88,13 +88,13 @@ def _render_chunk(scenes: Scenes, rows: slice) -> tuple[Tensor, Tensor]:
     image = 0.5 + (image - 0.5) * number(scenes.contrast).unsqueeze(1) + roll("brightness", -0.06, 0.06).unsqueeze(1)
     offset = [torch.from_numpy(dice.choice(f"noise{k}", _NOISE_SIZE - IMAGE_SIZE + 1)[rows]) for k in range(2)]
     image = image + number(scenes.noise).unsqueeze(1) * _crops(noise.expand(len(colour), -1, -1, -1), offset)
-    visible = ((part < 0) & ~hidden).sum((1, 2)).float()
+    visible = ((part < 0) & ~hidden).sum((1, 2)).to(torch.float32)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8), visible
 
 
 def _object_coordinates(scenes: Scenes, number: _Number) -> tuple[Tensor, Tensor]:
     """Where each pixel lies in the silhouette's own frame: shift, turn, shear, scale and mirror undone."""
-    axis = (torch.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE * 2 - 1
+    axis = (torch.arange(IMAGE_SIZE, dtype=torch.float32) + 0.5) / IMAGE_SIZE * 2 - 1
     dx = axis.view(1, 1, -1) - number(scenes.x)
     dy = axis.view(1, -1, 1) - number(scenes.y)
     angle, size = number(np.deg2rad(scenes.rotation)), number(scenes.size)
@@ -116,7 +116,7 @@ def _crops(pictures: Tensor, origin: list[Tensor]) -> Tensor:
 
 def _cross_with_bar(image: Tensor, scenes: Scenes, number: _Number, roll: _Roll) -> tuple[Tensor, Tensor]:
     """Lay a bar over some images; returns them with the mask of hidden pixels `(n, s, s)`."""
-    axis = (torch.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE * 2 - 1
+    axis = (torch.arange(IMAGE_SIZE, dtype=torch.float32) + 0.5) / IMAGE_SIZE * 2 - 1
     angle = number(scenes.bar_angle)
     across = angle.cos() * axis.view(1, 1, -1) + angle.sin() * axis.view(1, -1, 1) - number(scenes.bar_offset)
     present = number(scenes.bar.astype(np.float64))

@@ -145,7 +145,7 @@ def _neon(layers: Layers) -> Tensor:
 
 def _mosaic(layers: Layers) -> Tensor:
     tiles = F.avg_pool2d(_photo(layers), 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    grout = torch.ones(tiles.shape[-1])
+    grout = torch.ones(tiles.shape[-1], dtype=torch.float32)
     grout[3::4] = 0.75
     return tiles * grout.view(1, 1, 1, -1) * grout.view(1, 1, -1, 1)
 

@@ -166,3 +166,15 @@ def test_part_area_against_scipys_interpolation(name):
         hidden = scenes.bar[i] & (abs(across - scenes.bar_offset[i]) < scenes.bar_width[i])
         doubtful = (abs(part) < 1e-5) | (abs(abs(across - scenes.bar_offset[i]) - scenes.bar_width[i]) < 1e-6)
         assert abs(area[i] - ((part < 0) & ~hidden).sum()) <= doubtful.sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_images_do_not_depend_on_the_default_dtype(whole, dtype):
+    """A Trainer of another precision sets it around every forward, and some images are rendered inside."""
+    try:
+        torch.set_default_dtype(dtype)
+        images, area = render(draw(range(N)))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(images, whole[0])
+    np.testing.assert_array_equal(area, whole[1])
