@@ -143,5 +143,8 @@ def _to(batch: Any, device: torch.device | None) -> Any:
     if isinstance(batch, Mapping):
         return {key: _to(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple | list):
-        return [_to(value, device) for value in batch]
+        moved = [_to(value, device) for value in batch]
+        if isinstance(batch, list):
+            return moved
+        return type(batch)(*moved) if hasattr(batch, "_fields") else tuple(moved)
     return batch

@@ -1,5 +1,7 @@
 """One pass, all metrics, nothing changed, clear refusals."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -204,3 +206,18 @@ def test_ways_to_give_metrics():
     for nothing in ({}, {"x": []}, {"x": a, "y": {}}):
         with pytest.raises(ValueError, match="at least one"):
             named_metrics(nothing)
+
+
+def test_a_batch_keeps_its_form_for_forward():
+    class Batch(NamedTuple):
+        pixels: torch.Tensor
+        rest: tuple
+
+    forms = []
+
+    def forward(model, batch):
+        forms.append((type(batch), type(batch.rest)))
+        return model(batch.pixels)
+
+    measure(net(), [Batch(IMAGES, (LABELS, "text"))], {"head:input": ActivationKurtosis()}, forward=forward)
+    assert forms == [(Batch, tuple)]
