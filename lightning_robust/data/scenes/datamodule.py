@@ -1,10 +1,11 @@
 """`ScenesDataModule`: the offline default data, reference, shifts, captions and concept set in one place."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from lightning import LightningDataModule
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from lightning_robust.data.loaders import ResumableLoader
@@ -97,11 +98,15 @@ class ScenesDataModule(LightningDataModule):
 
     def concept_dataloader(self) -> DataLoader[Any]:
         """Clean probe images: batches `(images, concept labels (n, C) in {1, 0, −1}, class labels)`."""
-        dataset = self._images(CONCEPTS, "test", self.n_concepts, concepts=True)
-        return DataLoader(dataset, batch_size=_EVALUATION_BATCH, collate_fn=_concept_batch)
+        return _in_order(self._concept_images, collate_fn=_concept_batch)
+
+    @cached_property
+    def _concept_images(self) -> SceneImages:
+        """Kept, because the loader is asked for at every measurement."""
+        return self._images(CONCEPTS, "test", self.n_concepts, concepts=True)
 
     def _loader(self, distribution: Distribution, split: str, n: int) -> DataLoader[Any]:
-        return DataLoader(self._images(distribution, split, n), batch_size=_EVALUATION_BATCH)
+        return _in_order(self._images(distribution, split, n))
 
     def _images(self, distribution: Distribution, split: str, n: int, **options: bool) -> SceneImages:
         return SceneImages(distribution, self.seed, split, n, self._transform(), **options)
@@ -112,6 +117,11 @@ class ScenesDataModule(LightningDataModule):
                 "ScenesDataModule has no transform; pass the encoder's: transform=load_encoder(...).transform"
             )
         return self.transform
+
+
+def _in_order(dataset: SceneImages, **options: Any) -> DataLoader[Any]:
+    # a generator of its own: making an iterator draws a number, even where nothing is shuffled
+    return DataLoader(dataset, batch_size=_EVALUATION_BATCH, generator=Generator(), **options)
 
 
 def _concept_batch(samples: list[tuple[Any, ...]]) -> Any:

@@ -131,3 +131,18 @@ def test_a_missing_transform_is_named_where_it_is_needed(loader):
 
 def test_shifts_are_those_of_the_world():
     assert [shift.source for shift in make().shifts] == [d.mirrors for d in SHIFTS]
+
+
+def test_concept_images_are_read_once():
+    data = make()
+    first = data.concept_dataloader()
+    assert data.concept_dataloader().dataset is first.dataset
+    assert data.concept_dataloader() is not first
+
+
+def test_evaluation_draws_nothing_from_the_global_random_state():
+    data = make()
+    before = torch.get_rng_state()
+    for loader in (*data.val_dataloader(), *data.test_dataloader(), data.concept_dataloader()):
+        next(iter(loader))
+    assert torch.equal(torch.get_rng_state(), before)
