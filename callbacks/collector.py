@@ -1,7 +1,7 @@
 """Hooks on the layers of one module that feed the metrics of its signatures, and one pass that serves several."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -106,6 +106,7 @@ def run_pass(
     batches: Iterable[Any],
     forward: Forward | None,
     to_device: Callable[[Any], Any],
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> list[Reading]:
     """Run a module once over images for several collectors; nothing of the module or the random states is changed.
 
@@ -115,6 +116,7 @@ def run_pass(
         batches: Its images: tensors, `(inputs, labels, …)`, or anything that `forward` understands.
         forward: `forward(module, batch)`; None calls `module(inputs)`.
         to_device: Moves a batch to the module's device.
+        context: Makes what each forward runs in; reading the images and computing figures stay outside.
 
     Raises:
         UserError: If there is no batch, or one does not fit the module and there is no `forward`.
@@ -129,14 +131,15 @@ def run_pass(
             images = len(inputs) if forward is None and isinstance(inputs, Tensor) else None
             for collector in collectors:
                 collector.begin(moved, images)
-            if forward is not None:
-                forward(module, moved)
-            elif images is None:
+            if forward is None and images is None:
                 raise UserError(f"batches are {type(batch).__name__}: {_GIVE_FORWARD}")
-            elif getattr(type(module), "forward", None) in _NO_FORWARD:
+            if forward is None and getattr(type(module), "forward", None) in _NO_FORWARD:
                 raise UserError(f"{type(module).__name__} has no forward of its own: {_GIVE_FORWARD}")
-            else:
-                module(inputs)
+            with context():
+                if forward is not None:
+                    forward(module, moved)
+                else:
+                    module(inputs)
         if empty:
             raise UserError("the images of the monitor gave no batch, so there is nothing to measure")
         return [collector.read() for collector in collectors]

@@ -251,7 +251,7 @@ class SignatureMonitor(Callback):
             )
         with leave_unchanged(module):
             control = own if isinstance(own, nn.Module) else module.untrained_model()
-        control.to(trainer.strategy.root_device)
+        control = trainer.precision_plugin.convert_module(control).to(trainer.strategy.root_device)
         images, layers = Images(trainer, self.images), [m.layers_of(module) for m in peers]
         readings = measure_with(peers, trainer, control, images, layers, spread=self._spread(trainer))
         for monitor, reading in zip(peers, readings, strict=True):

@@ -1,6 +1,6 @@
 """One pass over images that serves several monitors."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,10 @@ def measure_with(
         One reading for each monitor.
     """
     where = layers if layers is not None else [monitor.layers_of(module) for monitor in monitors]
-    with kept_random_state(), trainer.precision_plugin.forward_context(), _as_validation(trainer):
+    with kept_random_state(), as_validation(trainer):
         collectors = [m.collector(trainer, module, own, spread=spread) for m, own in zip(monitors, where, strict=True)]
-        readings = run_pass(collectors, module, images, monitors[0].forward, trainer.strategy.batch_to_device)
+        context = trainer.precision_plugin.forward_context
+        readings = run_pass(collectors, module, images, monitors[0].forward, batch_preparation(trainer), context)
     return [reading.prefixed(monitor.prefix) for monitor, reading in zip(monitors, readings, strict=True)]
 
 
@@ -44,8 +45,21 @@ def same_pass(one: "SignatureMonitor", other: "SignatureMonitor") -> bool:
     return same_images and one.forward is other.forward
 
 
+def batch_preparation(trainer: Trainer) -> Callable[[Any], Any]:
+    """A function that moves a batch as the Trainer does, its batch hooks included, and gives it the module's precision.
+
+    Args:
+        trainer: The Trainer.
+    """
+
+    def prepare(batch: Any) -> Any:
+        return trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(batch))
+
+    return prepare
+
+
 @contextmanager
-def _as_validation(trainer: Trainer) -> Iterator[None]:
+def as_validation(trainer: Trainer) -> Iterator[None]:
     """Let hooks that prepare batches see a validation: many augment when `trainer.training`."""
     stage = trainer.state.stage
     trainer.validating = True

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
-from lightning_robust.callbacks.shared_pass import measure_with, same_pass
+from lightning_robust.callbacks.shared_pass import as_validation, batch_preparation, measure_with, same_pass
 from lightning_robust.callbacks.sources import VALIDATION, Images, every_validation_image, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
-from lightning_robust.models.evaluate import Predict, evaluate_path
+from lightning_robust.models.evaluate import Predict, evaluate_path, predict_largest
 from lightning_robust.models.interpolate import interpolate_into
 from lightning_robust.models.modes import kept_random_state
 
@@ -157,7 +157,14 @@ class WiseFT(Callback):
         theta0 = self.theta0 or {}
         tests = named_test_loaders(trainer, self.tests)
         loaders = {"": every_validation_image(trainer), **tests}
-        found = evaluate_path(module, theta0, theta1, self.alphas, loaders, predict=self.predict)
+        predict, prepare = self.predict or predict_largest, batch_preparation(trainer)
+
+        def run(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+            with trainer.precision_plugin.forward_context():
+                return predict(model, batch)
+
+        with as_validation(trainer):
+            found = evaluate_path(module, theta0, theta1, self.alphas, loaders, predict=run, to_device=prepare)
         validation = found.pop("")
         signatures = self._measure_path(trainer, pl_module, module, theta1, next(iter(tests.values())))
         correct = {name: predictions.correct.numpy() for name, predictions in found.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -52,6 +53,7 @@ def evaluate_path(
     predict: Predict | None = None,
     block: int = 8,
     device: torch.device | str | None = None,
+    to_device: Callable[[Any], Any] | None = None,
 ) -> dict[str, PathPredictions]:
     """Evaluate `interpolate(theta0, theta1, α)` for every α, reading each image once.
 
@@ -68,6 +70,7 @@ def evaluate_path(
         predict: For other models and batches: from `(model, batch)` to predicted and true classes, each `(n,)`.
         block: Batches per block: more means fewer interpolations and more memory.
         device: Where to run; None: where the model is. The model stays there.
+        to_device: Prepares each batch, once; None moves its tensors to the model's device.
 
     Returns:
         `PathPredictions` per loader.
@@ -94,9 +97,10 @@ def evaluate_path(
     own = next((theta for theta in (end, start) if _equal(theta, state)), None) or _copy(state)
     try:
         with torch.no_grad(), eval_mode(model), kept_random_state():
-            run = predict or _predict
+            run = predict or predict_largest
+            prepare = to_device or partial(move_batch, device=place)
             return {
-                name: _one_loader(model, state, (start, end), tuple(alphas), loader, run, block, place, name)
+                name: _one_loader(model, state, (start, end), tuple(alphas), loader, run, block, prepare, name)
                 for name, loader in loaders.items()
             }
     finally:
@@ -113,13 +117,13 @@ def _one_loader(
     loader: Iterable[Any],
     predict: Predict,
     block: int,
-    device: torch.device,
+    prepare: Callable[[Any], Any],
     name: str,
 ) -> PathPredictions:
     rows: list[list[Tensor]] = [[] for _ in alphas]
     targets: list[Tensor] = []
     for batches in _blocks(loader, block):
-        placed = [to_device(batch, device) for batch in batches]
+        placed = [prepare(batch) for batch in batches]
         for index, alpha in enumerate(alphas):
             interpolate_into(state, *thetas, alpha)
             for batch in placed:
@@ -137,7 +141,7 @@ def _one_loader(
     return PathPredictions(alphas, torch.stack([torch.cat(row) for row in rows]), torch.cat(targets))
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
+def move_batch(batch: Any, device: torch.device) -> Any:
     """Move the tensors of a nested batch; anything else stays as it is.
 
     Args:
@@ -147,16 +151,22 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Tensor):
         return batch.to(device)
     if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
+        return {key: move_batch(value, device) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
-        moved = [to_device(value, device) for value in batch]
+        moved = [move_batch(value, device) for value in batch]
         if isinstance(batch, list):
             return moved
         return type(batch)(*moved) if hasattr(batch, "_fields") else tuple(moved)
     return batch
 
 
-def _predict(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+def predict_largest(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    """The class of the largest output for a batch `(images, targets, …)`, and the targets.
+
+    Args:
+        model: Maps images to `(n, C)`.
+        batch: Its images and their true classes.
+    """
     return model(batch[0]).argmax(dim=1), batch[1]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.models import ImageClassifier, evaluate_path, interpolate
-from lightning_robust.models.evaluate import to_device
+from lightning_robust.models.evaluate import move_batch
 
 ALPHAS = [0.0, 0.25, 0.5, 1.0]
 
@@ -142,7 +142,23 @@ class Sample(NamedTuple):
 
 def test_nested_batches_move_whole():
     batch = {"a": [torch.ones(2), "text"], "b": (Sample(torch.zeros(1), "n"), 3)}
-    moved = to_device(batch, torch.device("meta"))
+    moved = move_batch(batch, torch.device("meta"))
     assert moved["a"][0].device.type == moved["b"][0].x.device.type == "meta"
     assert (moved["a"][1], moved["b"][0].name, moved["b"][1]) == ("text", "n", 3)
     assert isinstance(moved["b"][0], Sample)
+
+
+def test_batches_can_be_prepared_by_a_function(thetas, loaders):
+    """Once each, however many points the path has."""
+    model, theta0, theta1 = thetas
+    seen = []
+
+    def shifted(batch):
+        seen.append(len(batch[0]))
+        return batch[0], (batch[1] + 1) % 3
+
+    plain = evaluate_path(model, theta0, theta1, ALPHAS, loaders)["sketch"]
+    found = evaluate_path(model, theta0, theta1, ALPHAS, {"sketch": loaders["sketch"]}, to_device=shifted)["sketch"]
+    assert seen == [4, 4, 1]
+    assert torch.equal(found.targets, (plain.targets + 1) % 3)
+    assert torch.equal(found.predictions, plain.predictions)
