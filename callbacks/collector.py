@@ -1,14 +1,14 @@
 """Hooks on the layers of one module that feed the metrics of its signatures, and one pass that serves several."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lightning_robust.callbacks.signature import Reading, Signature
+from lightning_robust.callbacks.signature import Reading, Signature, off_mps
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import ActivationProbe, measured_pass
@@ -46,6 +46,21 @@ class Collector:
         self._images: int | None = None
         self._metrics: dict[str, list[dict[str, Metric]]] = {}
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Place the hooks, and take them away again, also when the body raises.
+
+        Raises:
+            UserError: At the end, if a layer never fired.
+        """
+        self.probe.attach()
+        try:
+            yield
+        finally:
+            self.probe.remove()
+        with from_user(RuntimeError):
+            self.probe.check_fired()
+
     def begin(self, batch: Any, images: int | None = None) -> None:
         """Look at a batch before its forward.
 
@@ -65,6 +80,7 @@ class Collector:
             self._update(layer, h)
 
     def _update(self, layer: str, h: Tensor) -> None:
+        h = off_mps(h)
         if layer not in self._metrics:
             self._metrics[layer] = [
                 signature.metrics(self.module, layer, h.shape[1], synchronise=self.synchronise)
@@ -86,7 +102,7 @@ class Collector:
                 f"concepts need labels (n, C) in {{1, 0, -1}} as second part of each batch, found {found}; give the "
                 "monitor images=, a loader of a concept set"
             )
-        return self._labels
+        return off_mps(self._labels)
 
     def read(self) -> Reading:
         """Compute every figure of the images seen since the start."""
@@ -123,7 +139,7 @@ def run_pass(
     """
     with measured_pass(module), ExitStack() as stack:
         for collector in collectors:
-            stack.enter_context(collector.probe)
+            stack.enter_context(collector.listening())
         empty = True
         for batch in batches:
             empty, moved = False, to_device(batch)

@@ -6,7 +6,7 @@ from typing import Any
 from torchmetrics import Metric
 
 from lightning_robust.callbacks.signature import Reading, Signature
-from lightning_robust.signatures import ActivationKurtosis, OutlierFeatures
+from lightning_robust.signatures import ActivationKurtosis, OutlierFeatures, outlier_report
 
 
 class KurtosisSignature(Signature):
@@ -21,8 +21,9 @@ class KurtosisSignature(Signature):
         }
 
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:
-        """Tags `kurtosis/…` and `outliers/…`."""
+        """Tags `kurtosis/…` and `outliers/…`; indices where the layer is wide enough for the rule."""
         kurtosis, outliers = computed["kurtosis"], computed["outliers"]
+        report = outlier_report(outliers)
         return Reading(
             {
                 f"kurtosis/{layer}": float(kurtosis["mean"]),
@@ -31,5 +32,6 @@ class KurtosisSignature(Signature):
                 f"outliers/{layer}/features": float(outliers["count"]),
                 f"outliers/{layer}/share_of_norm": float(outliers["share"]),
                 f"outliers/{layer}/neuron_norm_kurtosis": float(outliers["neuron_norm_kurtosis"]),
-            }
+            },
+            indices={f"outliers/{layer}/indices": list(report.indices)} if report.defined else {},
         )

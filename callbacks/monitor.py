@@ -80,7 +80,7 @@ class SignatureMonitor(Callback):
         self.head, self.weights, self.pool, self.seed = head, tuple(weights), pool, seed
         self.untrained, self.forward, self.categories, self.prefix = untrained, forward, categories, prefix
         check_settings(self)
-        #: One entry for each measurement: epoch, step and scalars by tag.
+        #: One entry for each measurement: epoch, step, scalars by tag, and indices by tag if there are any.
         self.history: list[dict[str, Any]] = []
         #: Curves from before training by tag.
         self.before: dict[str, list[float]] = {}
@@ -93,7 +93,10 @@ class SignatureMonitor(Callback):
         """Monitors of different things keep their states apart in one checkpoint."""
         images = self.images if isinstance(self.images, str) else "own"
         layers = None if self.layers is None else tuple(self.layers)
-        return self._generate_state_key(signatures=self.signatures, layers=layers, images=images, prefix=self.prefix)
+        return self._generate_state_key(
+            signatures=self.signatures, layers=layers, images=images, head=self.head, weights=self.weights,
+            prefix=self.prefix,
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured so far; plain values only."""
@@ -176,7 +179,7 @@ class SignatureMonitor(Callback):
             if self is next(monitor for monitor in monitors_of(trainer) if monitor._listening is not None):
                 # one alone switches: several would switch back in the order in which they switched
                 stack.enter_context(every_hook_fires())
-            stack.enter_context(collector.probe)
+            stack.enter_context(collector.listening())
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -264,7 +267,8 @@ class SignatureMonitor(Callback):
         publish(trainer, reading, epoch, self.before)
         if not self.history and trainer.global_step == 0:
             self.before = dict(reading.curves)
-        self.history.append({"epoch": epoch, "step": trainer.global_step, "scalars": dict(reading.scalars)})
+        entry = {"epoch": epoch, "step": trainer.global_step, "scalars": dict(reading.scalars)}
+        self.history.append(entry | ({"indices": dict(reading.indices)} if reading.indices else {}))
 
 
 def monitors_of(trainer: Trainer) -> list[SignatureMonitor]:

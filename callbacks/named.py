@@ -18,6 +18,9 @@ class KurtosisMonitor(SignatureMonitor):
             d ≤ 37, where no z-score can exceed 6.
         `outliers/<layer>/share_of_norm`: their share of Σ‖h‖², in [0, 1].
         `outliers/<layer>/neuron_norm_kurtosis`: mean_j(m_j²)/(mean_j m_j)² with m_j = E[h_j²], in [1, d].
+    Which features they are is no scalar and goes to no logger: each entry of `history` has them as
+    `entry["indices"]["outliers/<layer>/indices"]`, ascending integers in [0, d), empty where there is none and left
+    out for d ≤ 37.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -22,15 +22,18 @@ class Reading:
     Attributes:
         scalars: Figures by tag, for every logger and for `callback_metrics`.
         curves: One-dimensional values by tag (a spectrum, importance per direction), for TensorBoard figures.
+        indices: Coordinates of a representation by tag (which features are outliers); for no logger.
     """
 
     scalars: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
+    indices: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, other: "Reading") -> None:
         """Take over the figures of another reading."""
         self.scalars.update(other.scalars)
         self.curves.update(other.curves)
+        self.indices.update(other.indices)
 
     def prefixed(self, prefix: str) -> "Reading":
         """The same figures under tags `<prefix>/<tag>`; under the tags as they are where the prefix is empty."""
@@ -38,6 +41,7 @@ class Reading:
         return Reading(
             {f"{start}{tag}": value for tag, value in self.scalars.items()},
             {f"{start}{tag}": values for tag, values in self.curves.items()},
+            {f"{start}{tag}": values for tag, values in self.indices.items()},
         )
 
 
@@ -120,7 +124,7 @@ def head_weight(module: Any, head: str | None) -> Tensor | None:
     """
     if head is None:
         own = getattr(module, "head_weight", None)
-        return own() if callable(own) else None
+        return off_mps(own()) if callable(own) else None
     modules = {plain_name(name): m for name, m in module.named_modules()}
     weight = getattr(modules.get(plain_name(head)), "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
@@ -128,4 +132,13 @@ def head_weight(module: Any, head: str | None) -> Tensor | None:
         raise UserError(
             f"{head!r} is no linear head of {type(module).__name__}; matrices are at: {', '.join(linear[-5:])}"
         )
-    return weight.detach()
+    return off_mps(weight.detach())
+
+
+def off_mps(tensor: Tensor) -> Tensor:
+    """Move a tensor from Apple's MPS to the CPU: figures are computed in float64, which MPS does not have.
+
+    Args:
+        tensor: On any device; elsewhere it stays where it is.
+    """
+    return tensor.cpu() if tensor.device.type == "mps" else tensor

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_robust.callbacks.signature import Reading, Signature
+from lightning_robust.callbacks.signature import Reading, Signature, off_mps
 from lightning_robust.errors import UserError
 from lightning_robust.signatures import DirectionImportance, FeatureSpectrum, matrix_spectrum
 from lightning_robust.signatures.layers import plain_name
@@ -63,7 +63,7 @@ class SpectrumSignature(Signature):
         """Tags `weights/…`: ranks and tail exponent of each named parameter."""
         reading = Reading()
         for name, parameter in self._parameters(module).items():
-            found = matrix_spectrum(parameter)
+            found = matrix_spectrum(off_mps(parameter))
             reading.scalars[f"weights/{name}/stable_rank"] = found.stable_rank
             reading.scalars[f"weights/{name}/effective_rank"] = found.effective_rank
             reading.scalars[f"weights/{name}/alpha"] = found.alpha

@@ -6,7 +6,20 @@ import scipy.stats
 import timm
 import torch
 import torchvision
-from callback_cases import CLASSES, LAYER, OWN, REFERENCE, TRAIN, Data, Noisy, NoValidation, draw, loader, trainer
+from callback_cases import (
+    CLASSES,
+    LAYER,
+    OWN,
+    REFERENCE,
+    TRAIN,
+    Data,
+    Noisy,
+    NoValidation,
+    draw,
+    hooks,
+    loader,
+    trainer,
+)
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -275,5 +288,31 @@ def test_a_layer_that_is_never_run(tmp_path):
             super().__init__()
             self.idle = nn.Linear(3, 3)
 
-    with pytest.raises(RuntimeError, match="'idle' never fired"):
+    with pytest.raises(UserError, match="'idle' never fired"):
         fit(tmp_path, KurtosisMonitor(layers=["idle"]), module=Idle())
+
+
+def test_a_layer_that_a_validation_never_runs(tmp_path):
+    class Late(Noisy):
+        def __init__(self):
+            super().__init__()
+            self.late = nn.Identity()
+
+        def forward(self, x):
+            return super().forward(x if self.losses else self.late(x))
+
+    module = Late()
+    with pytest.raises(UserError, match="'late' never fired"):
+        fit(tmp_path, KurtosisMonitor(layers=["late"]), module=module)
+    assert hooks(module) == 0
+
+
+def test_an_error_of_the_module_itself_keeps_its_kind(tmp_path):
+    class Broken(Noisy):
+        def forward(self, x):
+            raise RuntimeError("the module's own")
+
+    module = Broken()
+    with pytest.raises(RuntimeError, match="the module's own"):
+        fit(tmp_path, KurtosisMonitor(layers=[LAYER]), module=module)
+    assert hooks(module) == 0

@@ -184,6 +184,11 @@ def test_a_checkpoint_holds_tensors_and_plain_values_only(whole):
     assert sum(key.startswith("KurtosisMonitor") for key in states) == 2
 
 
+def test_monitors_of_other_weights_or_heads_keep_their_states_apart():
+    options = [{}, {"weights": ["fc.weight"]}, {"weights": ["stem.weight"]}, {"head": "fc"}]
+    assert len({SpectrumMonitor(layers=["fc:input"], **option).state_key for option in options}) == len(options)
+
+
 def test_without_the_random_states_the_resumed_run_draws_something_else(tmp_path, whole, monkeypatch):
     """So the comparison above can fail."""
     with pytest.raises(InterruptedError):

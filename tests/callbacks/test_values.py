@@ -146,12 +146,14 @@ def test_a_planted_outlier_moves_every_outlier_figure(tmp_path):
     with torch.no_grad():
         planted.norm.weight[7] *= 30
         planted.norm.bias[7] += 30
-    figures = []
+    figures, indices = [], []
     for module in (plain, planted):
-        monitor = KurtosisMonitor()
+        monitor = KurtosisMonitor(prefix="a")
         run(tmp_path, monitor, module=copy.deepcopy(module))
-        figures.append(monitor.history[0]["scalars"])
+        figures.append({tag.removeprefix("a/"): value for tag, value in monitor.history[0]["scalars"].items()})
+        indices.append(monitor.history[0]["indices"])
     before, after = figures
+    assert indices == [{f"a/outliers/{LAYER}/indices": []}, {f"a/outliers/{LAYER}/indices": [7]}]
     assert before[f"outliers/{LAYER}/features"] == 0
     assert after[f"outliers/{LAYER}/features"] == 1
     assert after[f"outliers/{LAYER}/share_of_norm"] > 0.5 > before[f"outliers/{LAYER}/share_of_norm"] == 0
