@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 def rank_curve(tag: str, now: Sequence[float], before: Sequence[float] | None, moment: str) -> Figure:
@@ -22,6 +23,7 @@ def rank_curve(tag: str, now: Sequence[float], before: Sequence[float] | None, m
     if any(value > 0 for value in now):
         axes.set_yscale("log")
     axes.set_xlabel("rank")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(tag, fontsize=9)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
