@@ -173,6 +173,7 @@ def _quiet_lightning() -> None:
     """Leave out what Lightning says about itself and not about the run."""
     warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec")  # Lightning 2.6 with a newer torch
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # it is this run's own
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_is_no_tip)
 
