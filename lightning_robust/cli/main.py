@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 when all went well, 2 for bad input (one sentence on stderr, no traceback unless the
-        environment has LIGHTNING_ROBUST_TRACEBACK=1 or ``--traceback`` stands first), 130 when interrupted.
+        environment has LIGHTNING_ROBUST_TRACEBACK=1 or ``--traceback`` stands first), 130 when interrupted (Lightning
+        ends an interrupted fit itself, with status 1; what it had saved is kept).
 
     Raises:
         Exception: whatever a bug raises, with its traceback.
