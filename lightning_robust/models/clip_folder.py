@@ -60,7 +60,8 @@ def write_clip_folder(
         The configuration as written.
 
     Raises:
-        ValueError: If `vision` is unknown, the words are empty, or the folder cannot be written.
+        ValueError: If `vision` is unknown, its layers are not in the form it takes, the words are empty, or the folder
+            cannot be written.
 
     Example:
         >>> import tempfile
@@ -69,14 +70,7 @@ def write_clip_folder(
         >>> config["model_cfg"]["text_cfg"]["vocab_size"]
         8
     """
-    if vision == "resnet":
-        layers: int | list[int] = list(vision_layers) if isinstance(vision_layers, Sequence) else [1, 1, 1, 1]
-        vision_cfg: dict[str, Any] = {"layers": layers, "width": vision_width or 16}
-    elif vision == "vit":
-        layers = vision_layers if isinstance(vision_layers, int) else 4
-        vision_cfg = {"layers": layers, "width": vision_width or 128, "patch_size": patch_size}
-    else:
-        raise ValueError(f"vision is 'resnet' or 'vit', not {vision!r}.")
+    vision_cfg = _vision_config(vision, vision_layers, vision_width, patch_size)
     tokenizer = build_word_tokenizer(words)
     config = {
         "model_cfg": {
@@ -105,6 +99,20 @@ def write_clip_folder(
     tokenizer_json = tokenizer.to_str(pretty=True)
     save_clip_folder(path, config=config, tokenizer_files=_tokenizer_files(tokenizer_json))
     return config
+
+
+def _vision_config(
+    vision: str, layers: int | Sequence[int] | None, width: int | None, patch_size: int
+) -> dict[str, Any]:
+    if vision == "resnet":
+        if isinstance(layers, int):
+            raise ValueError(f"A ResNet takes the blocks of its four stages, such as (1, 1, 1, 1), not {layers}.")
+        return {"layers": list(layers or (1, 1, 1, 1)), "width": width or 16}
+    if vision == "vit":
+        if isinstance(layers, Sequence):
+            raise ValueError(f"A ViT takes its number of blocks, such as 4, not {layers!r}.")
+        return {"layers": layers or 4, "width": width or 128, "patch_size": patch_size}
+    raise ValueError(f"vision is 'resnet' or 'vit', not {vision!r}.")
 
 
 def save_clip_folder(

@@ -41,3 +41,10 @@ def test_what_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="Cannot write"):
         write_clip_folder(tmp_path / "file", ["star"])
+
+
+@pytest.mark.parametrize(("vision", "layers"), [("resnet", 2), ("vit", (1, 1, 1, 1))])
+def test_layers_in_the_form_of_the_other_tower_are_refused(vision, layers, tmp_path):
+    with pytest.raises(ValueError, match="takes"):
+        write_clip_folder(tmp_path / "clip", ["a"], vision=vision, vision_layers=layers)
+    assert not (tmp_path / "clip").exists()
