@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_robust.signatures.mergeable import MergeableMetric
 from lightning_robust.signatures.moments import Moments, merge, merge_packed, moments, pack, unpack
+from lightning_robust.signatures.rows import checked_features, finite_rows
 from lightning_robust.signatures.spectrum import entropy_rank
 
 
@@ -22,10 +23,10 @@ class FeatureSpectrum(MergeableMetric):
         ``rankme``: ``exp H(√λ/Σ√λ)`` on the uncentred eigenvalues, in [1, d] (Garrido et al. 2023).
         ``covariance_effective_rank``: the same formula on the covariance.
         ``participation_ratio``: ``(Σλ)² / Σλ²`` on the covariance, in [1, d].
-        ``n``: images.
+        ``n``: images seen. ``not_finite``: images among them left out for a NaN or infinite feature.
 
-    Eigenvalues below ``d · eps · λ₁`` are rounding and are set to zero; ranks of an all-zero spectrum are NaN, and all
-    figures but n are NaN once a feature was not finite.
+    Eigenvalues below ``d · eps · λ₁`` are rounding and are set to zero; ranks of an all-zero spectrum are NaN, as
+    after a single image those of the covariance, and all figures are NaN where no image is left.
 
     Raises:
         ValueError: if the number of features changes between updates.
@@ -39,29 +40,30 @@ class FeatureSpectrum(MergeableMetric):
     """
 
     state: Tensor
+    not_finite: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.add_state("state", torch.zeros(1, 0, 0, dtype=torch.float64), dist_reduce_fx=merge_packed)
+        self.add_state("not_finite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, features: Float[Tensor, "n d"]) -> None:
         """Add the images of one batch, ``(n, d)``."""
-        batch = moments(features.to(self.device))
-        if self.state.shape[1] == 0:
-            self.state = pack(batch)
-            return
-        seen, d = self.state.shape[1] - 1, len(batch.mean)
-        if seen != d:
+        kept, mask = finite_rows(checked_features(features).to(self.device))
+        seen, d = self.state.shape[1] - 1, features.shape[1]
+        if seen not in (-1, d):
             raise ValueError(f"this metric has seen {seen} features per image, now it got {d}.")
-        self.state = pack(merge(unpack(self.state), batch))
+        batch = moments(kept)
+        self.state = pack(batch if seen == -1 else merge(unpack(self.state), batch))
+        self.not_finite = self.not_finite + (~mask).sum()
 
     def moments(self) -> Moments:
-        """Count, mean and co-moments of what this instance has seen.
+        """Count, mean and co-moments of the images that this instance has seen and kept.
 
         Raises:
-            RuntimeError: if it has seen nothing.
+            RuntimeError: before any update.
         """
-        if self.state.shape[1] == 0 or float(self.state[0, 0, 0]) == 0:
+        if self.state.shape[1] == 0:
             raise self._nothing_seen()
         return unpack(self.state)
 
@@ -76,7 +78,8 @@ class FeatureSpectrum(MergeableMetric):
             "rankme": entropy_rank(eigenvalues.sqrt()),
             "covariance_effective_rank": entropy_rank(centred.sqrt()),
             "participation_ratio": centred.sum().square() / centred.square().sum(),
-            "n": seen.n.to(torch.int64),
+            "n": seen.n.to(torch.int64) + self.not_finite,
+            "not_finite": self.not_finite,
         }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_robust.signatures.bases import thin_svd
 from lightning_robust.signatures.kurtosis import sorted_quantile
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import checked_features, float64_pieces, unit_rows
+from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, unit_rows
 
 PRIVILEGED_FACTOR = 10.0
 PRIVILEGED_RULE = "importance > 10 x the median over the r = rank(W) directions"
@@ -30,7 +30,8 @@ class DirectionImportanceReport:
         privileged: indices of the privileged directions, by the rule.
         rule: the rule in words.
         centred: whether the head was centred first.
-        r: numerical rank of the head. n: images.
+        r: numerical rank of the head. n: images seen.
+        not_finite: images left out of every figure for a NaN or infinite feature.
     """
 
     importance: Float64[Tensor, " r"]
@@ -43,6 +44,7 @@ class DirectionImportanceReport:
     centred: bool
     r: int
     n: int
+    not_finite: int = 0
 
 
 def centre_head(head: Float[Tensor, "C d"]) -> Float[Tensor, "C d"]:
@@ -69,8 +71,9 @@ def direction_importance(
     """Importance of each right singular vector of the head: ``σ_i · mean_x |cos(v_i, h(x))|``.
 
     (Crabbé et al. 2023, arXiv 2310.13040.) The scale of h does not matter. An image with ``h = 0`` points nowhere: its
-    cosines count as 0. Privileged directions are those above 10 × the median over the r directions; with few classes
-    the rule may never fire, so look at the curve too, and at the centred head beside the raw one.
+    cosines count as 0; one with a NaN or infinite feature is left out and counted. Privileged directions are
+    those above 10 × the median over the r directions; with few classes the rule may never fire, so look at the curve
+    too, and at the centred head beside the raw one.
 
     Args:
         head: weight ``W`` of the linear head, ``(C, d)``.
@@ -119,6 +122,7 @@ def importance_report(
         centred=centred,
         r=directions.shape[1],
         n=int(result["n"]),
+        not_finite=int(result["not_finite"]),
     )
 
 
@@ -128,7 +132,9 @@ class DirectionImportance(MergeableMetric):
     ``compute()`` returns a dict of tensors:
         ``importance``, ``normalised``, ``singular_values``: ``(r,)`` in float64 (torchmetrics squeezes r = 1).
         ``max_over_median``: largest importance over the median one, at least 1; infinite if the median is 0.
-        ``privileged``: ``(r,)`` bool, by the rule ``PRIVILEGED_RULE``. ``n``: images, int64.
+        ``privileged``: ``(r,)`` bool, by the rule ``PRIVILEGED_RULE``. ``n``: images seen, int64.
+        ``not_finite``: images among them that were left out for a NaN or infinite feature, int64.
+    Figures that depend on images are NaN where no image is left.
 
     Args:
         head: weight ``W`` of the linear head, ``(C, d)``; copied, so later training does not change it.
@@ -152,14 +158,17 @@ class DirectionImportance(MergeableMetric):
 
     cosines: Tensor
     n: Tensor
+    not_finite: Tensor
 
     def __init__(self, head: Float[Tensor, "C d"], centred: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.centred = centred
         # plain attributes: a buffer would follow metric.half()
         self.sigma, self.directions = thin_svd(centre_head(head) if centred else head)
-        self.add_state("cosines", torch.zeros(len(self.sigma), dtype=torch.float64), dist_reduce_fx="sum")
+        # one row, no columns before the first update
+        self.add_state("cosines", torch.zeros(1, 0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("not_finite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, features: Float[Tensor, "n d"]) -> None:
         """Add the images of one batch, ``(n, d)``."""
@@ -167,18 +176,20 @@ class DirectionImportance(MergeableMetric):
         self.sigma, self.directions = self.sigma.to(self.device), self.directions.to(self.device)
         if features.shape[1] != len(self.directions):
             raise ValueError(f"the head reads {len(self.directions)} features, the layer gave {features.shape[1]}.")
-        cosines = torch.zeros_like(self.cosines)
-        for rows in float64_pieces(features):
+        kept, mask = finite_rows(features)
+        cosines = torch.zeros(1, len(self.sigma), dtype=torch.float64, device=self.device)
+        for rows in float64_pieces(kept):
             cosines += (unit_rows(rows) @ self.directions).abs_().sum(dim=0)
-        self.cosines = self.cosines + cosines
+        self.cosines = self.cosines + cosines if self.cosines.shape[1] else cosines
         self.n = self.n + len(features)
+        self.not_finite = self.not_finite + (~mask).sum()
 
     def compute(self) -> dict[str, Tensor]:
         """Summarise all images seen; see the class."""
-        if int(self.n) == 0:
+        if self.cosines.shape[1] == 0:
             raise self._nothing_seen()
         sigma = self.sigma.to(self.cosines.device)
-        importance = sigma * self.cosines / self.n
+        importance = sigma * self.cosines[0] / (self.n - self.not_finite)
         median = sorted_quantile(importance.sort().values, 0.5)
         return {
             "importance": importance,
@@ -186,5 +197,6 @@ class DirectionImportance(MergeableMetric):
             "max_over_median": importance.max() / median,
             "singular_values": sigma,
             "n": self.n,
+            "not_finite": self.not_finite,
             "privileged": importance > PRIVILEGED_FACTOR * median,
         }

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import centred_rows, checked_features, float64_pieces
+from lightning_robust.signatures.rows import centred_rows, checked_features, finite_rows, float64_pieces
 
 
 def activation_kurtosis(features: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
@@ -78,10 +78,11 @@ class ActivationKurtosis(MergeableMetric):
         ``mean``: mean kurtosis over the images where it is defined; NaN where there is none.
         ``q05``, ``q50``, ``q95``: quantiles over the same images (linear interpolation).
         ``width_adjusted``: mean divided by ``gaussian_kurtosis(d)``; 1 for a Gaussian, comparable across widths.
-        ``n``: images seen, those left out included. ``undefined``: images left out (constant or not finite).
+        ``n``: images seen, those left out included. ``undefined``: images left out because their features are all the
+            same, as with a single feature. ``not_finite``: images left out for a NaN or infinite feature.
 
     Raises:
-        ValueError: if the number of features changes between updates, or is below 2.
+        ValueError: if the number of features changes between updates.
         RuntimeError: on ``compute()`` before any update.
 
     Example:
@@ -93,19 +94,22 @@ class ActivationKurtosis(MergeableMetric):
 
     values: list[Tensor]
     width: Tensor
+    not_finite: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.add_rows_state("values", torch.zeros(0, dtype=torch.float64))
         self.add_state("width", torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
+        self.add_state("not_finite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, features: Float[Tensor, "n d"]) -> None:
         """Add the images of one batch, ``(n, d)``."""
         d = checked_features(features).shape[1]
-        gaussian_kurtosis(d)
         if int(self.width) not in (0, d):
             raise ValueError(f"this metric has seen {int(self.width)} features per image, now it got {d}.")
-        self.values.append(activation_kurtosis(features.to(self.device)))
+        kept, mask = finite_rows(features.detach().to(self.device))
+        self.values.append(activation_kurtosis(kept))
+        self.not_finite = self.not_finite + (~mask).sum()
         self.width = torch.full_like(self.width, d)
 
     def compute(self) -> dict[str, Tensor]:
@@ -118,9 +122,12 @@ class ActivationKurtosis(MergeableMetric):
         result = {"mean": defined.mean()}
         levels = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
         result.update({name: sorted_quantile(defined, level) for name, level in levels.items()})
-        result["width_adjusted"] = width_adjusted(result["mean"], d)
-        result["n"] = torch.tensor(len(values), device=values.device)
+        result["width_adjusted"] = (
+            width_adjusted(result["mean"], d) if d > 1 else torch.full_like(result["mean"], torch.nan)
+        )
+        result["n"] = self.not_finite + len(values)
         result["undefined"] = torch.tensor(len(values) - len(defined), device=values.device)
+        result["not_finite"] = self.not_finite
         return result
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import centred_rows, checked_features, float64_pieces
+from lightning_robust.signatures.rows import centred_rows, checked_features, finite_rows, float64_pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,9 @@ class OutlierFeatureReport:
         share: their share of ``‖h‖²``, summed over the images, in [0, 1]; NaN where undefined.
         per_feature_rate: share of the images on which each feature is far out, ``(d,)``.
         neuron_norm_kurtosis: see ``neuron_norm_kurtosis``.
-        n: images. d: features.
+        n: images seen. d: features.
         defined: False where no z-score can exceed the threshold, d ≤ threshold² + 1 (37 for 6).
+        not_finite: images left out of every figure for a NaN or infinite feature.
     """
 
     count: float
@@ -34,6 +35,7 @@ class OutlierFeatureReport:
     n: int
     d: int
     defined: bool
+    not_finite: int = 0
 
 
 def neuron_norm_kurtosis(features: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
@@ -43,7 +45,7 @@ def neuron_norm_kurtosis(features: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
     (He et al. 2024, arXiv 2405.19279.)
 
     Args:
-        features: ``(n, d)`` with n ≥ 1.
+        features: ``(n, d)``; images with a NaN or infinite feature are left out, and the result is NaN if none is left.
 
     Raises:
         TypeError: if the features are not floating point.
@@ -53,7 +55,8 @@ def neuron_norm_kurtosis(features: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
         >>> neuron_norm_kurtosis(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
         tensor(2., dtype=torch.float64)
     """
-    return _norm_kurtosis(_feature_sums(checked_features(features), 6.0)[1])
+    kept, _ = finite_rows(checked_features(features))
+    return _norm_kurtosis(_feature_sums(kept, 6.0)[1])
 
 
 def outlier_features(
@@ -64,7 +67,8 @@ def outlier_features(
     The z-score of feature i on an image is ``(h_i − mean(h)) / std(h)`` over the d features of that image (population
     moments); a feature is an outlier if ``|z| > threshold`` on at least ``min_share`` of the images. A z-score
     adaptation of Dettmers et al. 2022 (arXiv 2208.07339). Since ``|z| ≤ √(d − 1)``, it is undefined for
-    d ≤ threshold² + 1 (37 by default). Constant rows have no outliers.
+    d ≤ threshold² + 1 (37 by default). Constant rows have no outliers. Images with a NaN or infinite feature
+    are left out and counted.
 
     Args:
         features: ``(n, d)``, not normalised, n ≥ 1.
@@ -116,6 +120,7 @@ def outlier_report(
         n=int(result["n"]),
         d=len(rate),
         defined=defined,
+        not_finite=int(result["not_finite"]),
     )
 
 
@@ -127,6 +132,8 @@ class OutlierFeatures(MergeableMetric):
         ``share``: their share of ``‖h‖²`` summed over the images, in [0, 1]; 0 if there are none, NaN as above.
         ``per_feature_rate``: ``(d,)``, share of the images on which each feature's ``|z|`` exceeds the threshold.
         ``neuron_norm_kurtosis``: in [1, d]. ``n``: images seen, int64.
+        ``not_finite``: images among them that were left out for a NaN or infinite feature, int64.
+    Figures are NaN where no image is left.
 
     Args:
         threshold: positive number of standard deviations.
@@ -148,6 +155,7 @@ class OutlierFeatures(MergeableMetric):
 
     sums: Tensor
     n: Tensor
+    not_finite: Tensor
 
     def __init__(self, threshold: float = 6.0, min_share: float = 0.06, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -159,6 +167,7 @@ class OutlierFeatures(MergeableMetric):
         self.min_share = float(min_share)
         self.add_state("sums", torch.zeros(2, 0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("not_finite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, features: Float[Tensor, "n d"]) -> None:
         """Add the images of one batch, ``(n, d)``."""
@@ -166,18 +175,21 @@ class OutlierFeatures(MergeableMetric):
         seen, d = self.sums.shape[1], features.shape[1]
         if seen not in (0, d):
             raise ValueError(f"this metric has seen {seen} features per image, now it got {d}.")
-        batch = _feature_sums(features, self.threshold)
+        kept, mask = finite_rows(features)
+        batch = _feature_sums(kept, self.threshold)
         self.sums = self.sums + batch if seen else batch
         self.n = self.n + len(features)
+        self.not_finite = self.not_finite + (~mask).sum()
 
     def compute(self) -> dict[str, Tensor]:
         """Summarise all images seen; see the class."""
-        if int(self.n) == 0:
+        if self.sums.shape[1] == 0:
             raise self._nothing_seen()
         hits, squares = self.sums
-        rate = hits / self.n
+        kept = self.n - self.not_finite
+        rate = hits / kept
         outliers = rate >= self.min_share
-        undefined = len(rate) <= self.threshold**2 + 1
+        undefined = len(rate) <= self.threshold**2 + 1 or int(kept) == 0
         nan = squares.new_tensor(float("nan"))
         return {
             "count": nan if undefined else outliers.sum().to(torch.float64),
@@ -185,6 +197,7 @@ class OutlierFeatures(MergeableMetric):
             "per_feature_rate": rate,
             "neuron_norm_kurtosis": _norm_kurtosis(squares),
             "n": self.n,
+            "not_finite": self.not_finite,
         }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 PIECE_ELEMENTS = 2**17
@@ -25,6 +25,30 @@ def checked_features(features: Tensor, name: str = "features") -> Tensor:
         shape = tuple(features.shape)
         raise ValueError(f"{name} must have shape (n, d) with d >= 1, not {shape}; pool tokens or maps first.")
     return features.detach()
+
+
+def finite_rows(features: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "m d"], Bool[Tensor, " n"]]:
+    """Leave out the images that hold a NaN or an infinite feature.
+
+    Costs one sum where all are finite, and then returns the features as they are, not a copy.
+
+    Args:
+        features: ``(n, d)``, any floating dtype.
+
+    Returns:
+        The rows kept, ``(m, d)``, and which those are, ``(n,)`` True where kept.
+
+    Example:
+        >>> kept, mask = finite_rows(torch.tensor([[1.0, 2.0], [float("nan"), 0.0], [3.0, float("inf")]]))
+        >>> kept.tolist(), mask.tolist()
+        ([[1.0, 2.0]], [True, False, False])
+    """
+    wide = torch.promote_types(features.dtype, torch.float32)
+    # one value that is not finite makes the sum so; a sum may also overflow, so that is only a suspicion
+    if bool(features.sum(dtype=wide).isfinite()):
+        return features, torch.ones(len(features), dtype=torch.bool, device=features.device)
+    mask = features.isfinite().all(dim=1)
+    return (features, mask) if bool(mask.all()) else (features[mask], mask)
 
 
 def float64_pieces(features: Float[Tensor, "n d"]) -> Iterator[Float64[Tensor, "_ d"]]:

@@ -60,7 +60,14 @@ def kurtosis_reference(h, _):
     d = h.shape[1]
     quantiles = {f"q{level:02d}": np.quantile(k, level / 100) for level in (5, 50, 95)}
     mean = k.mean()
-    return {"mean": mean, **quantiles, "width_adjusted": mean * (d + 1) / (3 * (d - 1)), "n": len(h), "undefined": 0}
+    return {
+        "mean": mean,
+        **quantiles,
+        "width_adjusted": mean * (d + 1) / (3 * (d - 1)),
+        "n": len(h),
+        "undefined": 0,
+        "not_finite": 0,
+    }
 
 
 def outlier_reference(h, _):
@@ -77,6 +84,7 @@ def outlier_reference(h, _):
         "per_feature_rate": rate,
         "neuron_norm_kurtosis": (m**2).mean() / m.mean() ** 2,
         "n": len(h),
+        "not_finite": 0,
     }
 
 
@@ -97,6 +105,7 @@ def spectrum_reference(h, _):
         "covariance_effective_rank": rank(centred),
         "participation_ratio": ratio,
         "n": len(h),
+        "not_finite": 0,
     }
 
 
@@ -115,6 +124,7 @@ def importance_reference(h, _):
         "max_over_median": importance.max() / median,
         "singular_values": sigma[:6],
         "n": len(h),
+        "not_finite": 0,
         "privileged": importance > 10 * median,
     }
 

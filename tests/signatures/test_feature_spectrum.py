@@ -56,11 +56,16 @@ def test_participation_ratio_by_hand():
     assert float(spectrum(corners)["participation_ratio"]) == pytest.approx(100 / 82)
 
 
-def test_not_finite_gives_nan():
-    result = spectrum([[1.0, float("nan")], [2.0, 1.0]])
-    assert result["eigenvalues"].isnan().all()
-    assert result["rankme"].isnan()
-    assert int(result["n"]) == 2
+def test_images_that_are_not_finite_are_left_out():
+    result = spectrum([[1.0, float("nan")], [3.0, 1.0]], [[3.0, -1.0]])
+    assert result["eigenvalues"].tolist() == [9, 1]
+    assert (result["n"], result["not_finite"]) == (3, 1)
+
+
+def test_nothing_finite_gives_nan():
+    result = spectrum([[1.0, float("nan")], [float("inf"), 1.0]])
+    assert all(result[key].isnan().all() for key in result.keys() - {"n", "not_finite"})
+    assert (result["n"], result["not_finite"]) == (2, 2)
 
 
 def test_moments_are_there_for_others():

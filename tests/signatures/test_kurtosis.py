@@ -106,11 +106,15 @@ def test_all_undefined_gives_nan():
     assert (result["n"], result["undefined"]) == (3, 3)
 
 
-def test_one_feature_is_refused():
+def test_one_feature_has_no_kurtosis():
     with pytest.raises(ValueError, match="at least 2 features, not 1"):
         gaussian_kurtosis(1)
-    with pytest.raises(ValueError, match="at least 2 features"):
-        ActivationKurtosis().update(torch.ones(3, 1))
+    assert activation_kurtosis(torch.ones(3, 1)).isnan().all()
+    metric = ActivationKurtosis()
+    metric.update(torch.tensor([[1.0], [2.0], [float("nan")]]))
+    result = metric.compute()
+    assert all(result[key].isnan() for key in ("mean", "q05", "q50", "q95", "width_adjusted"))
+    assert (result["n"], result["undefined"], result["not_finite"]) == (3, 2, 1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 100])

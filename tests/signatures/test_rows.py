@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from lightning_robust.signatures.rows import PIECE_ELEMENTS, centred_rows, checked_features, float64_pieces, unit_rows
+from lightning_robust.signatures.rows import (
+    PIECE_ELEMENTS,
+    centred_rows,
+    checked_features,
+    finite_rows,
+    float64_pieces,
+    unit_rows,
+)
 
 
 @pytest.mark.parametrize("shape", [(1000, 300), (3, 2 * PIECE_ELEMENTS), (0, 4)])
@@ -36,3 +43,28 @@ def test_refusals():
         checked_features(torch.ones(2, 3, 4))
     with pytest.raises(ValueError, match="d >= 1"):
         checked_features(torch.ones(2, 0))
+
+
+def test_finite_rows_are_the_features_themselves():
+    h = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    kept, mask = finite_rows(h)
+    assert kept is h
+    assert mask.tolist() == [True, True]
+    assert finite_rows(h[:0])[1].shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_rows_that_are_not_finite_are_left_out(dtype):
+    h = torch.ones(5, 3, dtype=dtype)
+    h[1, 0], h[2, 2], h[3, 1] = float("nan"), float("inf"), -float("inf")
+    kept, mask = finite_rows(h)
+    assert mask.tolist() == [True, False, False, False, True]
+    assert torch.equal(kept, h[[0, 4]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_sum_that_overflows_is_not_a_value_that_is_not_finite(dtype):
+    h = torch.full((4, 3), torch.finfo(dtype).max, dtype=dtype)
+    kept, mask = finite_rows(h)
+    assert mask.all()
+    assert torch.equal(kept, h)
