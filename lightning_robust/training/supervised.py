@@ -1,0 +1,229 @@
+"""Supervised pretraining: the image tower of a CLIP with a linear head, from random weights, on labels alone."""
+# ruff: noqa: ARG002 - Lightning reads the arguments of its hooks, and save_hyperparameters those of __init__
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_robust.models.bundled import save_classifier
+from lightning_robust.models.classifier import ImageClassifier
+from lightning_robust.models.encoders import Encoder, load_encoder
+from lightning_robust.models.image_tower import ImageTower
+from lightning_robust.models.interpolate import check_same_entries
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of
+from lightning_robust.training.optimisation import adamw_with_schedule
+
+HEAD_SCALE = 1 / 0.07
+"""Length of the rows of the head at the start: the factor on the cosines with which a CLIP begins."""
+
+
+class SupervisedPretraining(LightningModule):
+    """Train an image classifier from scratch with cross-entropy: the supervised control of a CLIP.
+
+    Same image tower, same normalisation before the head and the same optimiser as for the CLIP; what differs is that it
+    learns from the labels of the reference alone. The head starts from random rows of length 1 / 0.07, drawn with the
+    seed. Batches are `(images, targets, …)`. The classifier is `self.model` from `setup` on. Class names are kept in
+    the checkpoint, so that `load_from_checkpoint` needs no data module.
+
+    Logged tags:
+        `train/loss`: cross-entropy of the batch, nats, every step.
+        `val/<loader>/accuracy`: share of right predictions per validation loader, in [0, 1]; loader 0 is the reference.
+        `val/shifts/accuracy`: plain mean over the other loaders.
+        `test/<loader>/accuracy`, `test/shifts/accuracy`: the same on the test loaders.
+
+    Args:
+        encoder: Name of the architecture, see `models.load_encoder`; its weights and its text tower are not used.
+        class_names: The classes, in the order of the labels; None takes the data module's `class_names`.
+        lr: Highest learning rate.
+        betas: AdamW's decay rates.
+        weight_decay: Decay of matrices; vectors have none.
+        warmup_steps: Steps of the linear warm-up.
+        label_smoothing: Share of the target that is spread over all classes, in [0, 1).
+        seed: Seed of the random weights, head included.
+        export_to: Folder that receives the trained classifier at the end of the fit, for `models.load_classifier`; a
+            relative one lies below the Trainer's `default_root_dir`.
+
+    Raises:
+        ValueError: If the encoder is unknown, or the label smoothing is out of range.
+    """
+
+    #: The layer whose output is h, for monitors.
+    representation_layer = "model.encoder.visual"
+
+    def __init__(
+        self,
+        encoder: str,
+        class_names: list[str] | None = None,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.98),
+        weight_decay: float = 0.1,
+        warmup_steps: int = 50,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        export_to: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing lies in [0, 1), not {label_smoothing}.")
+        self.save_hyperparameters()
+        self.model: ImageClassifier
+        # not a module: its text tower is no part of this model
+        self.loaded: Encoder = load_encoder(encoder, pretrained=False, seed=seed)
+        self.transform = self.loaded.transform
+        self.class_names: list[str] | None = None
+        self._accuracy: LoaderAccuracy | None = None
+
+    def setup(self, stage: str) -> None:
+        """Build the classifier, once the class names are known."""
+        theirs = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
+        if self.class_names is None:
+            names = self.hparams["class_names"] if self.hparams["class_names"] is not None else theirs
+            if not names:
+                raise ValueError(
+                    "No class_names: give them to the model, or use a data module that has them as an attribute."
+                )
+            self._build(names)
+        if theirs is not None and list(theirs) != self.class_names:
+            raise ValueError(
+                f"This classifier is for the classes {(self.class_names or [])[:3]}…, but the data module has the "
+                f"{len(theirs)} classes {list(theirs)[:3]}…."
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the class names with the weights."""
+        checkpoint["class_names"] = self.class_names
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the classifier of the checkpoint, where there is none yet, so that its weights have a place."""
+        if not checkpoint.get("class_names"):
+            raise ValueError("The checkpoint holds no class names: it was not written by SupervisedPretraining.")
+        if self.class_names is None:
+            self._build(checkpoint["class_names"])
+        elif checkpoint["class_names"] != self.class_names:
+            raise ValueError("The checkpoint was trained on other classes than the data module has.")
+        check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
+
+    def untrained_model(self) -> SupervisedPretraining:
+        """Build the same module as it was before any training, as a control.
+
+        Returns:
+            Random image tower and random head, in eval mode, on this module's device.
+
+        Raises:
+            ValueError: If the class names are not known yet: call it after `setup`.
+        """
+        fresh = SupervisedPretraining(**arguments_of(self))
+        fresh._build(self._names())
+        return fresh.eval().to(self.device)
+
+    def head_weight(self) -> Tensor:
+        """Weight W of the head as it is now, `(C, d)`; what monitors take directions from."""
+        weight: Tensor = self.model.head.weight
+        return weight.detach()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the logits `(n, C)` of preprocessed images `(n, 3, H, W)`."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
+        """Cross-entropy of a batch `(images, targets, …)`."""
+        loss = functional.cross_entropy(
+            self(batch[0]), batch[1], label_smoothing=float(self.hparams["label_smoothing"])
+        )
+        self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._start("val")
+
+    def validation_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Classify a batch of a validation loader."""
+        self._evaluate(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracies."""
+        self._log("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self._start("test")
+
+    def test_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Classify a batch of a test loader."""
+        self._evaluate(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracies."""
+        self._log("test")
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Give the logits `(n, C)` of a batch: images, or `(images, …)`."""
+        logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with warm-up and cosine over the whole run, on image tower and head."""
+        optimizer, schedule = adamw_with_schedule(
+            self.model.parameters(),
+            lr=self.hparams["lr"],
+            betas=tuple(self.hparams["betas"]),
+            weight_decay=self.hparams["weight_decay"],
+            warmup_steps=self.hparams["warmup_steps"],
+            total_steps=self.trainer.estimated_stepping_batches,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_end(self) -> None:
+        """Export the trained classifier where that was asked for."""
+        if self.hparams["export_to"] is not None and self.trainer.is_global_zero:
+            self.export(Path(self.trainer.default_root_dir) / self.hparams["export_to"])
+
+    def export(self, path: str | Path) -> None:
+        """Write the classifier as a folder that `models.load_classifier` loads, safetensors only.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            ValueError: If the class names are not known yet, or the folder cannot be written.
+        """
+        names = self._names()
+        save_classifier(path, self.model, encoder=self.loaded.name, class_names=names)
+
+    def _build(self, class_names: Sequence[str]) -> None:
+        generator = torch.Generator().manual_seed(int(self.hparams["seed"]))
+        head = torch.randn(len(class_names), self.loaded.embed_dim, generator=generator)
+        head = HEAD_SCALE * functional.normalize(head, dim=1)
+        # Lightning keeps the modes it finds, and an encoder comes in eval mode
+        model = ImageClassifier(ImageTower(self.loaded.model.get_submodule("visual")), head).train().to(self.device)
+        # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
+        self.model = model.to(memory_format=torch.channels_last)
+        self.class_names = [str(name) for name in class_names]
+
+    def _names(self) -> list[str]:
+        if self.class_names is None:
+            raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
+        return self.class_names
+
+    def _start(self, stage: str) -> None:
+        self._accuracy = LoaderAccuracy.of_run(self.trainer, stage, len(self._names()), self.device)
+
+    def _evaluate(self, batch: Sequence[Any], loader: int) -> None:
+        if self._accuracy is None:
+            raise ValueError("Nothing counts the predictions: run validation and test through the Trainer.")
+        with torch.no_grad():
+            self._accuracy.update(loader, self(batch[0]).argmax(dim=1), batch[1])
+
+    def _log(self, stage: str) -> None:
+        if self._accuracy is not None:
+            self.log_dict(self._accuracy.compute(stage))
