@@ -1,21 +1,19 @@
 """``results.json``: everything that a run found, with what is needed to trust it."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from lightning_robust.errors import UserError
-from lightning_robust.results.atomic import atomic_write
 from lightning_robust.results.choices import AlphaChoice, Interval
-from lightning_robust.results.codec import decode, encode
+from lightning_robust.results.codec import encode
 from lightning_robust.results.provenance import Provenance
+from lightning_robust.results.record_file import from_json, read_record, write_record
 
 __all__ = ["RUN_SCHEMA", "AlphaRow", "DataDescription", "RunRecord", "read_run", "write_run"]
 
 RUN_SCHEMA = 1
+_WHAT = "a run's results.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +106,7 @@ class RunRecord:
         Raises:
             UserError: it was written by a newer version, or is not such a record; the message says what is wrong.
         """
-        version = data.get("schema_version") if isinstance(data, dict) else None
-        if not isinstance(version, int):
-            raise UserError("this is not a run's results.json: it has no schema_version")
-        if version > RUN_SCHEMA:
-            raise UserError(
-                f"these results were written by a newer lightning-robust (schema {version}, this one reads up to "
-                f"{RUN_SCHEMA}): update it to read them"
-            )
-        try:
-            return decode(cls, data, "results")
-        except ValueError as error:
-            raise UserError(f"this is not a run's results.json: {error}") from error
+        return from_json(cls, data, RUN_SCHEMA, _WHAT)
 
 
 def write_run(record: RunRecord, path: str | os.PathLike[str]) -> None:
@@ -129,9 +116,7 @@ def write_run(record: RunRecord, path: str | os.PathLike[str]) -> None:
         FileNotFoundError: the folder does not exist.
         TypeError: a part of the record has no form in JSON.
     """
-    text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_write(path) as file:
-        file.write(text + "\n")
+    write_record(record, path)
 
 
 def read_run(path: str | os.PathLike[str]) -> RunRecord:
@@ -140,13 +125,4 @@ def read_run(path: str | os.PathLike[str]) -> RunRecord:
     Raises:
         UserError: there is none at ``path``, it is no JSON, no run record, or of a newer version.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no results at {path}: a finished run writes its results.json there") from None
-    except ValueError as error:  # not JSON, or not text
-        raise UserError(f"{path} is not a run's results.json: {error}") from None
-    try:
-        return RunRecord.from_json(data)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    return read_record(RunRecord, path, RUN_SCHEMA, _WHAT, "a finished run")
