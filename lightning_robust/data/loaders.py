@@ -1,7 +1,8 @@
 """A training loader whose order is a function of (seed, epoch) and whose place can be saved and resumed.
 
 Lightning stores no random state and restarts a plain loader at its first batch, silently. Here the order and every
-augmentation depend on (seed, epoch, index) alone, and the loader carries its batch position into the checkpoint.
+augmentation depend on (seed, epoch, index) alone, and the loader carries its batch position into the checkpoint. For
+evaluation there is a sampler that gives every image to one process and to no second one.
 """
 
 from collections.abc import Iterator
@@ -43,6 +44,36 @@ class EpochSampler(DistributedSampler[Any]):
         mine = order[self.rank : self.num_samples * self.num_replicas : self.num_replicas]
         for index in mine[self.skip :].tolist():
             yield Place(index, self.epoch)
+
+
+class UnrepeatedSampler(DistributedSampler[Any]):
+    """The data set in its order, split over ranks without padding: every image is seen once, by one rank.
+
+    Rank r of R gets images r, r + R, r + 2R …, so ranks differ by one image at most. Lightning leaves it alone, where
+    it would replace a plain sampler by one that repeats images until every rank has equally many.
+
+    Args:
+        dataset: Data set of known length.
+
+    Raises:
+        ValueError: If there are fewer images than ranks: Lightning's validation loop needs a batch on each.
+
+    Example:
+        >>> list(UnrepeatedSampler([10, 11, 12]))
+        [0, 1, 2]
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        started = distributed.is_available() and distributed.is_initialized()
+        world, rank = (distributed.get_world_size(), distributed.get_rank()) if started else (1, 0)
+        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=False)
+        n = len(dataset)  # type: ignore[arg-type]
+        if n < world:
+            raise ValueError(f"{n} images leave some of {world} processes without any; take more images")
+        self.total_size, self.num_samples = n, len(range(rank, n, world))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, self.total_size, self.num_replicas))
 
 
 def _order_seed(seed: int, epoch: int) -> int:

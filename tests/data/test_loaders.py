@@ -6,7 +6,7 @@ from lightning import LightningModule
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import Dataset
 
-from lightning_robust.data.loaders import EpochSampler, Place, ResumableLoader
+from lightning_robust.data.loaders import EpochSampler, Place, ResumableLoader, UnrepeatedSampler
 
 
 class Places(Dataset):
@@ -227,3 +227,26 @@ def test_lightning_resumes_inside_and_between_epochs(tmp_path, step, hook):
 
 def test_a_place_is_a_pair():
     assert Place(3, 1) == (3, 1)
+
+
+@pytest.mark.parametrize(("n", "world"), [(37, 4), (37, 2), (4, 4), (36, 4), (5, 1)])
+def test_every_image_is_seen_once_by_one_rank(n, world, monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: world)
+    shares = []
+    for rank in range(world):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        sampler = UnrepeatedSampler(Places(n))
+        shares.append(list(sampler))
+        assert len(sampler) == len(shares[-1])
+        assert shares[-1] == sorted(shares[-1])
+    assert sorted(index for share in shares for index in share) == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_rank_without_an_image_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 4)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    with pytest.raises(ValueError, match="3 images leave some of 4 processes without any"):
+        UnrepeatedSampler(Places(3))

@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from lightning_robust.data.loaders import ResumableLoader
+from lightning_robust.data.loaders import ResumableLoader, UnrepeatedSampler
 from lightning_robust.data.scenes.concepts import CONCEPT_CATEGORIES, CONCEPT_NAMES
 from lightning_robust.data.scenes.dataset import CaptionedScenes, SceneImages
 from lightning_robust.data.scenes.distributions import BROAD, CONCEPTS, REFERENCE, SHIFTS, WORLD_VERSION, Distribution
@@ -98,7 +98,7 @@ class ScenesDataModule(LightningDataModule):
 
     def concept_dataloader(self) -> DataLoader[Any]:
         """Clean probe images: batches `(images, concept labels (n, C) in {1, 0, −1}, class labels)`."""
-        return _in_order(self._concept_images, collate_fn=_concept_batch)
+        return _in_order(self._concept_images, whole=True, collate_fn=_concept_batch)
 
     @cached_property
     def _concept_images(self) -> SceneImages:
@@ -119,7 +119,10 @@ class ScenesDataModule(LightningDataModule):
         return self.transform
 
 
-def _in_order(dataset: SceneImages, **options: Any) -> DataLoader[Any]:
+def _in_order(dataset: SceneImages, *, whole: bool = False, **options: Any) -> DataLoader[Any]:
+    """Every image once: split over the processes of a distributed run, or whole on each of them."""
+    if not whole:
+        options["sampler"] = UnrepeatedSampler(dataset)
     # a generator of its own: making an iterator draws a number, even where nothing is shuffled
     return DataLoader(dataset, batch_size=_EVALUATION_BATCH, generator=Generator(), **options)
 
