@@ -3,12 +3,13 @@
 Nothing here knows of a trainer: everything works in a plain PyTorch loop. Definitions stand in each docstring.
 """
 
-from lightning_robust.signatures.bases import neurons, random_rotation, right_singular_vectors
+from lightning_robust.signatures.bases import control_bases, neurons, random_rotation, right_singular_vectors
 from lightning_robust.signatures.concept_counts import ConceptCounts, count_concepts
 from lightning_robust.signatures.concept_labels import ConceptEligibility, eligible_concepts, permute_within_category
 from lightning_robust.signatures.concept_metric import ConceptAveragePrecision
 from lightning_robust.signatures.concepts import concept_average_precision, signed_average_precision
 from lightning_robust.signatures.feature_spectrum import FeatureSpectrum
+from lightning_robust.signatures.head_controls import ControlHeads, control_heads, random_head, rotated_head
 from lightning_robust.signatures.importance import (
     DirectionImportance,
     DirectionImportanceReport,
@@ -41,6 +42,7 @@ __all__ = [
     "ConceptAveragePrecision",
     "ConceptCounts",
     "ConceptEligibility",
+    "ControlHeads",
     "DirectionImportance",
     "DirectionImportanceReport",
     "FeatureSpectrum",
@@ -51,6 +53,8 @@ __all__ = [
     "activation_kurtosis",
     "centre_head",
     "concept_average_precision",
+    "control_bases",
+    "control_heads",
     "count_concepts",
     "direction_importance",
     "eligible_concepts",
@@ -68,8 +72,10 @@ __all__ = [
     "outlier_report",
     "permute_within_category",
     "power_law_alpha",
+    "random_head",
     "random_rotation",
     "right_singular_vectors",
+    "rotated_head",
     "signed_average_precision",
     "width_adjusted",
 ]

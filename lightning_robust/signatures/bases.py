@@ -1,5 +1,7 @@
 """Bases of representation space in which concepts are counted: neurons, right singular vectors, random rotations."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -93,6 +95,52 @@ def random_rotation(d: int, k: int | None = None, seed: int = 0) -> Float64[Tens
     # without the signs of R's diagonal, QR does not draw from the Haar measure (Mezzadri 2007)
     rotation: Tensor = Q * R.diagonal().sign()
     return rotation
+
+
+def control_bases(
+    head: Float[Tensor, "C d"] | None, d: int, k: int | None = None, seeds: Sequence[int] = (0, 1, 2, 3, 4)
+) -> dict[str, Float64[Tensor, "d k"]]:
+    """The bases that a count of concepts is compared in, all with the same number of directions.
+
+    Args:
+        head: weight ``W`` of the linear head, ``(C, d)``; None leaves its singular vectors out.
+        d: number of features.
+        k: directions in every basis; by default the rank of the head, or d without a head.
+        seeds: one random rotation for each, so that the control has a spread; the first also draws the neurons.
+
+    Returns:
+        ``singular_vectors`` (the k with the largest singular values), ``neurons``, and ``random_rotation_<seed>`` for
+        each seed, for ``ConceptAveragePrecision``.
+
+    Raises:
+        ValueError: if there is no seed or one twice, the head reads another number of features, or k is out of range.
+
+    Example:
+        >>> bases = control_bases(torch.eye(2, 4), d=4, seeds=[7, 8])
+        >>> {name: tuple(basis.shape) for name, basis in bases.items()}
+        {'singular_vectors': (4, 2), 'neurons': (4, 2),
+         'random_rotation_7': (4, 2), 'random_rotation_8': (4, 2)}
+    """
+    seeds = checked_seeds(seeds)
+    bases = {}
+    if head is not None:
+        if head.ndim == 2 and head.shape[1] != d:
+            raise ValueError(f"the head reads {head.shape[1]} features, not {d}.")
+        bases["singular_vectors"] = right_singular_vectors(head, k)
+        k = bases["singular_vectors"].shape[1]
+    bases["neurons"] = neurons(d, k, seeds[0])
+    return bases | {f"random_rotation_{seed}": random_rotation(d, k, seed) for seed in seeds}
+
+
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds of repeated controls as a tuple.
+
+    Raises:
+        ValueError: if there is none, or one twice: the same draw again would make the spread too small.
+    """
+    if len(seeds) == 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be one or more different numbers, not {list(seeds)}.")
+    return tuple(int(seed) for seed in seeds)
 
 
 def _checked_k(k: int | None, most: int, what: str) -> int:

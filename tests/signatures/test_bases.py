@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_robust.signatures import neurons, random_rotation, right_singular_vectors
+from lightning_robust.signatures import control_bases, neurons, random_rotation, right_singular_vectors
 from lightning_robust.signatures.bases import thin_svd
 
 
@@ -74,3 +74,33 @@ def test_refusals():
     for bad in (torch.zeros(3, 4), torch.full((3, 4), float("nan"))):
         with pytest.raises(ValueError, match="finite and not all zero"):
             right_singular_vectors(bad)
+
+
+def test_control_bases_have_equal_numbers_of_directions_and_one_rotation_for_each_seed():
+    head = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    for k in (None, 3):
+        bases = control_bases(head, 12, k, seeds=[4, 9])
+        assert list(bases) == ["singular_vectors", "neurons", "random_rotation_4", "random_rotation_9"]
+        for V in bases.values():
+            assert V.shape == (12, k or 5)
+            assert_orthonormal(V)
+        assert torch.equal(bases["singular_vectors"], right_singular_vectors(head)[:, :k])
+        assert torch.equal(bases["neurons"], neurons(12, k or 5, seed=4))
+        assert torch.equal(bases["random_rotation_9"], random_rotation(12, k or 5, seed=9))
+
+
+def test_control_bases_without_a_head():
+    bases = control_bases(None, 6)
+    assert list(bases) == ["neurons", *(f"random_rotation_{seed}" for seed in range(5))]
+    assert all(V.shape == (6, 6) for V in bases.values())
+
+
+def test_control_bases_refuse_what_does_not_fit():
+    head = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="reads 5 features, not 4"):
+        control_bases(head, 4)
+    with pytest.raises(ValueError, match="rank of the head, 2, not 3"):
+        control_bases(head, 5, 3)
+    for seeds in ([], [1, 1]):
+        with pytest.raises(ValueError, match="different numbers"):
+            control_bases(head, 5, seeds=seeds)
