@@ -4,6 +4,7 @@ Nothing here knows of a trainer: everything works in a plain PyTorch loop. Defin
 """
 
 from lightning_robust.signatures.bases import control_bases, neurons, random_rotation, right_singular_vectors
+from lightning_robust.signatures.batches import images_from_batch, labels_from_batch
 from lightning_robust.signatures.concept_counts import ConceptCounts, count_concepts
 from lightning_robust.signatures.concept_labels import ConceptEligibility, eligible_concepts, permute_within_category
 from lightning_robust.signatures.concept_metric import ConceptAveragePrecision
@@ -23,8 +24,10 @@ from lightning_robust.signatures.kurtosis import (
     gaussian_kurtosis,
     width_adjusted,
 )
+from lightning_robust.signatures.layer_form import LayerForm
+from lightning_robust.signatures.layers import expand_layers
 from lightning_robust.signatures.massive import MassiveActivationReport, massive_activations
-from lightning_robust.signatures.measure import measure
+from lightning_robust.signatures.measure import Measured, measure
 from lightning_robust.signatures.outliers import (
     OutlierFeatureReport,
     OutlierFeatures,
@@ -32,9 +35,9 @@ from lightning_robust.signatures.outliers import (
     outlier_features,
     outlier_report,
 )
-from lightning_robust.signatures.probe import ActivationProbe, every_hook_fires
+from lightning_robust.signatures.probe import ActivationProbe
 from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
-from lightning_robust.signatures.unchanged import leave_unchanged, measured_pass
+from lightning_robust.signatures.unchanged import every_hook_fires, leave_unchanged, measured_pass
 
 __all__ = [
     "ActivationKurtosis",
@@ -46,8 +49,10 @@ __all__ = [
     "DirectionImportance",
     "DirectionImportanceReport",
     "FeatureSpectrum",
+    "LayerForm",
     "MassiveActivationReport",
     "MatrixSpectrum",
+    "Measured",
     "OutlierFeatureReport",
     "OutlierFeatures",
     "activation_kurtosis",
@@ -59,8 +64,11 @@ __all__ = [
     "direction_importance",
     "eligible_concepts",
     "every_hook_fires",
+    "expand_layers",
     "gaussian_kurtosis",
+    "images_from_batch",
     "importance_report",
+    "labels_from_batch",
     "leave_unchanged",
     "massive_activations",
     "matrix_spectrum",

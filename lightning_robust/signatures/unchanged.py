@@ -8,7 +8,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightning_robust.signatures.probe import every_hook_fires
+
+@contextmanager
+def every_hook_fires(fast_path: bool = False) -> Iterator[None]:
+    """Make hooks on inner modules fire: no fused attention path, and no compiled code.
+
+    In eval mode ``nn.TransformerEncoder`` and its layers may run one fused kernel that never calls their submodules,
+    and hooks placed after the first compiled call are ignored by ``torch.compile``. Both are switched off inside and
+    restored after, also when the body raises. Wrap measured forwards in it.
+
+    Args:
+        fast_path: leave the fused path on. Right where no watched layer lies inside such an encoder
+            (``not probe.inside_fused``): every hook fires, and the outputs stay the same to the last bit, which the
+            other path rounds differently.
+
+    Example:
+        >>> with every_hook_fires():
+        ...     torch.backends.mha.get_fastpath_enabled()
+        False
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(fused and fast_path)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 @contextmanager
@@ -40,13 +65,14 @@ def leave_unchanged(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def measured_pass(model: nn.Module) -> Iterator[None]:
+def measured_pass(model: nn.Module, fast_path: bool = False) -> Iterator[None]:
     """Put around measured forwards: eval mode, no gradients, every hook fires, and everything as before afterwards.
 
     The mode is set without calling ``eval()``, which some modules override with side effects (merging adapters).
 
     Args:
         model: any module.
+        fast_path: leave the fused attention path on; see ``every_hook_fires``.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -54,7 +80,7 @@ def measured_pass(model: nn.Module) -> Iterator[None]:
         ...     model.training, model(torch.zeros(1, 2)).requires_grad
         (False, False)
     """
-    with leave_unchanged(model), torch.no_grad(), every_hook_fires():
+    with leave_unchanged(model), torch.no_grad(), every_hook_fires(fast_path):
         for module in model.modules():
             module.training = False
         yield

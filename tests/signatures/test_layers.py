@@ -25,7 +25,7 @@ def test_names():
 def test_a_name_that_ends_like_an_input_is_itself():
     net = nn.Module()
     net.add_module("x:input", nn.Linear(1, 1))
-    assert find_layer(net, "x:input") == ("x:input", net.get_submodule("x:input"), False)
+    assert find_layer(net, "x:input") == ("x:input", net.get_submodule("x:input"), False, (net,))
 
 
 @pytest.mark.parametrize("name", ["0.1", "_orig_mod.0.1", "0._orig_mod.1", ""])

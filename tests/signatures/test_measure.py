@@ -135,12 +135,16 @@ def test_nothing_changes_when_a_metric_raises():
     assert not model.conv._forward_hooks
 
 
-def test_foreign_batches_need_a_forward():
+def test_foreign_batches_need_a_hook_or_a_forward():
     model = net()
-    foreign = [{"pixels": IMAGES, "id": ["a"]}]
-    with pytest.raises(ValueError, match=r"a batch is dict.*pass forward="):
+    foreign = [{"pixels": (IMAGES,), "id": ["a"]}]
+    with pytest.raises(ValueError, match=r"a batch is dict with the keys 'pixels', 'id', .*give images_from_batch="):
         measure(model, foreign, {"conv": ActivationKurtosis()})
-    result = measure(model, foreign, {"conv": ActivationKurtosis()}, forward=lambda m, batch: m(batch["pixels"]))
+    images = {"images_from_batch": lambda batch: batch["pixels"][0]}
+    assert (
+        int(measure(model, foreign, {"conv": ActivationKurtosis()}, **images)["conv"]["ActivationKurtosis"]["n"]) == 20
+    )
+    result = measure(model, foreign, {"conv": ActivationKurtosis()}, forward=lambda m, batch: m(batch["pixels"][0]))
     assert int(result["conv"]["ActivationKurtosis"]["n"]) == 20
 
 
@@ -155,9 +159,11 @@ def test_tensors_lists_and_pooling():
     assert first["eigenvalues"][0] > mean["eigenvalues"][0]
 
 
-def test_a_batch_that_does_not_come_first_is_refused():
-    with pytest.raises(ValueError, match=r"'layer\.linear1' gave 7 rows for 3 images"):
-        measure(_Transposing(), [torch.randn(3, 7, 8)], {"layer.linear1": ActivationKurtosis()})
+def test_tokens_with_the_batch_second_are_not_mixed():
+    model, images = _Transposing().eval(), torch.randn(3, 7, 8)
+    spectrum = measure(model, [images], {"layer": FeatureSpectrum()})["layer"]["FeatureSpectrum"]
+    h = model(images).detach().mean(dim=0).double()  # the model gives (t, n, d)
+    np.testing.assert_allclose(spectrum["eigenvalues"], torch.linalg.eigvalsh(h.T @ h / 3).flip(0), atol=1e-6)
 
 
 class _Transposing(nn.Module):
