@@ -55,6 +55,7 @@ __all__ = [
     "Measured",
     "OutlierFeatureReport",
     "OutlierFeatures",
+    "WeightMatrices",
     "activation_kurtosis",
     "centre_head",
     "concept_average_precision",
@@ -85,5 +86,6 @@ __all__ = [
     "right_singular_vectors",
     "rotated_head",
     "signed_average_precision",
+    "weight_matrices",
     "width_adjusted",
 ]
