@@ -36,6 +36,7 @@ from lightning_robust.signatures.outliers import (
     outlier_report,
 )
 from lightning_robust.signatures.probe import ActivationProbe
+from lightning_robust.signatures.reduced_rank import ReducedRank, reduced_rank, reduced_rank_regression
 from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
 from lightning_robust.signatures.unchanged import every_hook_fires, leave_unchanged, measured_pass
 
@@ -55,6 +56,7 @@ __all__ = [
     "Measured",
     "OutlierFeatureReport",
     "OutlierFeatures",
+    "ReducedRank",
     "WeightMatrices",
     "activation_kurtosis",
     "centre_head",
@@ -83,6 +85,8 @@ __all__ = [
     "power_law_alpha",
     "random_head",
     "random_rotation",
+    "reduced_rank",
+    "reduced_rank_regression",
     "right_singular_vectors",
     "rotated_head",
     "signed_average_precision",
