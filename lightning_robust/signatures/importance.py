@@ -9,8 +9,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.bases import thin_svd
-from lightning_robust.signatures.kurtosis import sorted_quantile
 from lightning_robust.signatures.mergeable import MergeableMetric
+from lightning_robust.signatures.quantiles import sorted_quantile
 from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, unit_rows
 
 PRIVILEGED_FACTOR = 10.0

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from lightning_robust.signatures.kurtosis import sorted_quantile
+from lightning_robust.signatures.quantiles import sorted_quantile
 
 
 @dataclass(frozen=True, eq=False)

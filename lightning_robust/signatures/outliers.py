@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import centred_rows, checked_features, finite_rows, float64_pieces
+from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, squared_deviations
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +209,9 @@ def _feature_sums(features: Float[Tensor, "n d"], threshold: float) -> Float64[T
     """Per feature: on how many images it is far out, and the sum of its squares."""
     sums = torch.zeros(2, features.shape[1], dtype=torch.float64, device=features.device)
     for rows in float64_pieces(features):
-        deviations, variance = centred_rows(rows)
+        squares, variance = squared_deviations(rows)
         limit = torch.where(variance > 0, variance * threshold**2, torch.inf)
-        sums[0] += (deviations.square() > limit[:, None]).sum(dim=0)
+        far_out = squares.amax(dim=1) > limit  # no image, often
+        sums[0] += (squares[far_out] > limit[far_out, None]).sum(dim=0)
         sums[1] += rows.square().sum(dim=0)
     return sums

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-PIECE_ELEMENTS = 2**17
-"""Elements per piece, 1 MiB in float64: five to ten times faster than the whole matrix at once."""
+PIECE_ELEMENTS = 2**16
+"""Elements per piece, 512 KiB in float64: two of them fit the second-level cache; much faster than all at once."""
 
 _RESOLUTION = 1e-15
 
@@ -52,13 +52,13 @@ def finite_rows(features: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "m d"], B
 
 
 def float64_pieces(features: Float[Tensor, "n d"]) -> Iterator[Float64[Tensor, "_ d"]]:
-    """Yield consecutive rows in float64, about a MiB at a time."""
+    """Yield consecutive rows in float64, each contiguous, about half a MiB at a time."""
     for piece in features.split(max(1, PIECE_ELEMENTS // features.shape[1])):
-        yield piece.to(torch.float64)
+        yield piece.to(torch.float64).contiguous()
 
 
-def centred_rows(rows: Float64[Tensor, "n d"]) -> tuple[Float64[Tensor, "n d"], Float64[Tensor, " n"]]:
-    """Centre each row over its features; return the deviations and the population variance.
+def squared_deviations(rows: Float64[Tensor, "n d"]) -> tuple[Float64[Tensor, "n d"], Float64[Tensor, " n"]]:
+    """Squared deviations of each row's features from their mean, and the population variance.
 
     The variance is exactly 0 where a row is constant up to rounding (scipy's rule: the standard deviation is at
     most 1e-15 of the mean).
@@ -68,9 +68,10 @@ def centred_rows(rows: Float64[Tensor, "n d"]) -> tuple[Float64[Tensor, "n d"], 
     deviations = rows - first
     mean = deviations.mean(dim=1, keepdim=True)
     deviations -= mean
-    variance = torch.linalg.vecdot(deviations, deviations) / rows.shape[1]
+    squares = deviations.square_()
+    variance = squares.mean(dim=1)
     constant = variance <= (_RESOLUTION * (mean + first).squeeze(1)).square()
-    return deviations, variance.masked_fill(constant, 0.0)
+    return squares, variance.masked_fill_(constant, 0.0)
 
 
 def unit_rows(rows: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:

@@ -155,7 +155,6 @@ CASES = [
         kurtosis_reference,
         scale=dict.fromkeys(["mean", "q05", "q50", "q95", "width_adjusted"], 0),
         image_shift=("mean", "q05", "q50", "q95", "width_adjusted"),
-        constant_state=False,
     ),
     Case(
         OutlierFeatures,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lightning_robust.signatures import ActivationKurtosis, activation_kurtosis, gaussian_kurtosis, width_adjusted
-from lightning_robust.signatures.kurtosis import sorted_quantile
+from lightning_robust.signatures.quantiles import BINS, CAPACITY
 
 
 def scipy_kurtosis(h):
@@ -117,10 +117,74 @@ def test_one_feature_has_no_kurtosis():
     assert (result["n"], result["undefined"], result["not_finite"]) == (3, 2, 1)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 100])
-@pytest.mark.parametrize("level", [0.0, 0.05, 0.5, 0.95, 1.0])
-def test_quantile_equals_numpy(n, level):
-    values = np.sort(np.random.default_rng(n).normal(size=n))
-    assert float(sorted_quantile(torch.from_numpy(values), level)) == pytest.approx(
-        np.quantile(values, level), rel=1e-12
-    )
+@pytest.mark.parametrize("scale", [1e-300, 1e-90, 1e-75, 1e75, 1e90, 1e300])
+def test_fourth_powers_may_leave_the_range_of_float64(scale):
+    h = torch.from_numpy(np.random.default_rng(0).normal(1, 2, size=(3, 40)))
+    np.testing.assert_allclose(activation_kurtosis(h * scale), scipy_kurtosis(h.numpy()), rtol=1e-10)
+
+
+@pytest.mark.parametrize("d", [5, 768])
+def test_an_image_has_the_same_kurtosis_in_any_company(d):
+    """To the last bit: a quantile from a histogram must not depend on how images were batched."""
+    h = torch.randn(300, d, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([activation_kurtosis(row[None]) for row in h])
+    assert torch.equal(activation_kurtosis(h), alone)
+    assert torch.equal(activation_kurtosis(h.T.contiguous().T), alone)
+
+
+def many(n, seed=0):
+    """Enough images to fill what is kept one by one, with few features each."""
+    return torch.from_numpy(np.random.default_rng(seed).standard_t(3, size=(n, 6)))
+
+
+def fed(*batches):
+    metric = ActivationKurtosis()
+    for batch in batches:
+        metric.update(batch)
+    return metric
+
+
+@pytest.mark.parametrize("n", [CAPACITY - 1, CAPACITY])
+def test_quantiles_are_exact_up_to_the_capacity(n):
+    h = many(n)
+    result = fed(*h.split(20_000)).compute()
+    values = scipy_kurtosis(h.numpy())
+    assert float(result["mean"]) == pytest.approx(values.mean(), rel=1e-12)
+    for name, level in (("q05", 0.05), ("q50", 0.5), ("q95", 0.95)):
+        assert float(result[name]) == pytest.approx(np.quantile(values, level), rel=1e-12)
+
+
+def test_beyond_the_capacity_quantiles_are_within_a_bin():
+    h = many(2 * CAPACITY + 5)
+    result = fed(*h.split(20_000)).compute()
+    values = scipy_kurtosis(h.numpy())
+    assert float(result["mean"]) == pytest.approx(values.mean(), rel=1e-12)
+    for name, level in (("q05", 0.05), ("q50", 0.5), ("q95", 0.95)):
+        assert float(result[name]) == pytest.approx(np.quantile(values, level), rel=np.log(6) / BINS)
+        assert float(result[name]) != pytest.approx(np.quantile(values, level), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [CAPACITY, CAPACITY + 1])
+def test_ranks_batches_and_order_do_not_matter_at_the_capacity(n):
+    """Whether quantiles are exact is decided by all ranks together: each kept everything it saw."""
+    h = many(n)
+    expected = fed(h).compute()
+    first, second, third = fed(h[:1]), fed(*h[1:30_000].split(7_000)), fed(h[30_000:])
+    third.merge_state(ActivationKurtosis())
+    third.merge_state(second)
+    third.merge_state(first)
+    shuffled = fed(*h[torch.randperm(n, generator=torch.Generator().manual_seed(1))].split(9_999))
+    for result in (third.compute(), shuffled.compute()):
+        for name in ("q05", "q50", "q95", "n"):
+            assert torch.equal(result[name], expected[name])
+        torch.testing.assert_close(result["mean"], expected["mean"], rtol=1e-13, atol=0)
+
+
+def test_a_merge_after_the_capacity_brings_no_exactness_back():
+    h = many(CAPACITY + 500)
+    parts = [fed(h[:40_000]), fed(h[40_000:-100]), fed(h[-100:])]
+    parts[0].merge_state(parts[1])
+    parts[0].merge_state(parts[2])
+    parts[0].update(h[:0])
+    whole = fed(h).compute()
+    assert all(torch.equal(parts[0].compute()[name], whole[name]) for name in ("q05", "q50", "q95"))
