@@ -27,7 +27,16 @@ from lightning_robust.signatures.kurtosis import (
 from lightning_robust.signatures.layer_form import LayerForm
 from lightning_robust.signatures.layers import expand_layers
 from lightning_robust.signatures.massive import MassiveActivationReport, massive_activations
+from lightning_robust.signatures.massive_metric import MassiveActivations
 from lightning_robust.signatures.measure import Measured, measure
+from lightning_robust.signatures.outlier_identity import (
+    OutlierChange,
+    OutlierHistory,
+    OutlierIdentity,
+    OutlierMoment,
+    compare_outliers,
+    follow_outliers,
+)
 from lightning_robust.signatures.outliers import (
     OutlierFeatureReport,
     OutlierFeatures,
@@ -39,6 +48,9 @@ from lightning_robust.signatures.probe import ActivationProbe
 from lightning_robust.signatures.reduced_rank import ReducedRank, reduced_rank, reduced_rank_regression
 from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
 from lightning_robust.signatures.unchanged import every_hook_fires, leave_unchanged, measured_pass
+from lightning_robust.signatures.weight_change import WeightChange, weight_change
+from lightning_robust.signatures.weight_matrices import WeightMatrices, weight_matrices
+from lightning_robust.signatures.weight_spectra import SpectrumCache, WeightSpectra, WeightSpectrum, weight_spectra
 
 __all__ = [
     "ActivationKurtosis",
@@ -52,14 +64,24 @@ __all__ = [
     "FeatureSpectrum",
     "LayerForm",
     "MassiveActivationReport",
+    "MassiveActivations",
     "MatrixSpectrum",
     "Measured",
+    "OutlierChange",
     "OutlierFeatureReport",
     "OutlierFeatures",
+    "OutlierHistory",
+    "OutlierIdentity",
+    "OutlierMoment",
     "ReducedRank",
+    "SpectrumCache",
+    "WeightChange",
     "WeightMatrices",
+    "WeightSpectra",
+    "WeightSpectrum",
     "activation_kurtosis",
     "centre_head",
+    "compare_outliers",
     "concept_average_precision",
     "control_bases",
     "control_heads",
@@ -68,6 +90,7 @@ __all__ = [
     "eligible_concepts",
     "every_hook_fires",
     "expand_layers",
+    "follow_outliers",
     "gaussian_kurtosis",
     "images_from_batch",
     "importance_report",
@@ -90,6 +113,8 @@ __all__ = [
     "right_singular_vectors",
     "rotated_head",
     "signed_average_precision",
+    "weight_change",
     "weight_matrices",
+    "weight_spectra",
     "width_adjusted",
 ]

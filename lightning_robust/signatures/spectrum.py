@@ -113,7 +113,8 @@ def _gram_singular_values(W: Tensor, size: float, *, lossless: bool) -> Tensor |
     if lossless and not bool(eigenvalues[-1] >= _LOSSLESS * eigenvalues[0]):
         return None
     zero = eigenvalues <= max(W.shape) * torch.finfo(torch.float64).eps * eigenvalues[0]
-    return eigenvalues.masked_fill(zero, 0.0).sqrt() * size
+    sigma: Tensor = eigenvalues.masked_fill(zero, 0.0).sqrt() * size
+    return sigma
 
 
 def entropy_rank(values: Float64[Tensor, " k"]) -> Float64[Tensor, ""]:
