@@ -49,12 +49,14 @@ class MergeableMetric(Metric):
 
     Attributes:
         uses_labels: whether ``update`` takes ``(features, labels)`` rather than ``(features)``.
+        uses_hidden: whether ``update`` takes what the layer gave as it is, ``(n, *state)``, not pooled features.
     """
 
     full_state_update = False
     is_differentiable = False
     higher_is_better = None
     uses_labels: ClassVar[bool] = False
+    uses_hidden: ClassVar[bool] = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
