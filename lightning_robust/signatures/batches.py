@@ -1,6 +1,7 @@
 """Images and labels of a batch, whatever its format: tensors, tuples, mappings, objects."""
 
 import copy
+from collections import UserDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,7 +89,9 @@ def batch_to(batch: Any, device: torch.device | None) -> Any:
     if device is None:
         return batch
     if callable(getattr(batch, "to", None)):
-        return batch.to(device)
+        # the mappings of transformers move themselves, so a copy of them is asked
+        mover: Any = copy.copy(batch) if isinstance(batch, UserDict) else batch
+        return mover.to(device)
     if isinstance(batch, dict):
         moved = copy.copy(batch)
         for key, value in batch.items():

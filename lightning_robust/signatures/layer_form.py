@@ -1,5 +1,6 @@
 """What a layer's figures are about: the shape it gives, how it was pooled, and the axis of the measurement."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,7 +53,7 @@ class LayerForm:
         """
         kind: Kind = "vector" if hidden.ndim == 2 else "tokens" if hidden.ndim == 3 else "map"
         d = hidden.shape[1] if kind == "map" else hidden.shape[-1]
-        found: int | None = hidden[0].numel() // d if len(hidden) and d else None
+        found = math.prod(hidden.shape[2:] if kind == "map" else hidden.shape[1:-1])
         positions = found if last is None or last.positions == found else None
         return cls(layer, kind, positions, d, pool, layout)
 

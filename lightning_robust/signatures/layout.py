@@ -78,8 +78,8 @@ def map_layout(shape: tuple[int, ...], layer: Layer) -> Layout:
     """Tell maps ``(n, c, h, w)`` from ``(n, h, w, c)``.
 
     The module decides if it has features in a known place itself (a convolution, batch norm, a linear layer, layer
-    norm). Otherwise, in turn: the dimension as wide as its last layer with weights; the odd one beside two equal ones;
-    the kind of that last layer; features second.
+    norm). Otherwise, in turn: the dimension as wide as its last layer with weights (the first, for an input); the odd
+    one beside two equal ones; the kind of all its layers with weights; features second if it has none.
 
     Args:
         shape: four sizes.
@@ -87,21 +87,27 @@ def map_layout(shape: tuple[int, ...], layer: Layer) -> Layout:
 
     Returns:
         ``"n c h w"`` or ``"n h w c"``.
+
+    Raises:
+        ValueError: if the sizes leave it open and the module has layers of both kinds.
     """
-    module, reads_input = layer.module, layer.reads_input
-    leaves = [leaf for leaf in module.modules() if _width(leaf, reads_input) is not None]
-    if not leaves:
-        return "n h w c" if shape[1] == shape[2] != shape[3] else "n c h w"
-    leaf = leaves[0 if reads_input else -1]
-    by_kind: Layout = "n c h w" if _features_second(leaf) else "n h w c"
-    if leaf is module:
-        return by_kind
-    width = _width(leaf, reads_input)
+    leaves = [leaf for leaf in layer.module.modules() if _width(leaf, layer.reads_input) is not None]
+    kinds: set[Layout] = {"n c h w" if _features_second(leaf) else "n h w c" for leaf in leaves}
+    if leaves and leaves[0] is layer.module:
+        return kinds.pop()
+    width = _width(leaves[0 if layer.reads_input else -1], layer.reads_input) if leaves else None
     if (shape[1] == width) != (shape[3] == width):
         return "n c h w" if shape[1] == width else "n h w c"
     if shape[1] == shape[2] != shape[3]:
         return "n h w c"
-    return "n c h w" if shape[1] != shape[2] == shape[3] else by_kind
+    if shape[1] != shape[2] == shape[3]:
+        return "n c h w"
+    if len(kinds) == 2:
+        raise ValueError(
+            f"layer {layer.name!r} gives {shape}: features may stand second or last; use images of another size, or a "
+            "layer inside it."
+        )
+    return kinds.pop() if kinds else "n c h w"
 
 
 def runs_batch_second(layer: Layer) -> bool:

@@ -106,7 +106,7 @@ def measure(
             raise ValueError("images gave no batch, so there is nothing to measure.")
         # inside, since a metric may draw random numbers
         figures = {layer: {name: metric.compute() for name, metric in group.items()} for layer, group in named.items()}
-    return Measured(figures, probe.forms)
+    return Measured(figures, {layer: probe.forms[layer] for layer in probe.layers})
 
 
 def named_metrics(metrics: Mapping[str, Metrics]) -> Named:
