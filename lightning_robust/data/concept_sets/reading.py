@@ -1,0 +1,172 @@
+"""Reading images one by one: a file that cannot be read is named, counted and left out, up to a limit."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+__all__ = ["MAX_UNREADABLE", "ImageFiles", "ImageSource", "TolerantLoader", "UnreadableImageError"]
+
+#: So many images may be unreadable before reading stops: more are a damaged copy, not bad luck.
+MAX_UNREADABLE: Final = 20
+
+_Sample = TypeVar("_Sample")
+
+
+class UnreadableImageError(ValueError):
+    """An image is missing or damaged; the message names it and says what went wrong.
+
+    Example:
+        >>> raise UnreadableImageError("cat.jpg: it is empty")
+        Traceback (most recent call last):
+        lightning_robust.data.concept_sets.reading.UnreadableImageError: cat.jpg: it is empty
+    """
+
+
+class ImageSource(Protocol):
+    """Where the images of a set come from: `open(i)` gives image i, in RGB and wholly decoded."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def open(self, index: int) -> Image.Image:
+        """Image `index`.
+
+        Raises:
+            UnreadableImageError: If it is missing or damaged.
+        """
+
+
+class ImageFiles:
+    """Images that are files.
+
+    Args:
+        paths: The files, in order.
+
+    Example:
+        >>> len(ImageFiles(["a.jpg", "b.jpg"]))
+        2
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        self.paths = [os.fspath(path) for path in paths]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def open(self, index: int) -> Image.Image:
+        """Image `index` in RGB.
+
+        Raises:
+            UnreadableImageError: If the file is missing or damaged.
+        """
+        path = Path(self.paths[index])
+        if not path.is_file():
+            raise UnreadableImageError(f"{path}: no such file")
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except Exception as error:  # a damaged file raises a dozen kinds of error, and each means the same
+            raise UnreadableImageError(f"{path}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in a few words without a path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    lines = str(error).strip().splitlines()
+    return lines[0][:100] if lines else type(error).__name__
+
+
+class TolerantLoader(DataLoader[Any]):
+    """A `DataLoader` in fixed order that leaves out what raises `UnreadableImageError`, with a warning for each.
+
+    No random state is touched: iterating draws from a generator of its own. A batch may be smaller for what was left
+    out, and `len` is the number of batches without such images.
+
+    Args:
+        dataset: Map-style data set of known length.
+        batch_size: Samples in a batch.
+        num_workers: Worker processes.
+        max_unreadable: How many samples may be unreadable in one pass.
+
+    Attributes:
+        unreadable: What the last pass left out, a sentence for each.
+
+    Raises:
+        ValueError: If `batch_size` is below 1; while iterating, if more than `max_unreadable` samples cannot be read,
+            or the transform gives images of different sizes.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], batch_size: int, *, num_workers: int = 0, max_unreadable: int = MAX_UNREADABLE
+    ) -> None:
+        if batch_size < 1 or num_workers < 0 or max_unreadable < 0:
+            raise ValueError(
+                "batch_size must be at least 1, num_workers and max_unreadable at least 0; "
+                f"got {batch_size}, {num_workers} and {max_unreadable}"
+            )
+        # making an iterator draws a number even where nothing is shuffled
+        super().__init__(
+            _Tolerant(dataset), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate,
+            generator=torch.Generator(),
+        )  # fmt: skip
+        self.max_unreadable = max_unreadable
+        self.unreadable: list[str] = []
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self.unreadable = []
+        for batch, unreadable in super().__iter__():
+            for sentence in unreadable:
+                self._leave_out(sentence)
+            if isinstance(batch, str):
+                raise ValueError(batch)
+            if batch is not None:
+                yield batch
+
+    def _leave_out(self, sentence: str) -> None:
+        self.unreadable.append(sentence)
+        count = len(self.unreadable)
+        if count > self.max_unreadable:
+            raise ValueError(
+                f"More than {self.max_unreadable} images cannot be read, the first of them {self.unreadable[0]}; the "
+                "copy seems damaged or the folder wrong (max_unreadable raises the limit)"
+            )
+        warnings.warn(f"An image is left out, {count} of at most {self.max_unreadable}: {sentence}", stacklevel=3)
+
+
+class _Tolerant(Dataset[Any]):
+    """The data set with the exception as a value, which survives the way from a worker process as it is."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except UnreadableImageError as error:
+            return error
+
+
+def _collate(samples: list[Any]) -> tuple[Any, list[str]]:
+    """A batch (None when empty, a sentence when it cannot be made) and what was left out of it."""
+    good = [sample for sample in samples if not isinstance(sample, UnreadableImageError)]
+    unreadable = [str(sample) for sample in samples if isinstance(sample, UnreadableImageError)]
+    if not good:
+        return None, unreadable
+    shapes = {
+        tuple(image.shape): None for image in (sample[0] if isinstance(sample, tuple) else sample for sample in good)
+    }
+    if len(shapes) > 1:
+        first, second, *_ = shapes
+        return f"The transform gives images of different sizes, {first} and {second}; it has to resize and crop", []
+    batch = default_collate(good)
+    return (tuple(batch) if isinstance(batch, list) else batch), unreadable
