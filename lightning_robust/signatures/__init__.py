@@ -47,6 +47,7 @@ from lightning_robust.signatures.outliers import (
 from lightning_robust.signatures.probe import ActivationProbe
 from lightning_robust.signatures.reduced_rank import ReducedRank, reduced_rank, reduced_rank_regression
 from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
+from lightning_robust.signatures.spectrum_sketch import SketchSpectrum, sketch_spectrum
 from lightning_robust.signatures.unchanged import every_hook_fires, leave_unchanged, measured_pass
 from lightning_robust.signatures.weight_change import WeightChange, weight_change
 from lightning_robust.signatures.weight_matrices import WeightMatrices, weight_matrices
@@ -74,6 +75,7 @@ __all__ = [
     "OutlierIdentity",
     "OutlierMoment",
     "ReducedRank",
+    "SketchSpectrum",
     "SpectrumCache",
     "WeightChange",
     "WeightMatrices",
@@ -113,6 +115,7 @@ __all__ = [
     "right_singular_vectors",
     "rotated_head",
     "signed_average_precision",
+    "sketch_spectrum",
     "weight_change",
     "weight_matrices",
     "weight_spectra",
