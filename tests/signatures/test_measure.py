@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from open_clip.transformer import VisionTransformer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,6 +20,7 @@ from lightning_robust.signatures import (
     neurons,
 )
 from lightning_robust.signatures.measure import named_metrics
+from lightning_robust.signatures.mergeable import MergeableMetric
 
 
 class Net(nn.Module):
@@ -227,3 +229,149 @@ def test_a_batch_keeps_its_form_for_forward():
 
     measure(net(), [Batch(IMAGES, (LABELS, "text"))], {"head:input": ActivationKurtosis()}, forward=forward)
     assert forms == [(Batch, tuple)]
+
+
+class LargestMagnitude(MergeableMetric):
+    """The largest magnitude of unpooled outputs, and the images seen."""
+
+    uses_hidden = True
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.add_state("largest", torch.zeros(()), dist_reduce_fx="max")
+        self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.dimensions = set()
+
+    def update(self, hidden):
+        self.largest = torch.maximum(self.largest, hidden.abs().max())
+        self.n += len(hidden)
+        self.dimensions.add(hidden.ndim)
+
+    def compute(self):
+        return {"largest": self.largest, "n": self.n}
+
+
+@pytest.mark.parametrize("pool", ["mean", "tokens"])
+def test_metrics_of_unpooled_outputs_beside_others(pool):
+    model, largest = net(), LargestMagnitude()
+    result = measure(model, batches(), {"conv": [largest, ActivationKurtosis()], "head": LargestMagnitude()}, pool=pool)
+    with torch.no_grad():
+        maps = model.conv(IMAGES)
+    assert float(result["conv"]["LargestMagnitude"]["largest"]) == pytest.approx(float(maps.abs().max()), rel=1e-5)
+    assert float(result["conv"]["LargestMagnitude"]["largest"]) > 2 * float(maps.mean(dim=(2, 3)).abs().max())
+    assert int(result["conv"]["LargestMagnitude"]["n"]) == int(result["head"]["LargestMagnitude"]["n"]) == 20
+    assert int(result["conv"]["ActivationKurtosis"]["n"]) == (20 if pool == "mean" else 20 * 36)
+    assert largest.dimensions == {4}
+
+
+def test_an_unpooled_output_that_comes_twice_is_refused():
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), relu, nn.Linear(8, 8), relu)
+    with pytest.raises(RuntimeError, match="layer '2' fired twice in one forward"):
+        measure(model, [IMAGES], {"2": LargestMagnitude()})
+    measure(model, [IMAGES, IMAGES], {"2": ActivationKurtosis(), "3": LargestMagnitude()})
+
+
+def test_forms_are_stated():
+    result = measure(net(), batches(), {"head:input": ActivationKurtosis(), "conv": ActivationKurtosis()})
+    assert isinstance(result, dict)
+    assert {layer: form.words for layer, form in result.forms.items()} == {
+        "head:input": "64 features",
+        "conv": "64 features, mean over 36 positions",
+    }
+    tokens = measure(net(), batches(), {"conv": ActivationKurtosis()}, pool="tokens")
+    assert tokens.forms["conv"].words == "64 features, each of 36 positions a row"
+    assert tokens.forms["conv"].axis == "features"
+    maps = net().conv(IMAGES).detach().double()
+    rows = torch.stack([image[:, y, x] for image in maps for y in range(6) for x in range(6)])
+    want = scipy.stats.kurtosis(rows.numpy(), axis=1, fisher=False).mean()
+    assert float(tokens["conv"]["ActivationKurtosis"]["mean"]) == pytest.approx(want, rel=1e-5)
+
+
+def test_wildcards_copy_their_metrics():
+    metric, model = ActivationKurtosis(), net()
+    result = measure(model, batches(), {"[cn]o*": metric, "head:input": FeatureSpectrum()})
+    assert list(result) == ["conv", "norm", "head:input"]
+    alone = measure(model, batches(), {"norm": ActivationKurtosis()})
+    assert result["norm"] == alone["norm"]
+    assert result["conv"]["ActivationKurtosis"]["mean"] != result["norm"]["ActivationKurtosis"]["mean"]
+    with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(RuntimeError, match="no features"):
+        metric.compute()
+    both = measure(model, batches(), {"conv": FeatureSpectrum(), "[cn]o*": metric})
+    assert [list(group) for group in both.values()] == [
+        ["FeatureSpectrum", "ActivationKurtosis"],
+        ["ActivationKurtosis"],
+    ]
+    with pytest.raises(ValueError, match=r"layer 'conv' gets two metrics of one name, the second from 'c\*'"):
+        measure(model, batches(), {"conv": metric, "c*": ActivationKurtosis()})
+
+
+def test_what_a_forward_of_ones_own_returned():
+    model = net()
+    result = measure(
+        model,
+        [{"image": IMAGES, "labels": LABELS}],
+        {"forward": [ActivationKurtosis(), ConceptAveragePrecision({"neurons": neurons(64)})]},
+        forward=lambda m, batch: {"pooler_output": m.norm(m.conv(batch["image"])).mean(dim=(2, 3))},
+    )
+    by_hook = measure(model, batches(), {"head:input": ActivationKurtosis()})
+    got, want = (float(found["ActivationKurtosis"]["mean"]) for found in (result["forward"], by_hook["head:input"]))
+    assert got == pytest.approx(want, rel=1e-4)
+    assert result.forms["forward"].words == "64 features"
+    itself = measure(model, batches(), {"forward": ActivationKurtosis(), "": ActivationKurtosis()})
+    assert itself["forward"] == itself[""]
+
+
+CONCEPTS = {"head:input": ConceptAveragePrecision({"neurons": neurons(64)})}
+
+
+@pytest.mark.parametrize("form", ["mapping", "other names", "hook"])
+def test_labels_of_any_batch(form):
+    given, hooks = [{"img": IMAGES, "labels": LABELS}], {}
+    if form == "other names":
+        given = [{"targets": LABELS, "picture": IMAGES, "path": ["a"] * 20}]
+    if form == "hook":
+        given = [(IMAGES, ["a"] * 20, {"broden": LABELS})]
+        hooks = {"labels_from_batch": lambda batch: batch[2]["broden"]}
+    expected = measure(net(), [(IMAGES, LABELS)], CONCEPTS)["head:input"]["ConceptAveragePrecision"]["ap/neurons"]
+    got = measure(net(), given, CONCEPTS, **hooks)["head:input"]["ConceptAveragePrecision"]["ap/neurons"]
+    assert torch.equal(got, expected)
+
+
+def test_labels_are_not_for_tokens():
+    with pytest.raises(ValueError, match="labels are for images, not for tokens"):
+        measure(net(), batches(), CONCEPTS, pool="tokens")
+
+
+def test_a_forward_that_makes_more_rows_than_images_is_refused():
+    def twice(model, batch):
+        return model(torch.cat([batch["image"]] * 2))
+
+    with pytest.raises(ValueError, match="layer 'conv' gave 40 rows for 20 images"):
+        measure(net(), [{"image": IMAGES}], {"conv": ActivationKurtosis()}, forward=twice)
+    crops = {"images_from_batch": lambda batch: torch.cat([batch["image"]] * 2)}
+    result = measure(net(), [{"image": IMAGES}], {"conv": ActivationKurtosis()}, forward=twice, **crops)
+    assert int(result["conv"]["ActivationKurtosis"]["n"]) == 40
+
+
+def test_the_given_batches_are_not_changed():
+    batch = {"image": IMAGES, "labels": LABELS}
+    measure(net(), [batch], CONCEPTS)
+    assert batch["image"] is IMAGES
+    assert list(batch) == ["image", "labels"]
+
+
+def test_outputs_are_the_same_bits_as_without_measuring():
+    """The fused attention path stays on, since no watched layer lies in what it skips."""
+    torch.manual_seed(0)
+    tower = VisionTransformer(32, 8, width=32, layers=2, heads=4, mlp_ratio=2.0, output_dim=6).eval()
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        expected = tower(images)
+    seen = []
+
+    def forward(model, batch):
+        seen.append(model(batch))
+
+    measure(tower, [images], {"transformer.resblocks.*": ActivationKurtosis()}, forward=forward)
+    assert torch.equal(seen[0], expected)

@@ -226,7 +226,7 @@ def test_timm_vision_transformer(global_pool, pool):
 def test_swin_and_convnext_keep_features_last_in_some_layers(shape):
     x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(3))
     arguments = {"img_size": shape, "patch_size": 4, "window_size": 4, "depths": (1, 1), "num_heads": (1, 2)}
-    swin = randomised(timm.models.SwinTransformer(**arguments, embed_dim=8, num_classes=0))
+    swin = randomised(timm.models.SwinTransformer(**arguments, embed_dim=12, num_classes=0))
     layers = ["patch_embed", "layers.*", "layers.0.blocks.0.mlp", "norm"]
     got, _, forms = probed(swin, layers, forward=lambda m: m(x), images=2)
     with torch.no_grad():
@@ -234,7 +234,7 @@ def test_swin_and_convnext_keep_features_last_in_some_layers(shape):
         second = swin.layers[1](first)
     torch.testing.assert_close(got["layers.0"], first.mean(dim=(1, 2)))
     torch.testing.assert_close(got["layers.1"], second.mean(dim=(1, 2)))
-    assert [forms[layer].d for layer in got] == [8, 8, 16, 8, 16]
+    assert [forms[layer].d for layer in got] == [12, 12, 24, 12, 24]
     assert [forms[layer].layout for layer in got] == ["n h w c", "n h w c", "n h w c", "n t d", "n h w c"]
     convnext = randomised(timm.models.ConvNeXt(depths=(1, 1, 1, 1), dims=(12, 16, 24, 32), num_classes=0))
     got, _, forms = probed(

@@ -113,6 +113,11 @@ def test_inside_a_measured_pass():
     assert torch.is_grad_enabled()
 
 
+def test_a_measured_pass_may_keep_the_fused_path():
+    with measured_pass(build(), fast_path=True):
+        assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_one_failing_restoration_does_not_stop_the_others():
     model = build()
     before = snapshot(model)
