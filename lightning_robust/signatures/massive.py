@@ -73,7 +73,7 @@ def checked_hidden(hidden: Float[Tensor, "n *state"]) -> Float[Tensor, "n _"]:
         raise TypeError(f"hidden must be floating point, not {hidden.dtype}.")
     if hidden.ndim < 2 or hidden.shape[1:].numel() == 0:
         raise ValueError(f"hidden must have shape (n, d) or (n, t, d) and hold values, not {tuple(hidden.shape)}.")
-    return hidden.detach().reshape(len(hidden), -1)
+    return hidden.detach().flatten(1)
 
 
 def largest_magnitudes(flat: Float[Tensor, "n k"]) -> Float64[Tensor, " n"]:

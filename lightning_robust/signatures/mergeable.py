@@ -1,11 +1,12 @@
 """The base of every metric here: states that merge over batches, ranks and instances, of a width known only later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.functional import pad
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
@@ -45,7 +46,9 @@ class MergeableMetric(Metric):
     all go through it.
 
     ``compute()`` before any ``update`` on any rank raises ``RuntimeError`` (torchmetrics itself also warns).
-    Features may arrive in any floating dtype and on any device: they are moved to the metric's device.
+    Features may arrive in any floating dtype and on any device: they are moved to the metric's device. States keep
+    their dtype whatever is asked: in half precision ``metric.to(torch.bfloat16)``, or that of a module that holds the
+    metric, would take every digit from them.
 
     Attributes:
         uses_labels: whether ``update`` takes ``(features, labels)`` rather than ``(features)``.
@@ -84,6 +87,14 @@ class MergeableMetric(Metric):
         super().merge_state(incoming_state)
         self._computed = None
         self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        # torchmetrics refuses half(), float() and bfloat16(), but not to(dtype)
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        return super()._apply(moved, exclude_state)
 
     def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
         incoming = dict(incoming_state)

@@ -11,6 +11,7 @@ from lightning_robust.signatures import (
     ConceptAveragePrecision,
     DirectionImportance,
     FeatureSpectrum,
+    MassiveActivations,
     OutlierFeatures,
     neurons,
     random_rotation,
@@ -21,18 +22,22 @@ N = 60
 C = 6
 HEAD = torch.randn(7, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 CATEGORIES = ["colour", "colour", "part", "part", "scene", "scene"]
-BASES = {"neurons": neurons(D, 5), "rotation": random_rotation(D, 5)}
 
 
 @dataclass(frozen=True)
 class Case:
-    make: Callable
+    make_for: Callable  # from the number of features
     reference: Callable
     scale: dict = field(default_factory=dict)  # key → power of s under h → s · h; keys left out are not checked
     image_shift: tuple = ()  # keys unchanged when a constant is added to all features of an image
     feature_shift: tuple = ()  # keys unchanged when a vector is added to all images
     constant_state: bool = True
     labels: bool = False
+    any_width: bool = False  # takes hidden states, not pooled
+    counts_not_finite: bool = True
+
+    def make(self, **kwargs):
+        return self.make_for(D, **kwargs)
 
     def __str__(self):
         return self.make().__class__.__name__
@@ -129,12 +134,40 @@ def importance_reference(h, _):
     }
 
 
+MAGNITUDE, RATIO = 24.0, 30.0  # between the values that ``data`` plants
+
+
+def massive_reference(h, _):
+    count = images = 0
+    largest, ratios = 0.0, []
+    for x in np.abs(h):
+        median = np.median(x)
+        found = sum(1 for a in x if a > MAGNITUDE and a > RATIO * median)
+        count, images = count + found, images + (found > 0)
+        largest = max(largest, x.max())
+        if x.max() > MAGNITUDE:
+            ratios.append(x.max() / median)
+    assert 0 < images < len(ratios) < len(h), "each part of the rule decides for some image"
+    return {
+        "count": count / len(h),
+        "images": images / len(h),
+        "largest": largest,
+        "largest_ratio": max(ratios),
+        "n": len(h),
+        "not_finite": 0,
+    }
+
+
+def bases(d):
+    return {"neurons": neurons(d, min(d, 5)), "rotation": random_rotation(d, min(d, 5))}
+
+
 def concept_reference(h, y):
     from sklearn.metrics import average_precision_score
 
     unit = h / np.linalg.norm(h, axis=1, keepdims=True)
     result = {"n": len(h)}
-    for name, basis in BASES.items():
+    for name, basis in bases(D).items():
         scores = (unit @ basis.numpy()).astype(np.float32)
         ap = np.zeros((scores.shape[1], y.shape[1]))
         for i in range(scores.shape[1]):
@@ -151,19 +184,19 @@ def concept_reference(h, y):
 
 CASES = [
     Case(
-        ActivationKurtosis,
+        lambda d, **kw: ActivationKurtosis(**kw),
         kurtosis_reference,
         scale=dict.fromkeys(["mean", "q05", "q50", "q95", "width_adjusted"], 0),
         image_shift=("mean", "q05", "q50", "q95", "width_adjusted"),
     ),
     Case(
-        OutlierFeatures,
+        lambda d, **kw: OutlierFeatures(**kw),
         outlier_reference,
         scale=dict.fromkeys(["count", "share", "per_feature_rate", "neuron_norm_kurtosis"], 0),
         image_shift=("count", "per_feature_rate"),
     ),
     Case(
-        FeatureSpectrum,
+        lambda d, **kw: FeatureSpectrum(**kw),
         spectrum_reference,
         scale={
             "eigenvalues": 2,
@@ -175,16 +208,22 @@ CASES = [
         feature_shift=("covariance_eigenvalues", "covariance_effective_rank", "participation_ratio"),
     ),
     Case(
-        lambda **kw: DirectionImportance(HEAD, centred=True, **kw),
+        lambda d, **kw: DirectionImportance(HEAD[:, :d], centred=True, **kw),
         importance_reference,
         scale=dict.fromkeys(["importance", "normalised", "max_over_median"], 0),
     ),
     Case(
-        lambda **kw: ConceptAveragePrecision(BASES, **kw),
+        lambda d, **kw: MassiveActivations(MAGNITUDE, RATIO, **kw),
+        massive_reference,
+        any_width=True,
+    ),
+    Case(
+        lambda d, **kw: ConceptAveragePrecision(bases(d), **kw),
         concept_reference,
         scale={"ap/neurons": 0, "ap/rotation": 0},
         constant_state=False,
         labels=True,
+        counts_not_finite=False,
     ),
 ]
 

@@ -52,12 +52,18 @@ def test_compute_gives_detached_tensors(case):
     assert all(value.dtype in (torch.float64, torch.int64, torch.bool) for value in result.values())
 
 
+cuts = st.lists(st.integers(1, N - 1), max_size=5, unique=True)
+
+
+def sizes_between(cuts):
+    return [b - a for a, b in itertools.pairwise([0, *sorted(cuts), N])]
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 @settings(max_examples=8, derandomize=True)
-@given(cuts=st.lists(st.integers(1, N - 1), max_size=5, unique=True))
+@given(cuts=cuts)
 def test_split(case, cuts):
-    edges = [0, *sorted(cuts), N]
-    sizes = [b - a for a, b in itertools.pairwise(edges)]
+    sizes = sizes_between(cuts)
     metric = case.make()
     for h, y in zip(H.split(sizes), Y.split(sizes), strict=True):
         feed(metric, case, h, y)
@@ -82,6 +88,18 @@ def test_ranks(case):
     for other in [*others, case.make()]:
         first.merge_state(other)
     assert_same(first.compute(), whole(case))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@settings(max_examples=8, derandomize=True)
+@given(cuts=cuts, pairs=st.randoms(use_true_random=False))
+def test_any_tree_of_merges(case, cuts, pairs):
+    """Commutative and associative: instances merge in any order, two by two, into the same figures."""
+    metrics = parts(case, sizes_between(cuts))
+    while len(metrics) > 1:
+        pairs.shuffle(metrics)
+        metrics[0].merge_state(metrics.pop())
+    assert_same(metrics[0].compute(), whole(case))
 
 
 def test_merge_into_fresh(case):
@@ -144,12 +162,16 @@ def test_mean_a_million_standard_deviations_away(case):
 def test_state_size(case):
     def size(metric):
         values = metric.metric_state.values()
-        return sum(v.numel() if isinstance(v, torch.Tensor) else sum(t.numel() for t in v) for v in values)
+        return sum(v.nbytes if isinstance(v, torch.Tensor) else sum(t.nbytes for t in v) for v in values)
 
-    metric = feed(case.make(), case, H[:10], Y[:10])
-    once = size(metric)
-    feed(metric, case, H[10:], Y[10:])
-    assert (size(metric) == once) == case.constant_state
+    metric = feed(case.make(), case, H[:1], Y[:1])
+    sizes = [size(metric)]
+    for batch in (slice(1, 11), slice(11, N)):
+        sizes.append(size(feed(metric, case, H[batch], Y[batch])))
+    other = feed(case.make(), case, H, Y)
+    other.merge_state(metric)
+    sizes.append(size(other))
+    assert (len(set(sizes)) == 1) == case.constant_state
 
 
 def test_reset(case):
@@ -180,15 +202,29 @@ def test_state_dict_round_trip(case):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("cast", [lambda m: m.half(), lambda m: m.float(), lambda m: m])
+@pytest.mark.parametrize(
+    "cast",
+    [
+        lambda m: m.half(),
+        lambda m: m.float(),
+        lambda m: m.bfloat16(),
+        lambda m: m.to(torch.bfloat16),
+        lambda m: torch.nn.ModuleDict({"metric": m}).to(torch.bfloat16)["metric"],
+    ],
+    ids=["half", "float", "bfloat16", "to", "submodule"],
+)
 def test_dtype_is_kept(case, dtype, cast):
     def dtypes(metric):
         return {k: v.dtype if isinstance(v, torch.Tensor) else v[0].dtype for k, v in metric.metric_state.items()}
 
     before = dtypes(feed(case.make(), case, H, Y))
-    metric = feed(cast(case.make()), case, H.to(dtype), Y)
+    metric = feed(cast(case.make()), case, H[:20].to(dtype), Y[:20])
+    feed(cast(metric), case, H[20:].to(dtype), Y[20:])
     assert dtypes(metric) == before
     assert_same(metric.compute(), whole(case, H.to(dtype).double()))
+    assert dtypes(cast(metric)) == before
+    metric.reset()
+    assert_same(feed(metric, case, H, Y).compute(), whole(case))
 
 
 def test_features_stay_as_they_are(case):
@@ -222,14 +258,74 @@ def test_compute_before_update_is_an_error(case):
 
 
 def test_another_width_is_an_error(case):
+    if case.any_width:
+        pytest.skip("takes hidden states of any shape")
     metric = feed(case.make(), case, H, Y)
     with pytest.raises(ValueError, match="features"):
         feed(metric, case, H[:, :20], Y)
 
 
+COUNTS = {"n", "not_finite"}
+
+
+@pytest.fixture(params=[case for case in CASES if case.counts_not_finite], ids=str)
+def counting_case(request):
+    return request.param
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_images_that_are_not_finite_are_left_out_and_counted(counting_case, value):
+    case = counting_case
+    h, y = H.repeat_interleave(2, dim=0), Y.repeat_interleave(2, dim=0)
+    h[1::2, 7] = value
+    keys = whole(case).keys() - COUNTS
+    together, alone = whole(case, h, y), case.make()
+    for row in range(6):
+        feed(alone, case, h[row : row + 1], y[row : row + 1])
+    feed(alone, case, h[6:], y[6:])
+    for result in (together, alone.compute()):
+        assert_same(result, whole(case), keys=keys)
+        assert (int(result["n"]), int(result["not_finite"])) == (2 * N, N)
+
+
+def test_nothing_finite(counting_case):
+    case = counting_case
+    result = whole(case, torch.full_like(H, float("nan")))
+    assert (int(result["n"]), int(result["not_finite"])) == (N, N)
+    assert not any(v.isfinite().any() for key, v in result.items() if v.is_floating_point() and key not in OF_THE_HEAD)
+
+
+OF_THE_HEAD = {"singular_values"}
+
+
+def test_no_image_at_all(counting_case):
+    """A rank, or a loader, may bring none: a count of 0 and no figure, rather than an error at the end of an epoch."""
+    case = counting_case
+    result = whole(case, H[:0], Y[:0])
+    assert int(result["n"]) == 0
+    assert not any(v.isfinite().any() for key, v in result.items() if v.is_floating_point() and key not in OF_THE_HEAD)
+
+
+@pytest.mark.parametrize("n", [1, 2, N])
+@pytest.mark.parametrize("kind", ["any", "constant images", "constant features", "zeros"])
+@pytest.mark.parametrize("d", [1, 2, D])
+def test_degenerate_features_have_an_answer(counting_case, n, kind, d):
+    """No exception, and nothing infinite but a ratio to nothing."""
+    case = counting_case
+    h = H[:n, :d].clone()
+    if kind != "any":
+        h = {"constant images": h[:, :1].expand(n, d), "constant features": h[:1].expand(n, d), "zeros": h * 0}[kind]
+    result = feed(case.make_for(d), case, h, Y[:n]).compute()
+    assert (int(result["n"]), int(result["not_finite"])) == (n, 0)
+    for key, value in result.items():
+        assert key == "max_over_median" or not value.isinf().any(), key
+
+
 @pytest.mark.parametrize("wrong", [H.long(), H[0], H[:, None], H[:, :0]], ids=["integer", "vector", "tokens", "empty"])
 def test_wrong_features_are_an_error(case, wrong):
-    with pytest.raises(Exception, match=r"features|floating point|type-check"):
+    if case.any_width and wrong.ndim == 3:
+        pytest.skip("takes hidden states of any shape")
+    with pytest.raises(Exception, match=r"features|floating point|(?i:type-check)|hold values"):
         feed(case.make(), case, wrong, Y)
 
 
