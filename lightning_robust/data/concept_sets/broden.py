@@ -66,7 +66,7 @@ def broden_concepts(
         >>> (folder / "images").mkdir()
         >>> tables = {
         ...     "index": "image,split,texture\ndtd/a.jpg,train,2\ndtd/b.jpg,val,2;1\nade20k/c.jpg,val,\n",
-        ...     "label": "number,name,category,frequency,coverage,syns\n1,dotted,texture(1),1,1,\n2,red,texture(2),2,2,\n",
+        ...     "label": "number,name,category,frequency,coverage\n1,dotted,texture(1),1,1\n2,red,texture(2),2,2\n",
         ...     "category": "name,first,last,count,frequency\ntexture,1,2,2,3\n",
         ...     "c_texture": "code,number,name,frequency,coverage\n1,2,red,2,2\n2,1,dotted,1,1\n",
         ... }
