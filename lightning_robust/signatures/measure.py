@@ -60,9 +60,9 @@ def measure(
             layer string with wildcards measures each layer it matches, with copies of its metrics. A metric whose
             class says ``uses_labels = True`` gets the labels too, one that says ``uses_hidden = True`` the unpooled
             output ``(n, *state)``.
-        forward: ``forward(model, batch)`` runs one batch; by default ``model(images_from_batch(batch))``. What it
-            returns is the layer ``"forward"``: for a transformers CLIP
-            ``forward=lambda model, batch: model.get_image_features(pixel_values=batch["pixel_values"])``.
+        forward: ``forward(model, batch)`` runs one batch. By default ``model(images_from_batch(batch))``, or for the
+            two towers of transformers (CLIP, SigLIP) ``model.get_image_features(pixel_values=…)``. What it returns is
+            the layer ``"forward"``.
         pool: how tokens and maps become one vector per image, or rows; see ``pool_features``.
         device: where batches are moved; by default to the model's first parameter.
         images_from_batch: finds the images in a batch; see the function of that name in ``batches``, the default.
@@ -100,7 +100,7 @@ def measure(
             found = _images(moved, images_from_batch, needed=forward is None)
             probe.expect(None if found is None else len(found))
             feeder.begin()
-            probe.returned(model(found) if forward is None else forward(model, moved))
+            probe.returned(_run(model, found) if forward is None else forward(model, moved))
             feeder.features(probe.pop(), moved)
         if seen == 0:
             raise ValueError("images gave no batch, so there is nothing to measure.")
@@ -201,6 +201,13 @@ def _given(labels: Any) -> Any:
             "'labels'; or give labels_from_batch=."
         )
     return labels
+
+
+def _run(model: nn.Module, images: Tensor | None) -> Any:
+    # the own call of these models wants texts first
+    if callable(image_tower := getattr(model, "get_image_features", None)):
+        return image_tower(pixel_values=images)
+    return model(images)
 
 
 def _device_of(model: nn.Module) -> torch.device | None:

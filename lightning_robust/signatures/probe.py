@@ -43,7 +43,8 @@ class ActivationProbe:
     Attributes:
         layers: names of the layers, wildcards replaced.
         pool: as given.
-        forms: ``{layer: LayerForm}`` of what has fired since ``attach()``.
+        forms: ``{layer: LayerForm}`` of what has fired; kept when hooks are placed again, so that batches which leave
+            the order of dimensions open follow earlier ones.
 
     Raises:
         ValueError: if a layer is unknown (with the nearest names) or named twice, or ``pool`` is none of the words;
@@ -79,6 +80,7 @@ class ActivationProbe:
         self._images: int | None = None
         self._handles: list[RemovableHandle] = []
         self._captured: dict[str, Tensor] = {}
+        self._fired: set[str] = set()
 
     @property
     def inside_fused(self) -> bool:
@@ -94,7 +96,7 @@ class ActivationProbe:
         if self._handles:
             raise RuntimeError("this probe is attached already; remove() it first.")
         self._captured.clear()
-        self.forms.clear()
+        self._fired.clear()
         for layer in self._found:
             if layer.name != RETURNED:
                 self._handles.append(self._hook(layer))
@@ -139,7 +141,7 @@ class ActivationProbe:
         Raises:
             RuntimeError: if one has not; names it.
         """
-        self._complain([layer for layer in self.layers if layer not in self.forms])
+        self._complain([layer for layer in self.layers if layer not in self._fired])
 
     def __enter__(self) -> "ActivationProbe":
         return self.attach()
@@ -169,6 +171,7 @@ class ActivationProbe:
         layout: Layout = layout_of(values, layer, self._images, last.layout if last else None)
         hidden = as_batch_first(values.detach(), layout)
         features = pool_features(hidden, self.pool, name)
+        self._fired.add(name)
         self.forms[name] = LayerForm.of(name, hidden, self.pool, layout, last)
         if self._on_features is None:
             self._captured[name] = features
@@ -184,6 +187,11 @@ class ActivationProbe:
         names = ", ".join(repr(name) for name in silent)
         if silent == [RETURNED]:
             raise RuntimeError("layer 'forward' never fired: hand what the forward returned to probe.returned(...).")
+        if silent == [""]:
+            raise RuntimeError(
+                "layer '' never fired: the model itself is not called; what a forward of your own returned is the "
+                "layer 'forward'."
+            )
         raise RuntimeError(
             f"layer {names} never fired: the forward pass does not call it (its weights may be used without it), "
             "or runs compiled or fused code (wrap it in every_hook_fires())."

@@ -2,6 +2,7 @@
 
 import open_clip
 import pytest
+import scipy.stats
 import timm
 import torch
 import torchvision
@@ -10,7 +11,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import Transformer, VisionTransformer
 from torch import nn
 
-from lightning_robust.signatures import ActivationProbe, every_hook_fires
+from lightning_robust.signatures import ActivationKurtosis, ActivationProbe, every_hook_fires, measure
 
 X = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 N = len(X)
@@ -340,3 +341,20 @@ def test_transformers_siglip(attention):
         torch.testing.assert_close(image_features(model).pooler_output, expected["forward"])
     same(got, expected)
     assert forms["vision_model.post_layernorm"].words == "16 features, mean over 16 tokens"
+
+
+@pytest.mark.parametrize("batch", [X, {"pixel_values": X, "input_ids": torch.ones(N, 5, dtype=torch.int64)}])
+@pytest.mark.parametrize("family", ["CLIP", "Siglip"])
+def test_two_towers_are_measured_by_their_image_tower(family, batch):
+    config = getattr(transformers, f"{family}Config")(vision_config=TOWER, text_config=TEXT)
+    model = randomised(getattr(transformers, f"{family}Model")(config))
+    layers = ["forward", "vision_model.encoder.layers.1"]
+    result = measure(model, [batch], {layer: ActivationKurtosis() for layer in layers})
+    with torch.no_grad():
+        features = image_features(model)
+    want = {"forward": features.pooler_output, layers[1]: features.last_hidden_state.mean(dim=1)}
+    for layer in layers if family == "CLIP" else layers[:1]:  # SigLIP norms its last tokens
+        kurtosis = scipy.stats.kurtosis(want[layer].double().numpy(), axis=1, fisher=False).mean()
+        assert float(result[layer]["ActivationKurtosis"]["mean"]) == pytest.approx(kurtosis, rel=1e-5)
+    with pytest.raises(RuntimeError, match="layer '' never fired: the model itself is not called"):
+        measure(model, [batch], {"": ActivationKurtosis()})

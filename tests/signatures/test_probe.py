@@ -128,8 +128,9 @@ def test_forms():
         "0": LayerForm("0", "map", 12, 4, "tokens", "n c h w"), "1": LayerForm("1", "vector", 1, 48, "tokens", "n d")
     }  # fmt: skip
     with probe:
-        assert probe.forms == {}
         model(torch.randn(2, 3, 6, 5))
+    assert probe.forms["0"].positions == 12
+    with probe:
         model(torch.randn(2, 3, 4, 5))
     assert probe.forms["0"].words == "4 features, each of a varying number of positions a row"
 
@@ -159,6 +160,8 @@ def test_what_a_forward_returned():
         model(X)
     with pytest.raises(RuntimeError, match=r"layer 'forward' never fired: hand what .* probe\.returned"):
         call_only(ActivationProbe(model, ["forward", "0"]), model)
+    with pytest.raises(RuntimeError, match=r"layer '' never fired: the model itself is not called; .* 'forward'"):
+        call_only(ActivationProbe(model, ["", "0"]), model[0])
 
 
 def call_only(probe, model, *inputs):
