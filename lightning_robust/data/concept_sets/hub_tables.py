@@ -66,7 +66,7 @@ def local_files(text: str) -> list[str] | None:
 def short_name(text: str) -> str:
     """A path, pattern or id in one word that can stand in a file name."""
     path = Path(text)
-    return re.sub(r"[^\w.-]+", "_", path.stem if path.suffix == ".parquet" else path.name).strip("_") or "table"
+    return re.sub(r"[^\w.-]+", "_", path.stem if path.suffix == ".parquet" else path.name).strip("_-.") or "table"
 
 
 def _sentence(text: str, error: Exception, *, local: bool, download: bool) -> str:

@@ -1,0 +1,98 @@
+"""The loader that leaves out what cannot be read."""
+
+import random
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from lightning_robust.data.concept_sets.reading import ImageFiles, TolerantLoader, UnreadableImageError
+
+
+class Numbers(Dataset):
+    """0 … n − 1, some of them unreadable."""
+
+    def __init__(self, n, bad=()):
+        self.n, self.bad = n, bad
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        if index in self.bad:
+            raise UnreadableImageError(f"number {index}: bad")
+        return torch.tensor([index])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_left_out_and_counted(workers):
+    loader = TolerantLoader(Numbers(10, bad=(1, 4, 5, 6, 7)), 4, num_workers=workers)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="left out") as caught:
+            batches = [batch.flatten().tolist() for batch in loader]
+        assert batches == [[0, 2, 3], [8, 9]], "a batch of nothing is no batch"
+        assert str(caught[1].message) == "An image is left out, 2 of at most 20: number 4: bad"
+        assert loader.unreadable == [f"number {i}: bad" for i in (1, 4, 5, 6, 7)]
+
+
+def test_the_limit():
+    loader = TolerantLoader(Numbers(10, bad=(2, 3, 4)), 1, max_unreadable=2)
+    seen = []
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match="More than 2 images cannot be read, the first of them number 2: bad"),
+    ):
+        seen.extend(int(batch) for batch in loader)
+    assert seen == [0, 1]
+
+
+def test_other_errors_are_not_swallowed():
+    class Broken(Numbers):
+        def __getitem__(self, index):
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        next(iter(TolerantLoader(Broken(2), 1)))
+
+
+def test_no_random_state_is_touched():
+    torch_before, before = torch.get_rng_state(), random.getstate()
+    list(TolerantLoader(Numbers(4), 2))
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert random.getstate() == before
+
+
+def test_images_of_different_sizes():
+    class Growing(Numbers):
+        def __getitem__(self, index):
+            return torch.zeros(3, index + 1, 2), torch.zeros(1)
+
+    with pytest.raises(ValueError, match=r"different sizes, \(3, 1, 2\) and \(3, 2, 2\); it has to resize and crop"):
+        next(iter(TolerantLoader(Growing(4), 3)))
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"num_workers": -1}, {"max_unreadable": -1}])
+def test_numbers_out_of_range(wrong):
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        TolerantLoader(Numbers(3), **({"batch_size": 1} | wrong))
+
+
+def test_every_mode_becomes_rgb(tmp_path):
+    modes = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"]
+    files = []
+    for mode in modes:
+        files.append(tmp_path / f"{mode.replace(';', '')}.{'tif' if mode == 'CMYK' else 'png'}")
+        Image.new(mode, (3, 2)).save(files[-1])
+    images = ImageFiles(files)
+    assert {images.open(i).mode for i in range(len(images))} == {"RGB"}
+
+
+def test_a_truncated_image_is_unreadable(tmp_path):
+    file = tmp_path / "a.png"
+    Image.effect_noise((64, 64), 50).save(file)
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(UnreadableImageError, match=r"a.png: "):
+        ImageFiles([file]).open(0)
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        ImageFiles([tmp_path]).open(0)
