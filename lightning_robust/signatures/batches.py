@@ -132,8 +132,8 @@ def _is_float(value: Tensor) -> bool:
 def _named(batch: Any, name: str) -> Any:
     if isinstance(batch, Mapping):
         return batch.get(name)
-    # the methods and properties of tensors and containers are no fields
-    return None if isinstance(batch, Tensor | list) else getattr(batch, name, None)
+    # what has a shape is a part of a batch itself (tensors, sparse labels), whatever it calls its properties
+    return None if isinstance(batch, list) or hasattr(batch, "shape") else getattr(batch, name, None)
 
 
 def _described(batch: Any) -> str:

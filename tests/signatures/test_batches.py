@@ -23,6 +23,22 @@ class Sample:
     labels: torch.Tensor
 
 
+class Sparse:
+    """Labels in a form of their own, with properties that are no fields of a batch."""
+
+    shape = (2, 5)
+
+    @property
+    def images(self):
+        raise ZeroDivisionError("an expensive property that nobody asked for")
+
+    def to(self, device):
+        return self
+
+
+SPARSE = Sparse()
+
+
 WITH_LABELS = {
     "tuple": (IMAGES, LABELS),
     "list": [IMAGES, LABELS, "a.png"],
@@ -49,6 +65,13 @@ def test_images_and_labels(form):
     images = images_from_batch(WITH_LABELS[form])
     assert images is IMAGES or images.dtype == torch.uint8
     assert labels_from_batch(WITH_LABELS[form]) is LABELS
+
+
+@pytest.mark.parametrize("batch", [(IMAGES, SPARSE), {"image": IMAGES, "concepts": SPARSE}])
+def test_labels_in_a_form_of_their_own(batch):
+    assert images_from_batch(batch) is IMAGES
+    assert labels_from_batch(batch) is SPARSE
+    assert labels_from_batch(batch_to(batch, torch.device("cpu"))) is SPARSE
 
 
 @pytest.mark.parametrize("batch", [IMAGES, (IMAGES,), [IMAGES, ["dog"]], (IMAGES, "a"), {"image": IMAGES}, [3], {}])

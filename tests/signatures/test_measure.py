@@ -19,6 +19,7 @@ from lightning_robust.signatures import (
     measure,
     neurons,
 )
+from lightning_robust.signatures.massive_metric import MassiveActivations
 from lightning_robust.signatures.measure import named_metrics
 from lightning_robust.signatures.mergeable import MergeableMetric
 
@@ -262,6 +263,22 @@ def test_metrics_of_unpooled_outputs_beside_others(pool):
     assert int(result["conv"]["LargestMagnitude"]["n"]) == int(result["head"]["LargestMagnitude"]["n"]) == 20
     assert int(result["conv"]["ActivationKurtosis"]["n"]) == (20 if pool == "mean" else 20 * 36)
     assert largest.dimensions == {4}
+
+
+def test_a_massive_token_is_seen_unpooled_only():
+    torch.manual_seed(0)
+    tower = VisionTransformer(32, 8, width=32, layers=2, heads=4, mlp_ratio=2.0, output_dim=6).eval()
+    with torch.no_grad():
+        tower.positional_embedding[5, 9] += 1e4  # one feature of one token, before the norms
+    tower.ln_pre = nn.Identity()
+    images = torch.randn(4, 3, 32, 32)
+    result = measure(tower, [images], {"transformer.resblocks.*": [MassiveActivations(), ActivationKurtosis()]})
+    for layer in ("transformer.resblocks.0", "transformer.resblocks.1"):
+        figures = result[layer]["MassiveActivations"]
+        assert (float(figures["count"]), float(figures["images"]), int(figures["n"])) == (1.0, 1.0, 4)
+        assert float(figures["largest"]) == pytest.approx(1e4, rel=1e-2)
+        assert result.forms[layer].words == "32 features, mean over 17 tokens"
+    assert float(result["transformer.resblocks.0"]["ActivationKurtosis"]["mean"]) > 25  # of the mean token: d = 32
 
 
 def test_an_unpooled_output_that_comes_twice_is_refused():
