@@ -42,7 +42,7 @@ class BrodenLabels:
         min_area: float = 0.0,
     ) -> None:
         position = {category: k for k, category in enumerate(categories)}
-        n, largest = len(findings.annotated), max([c.number for c in concepts] + findings.number.tolist() + [0])
+        n, largest = len(findings.annotated), max([int(findings.number.max(initial=0))] + [c.number for c in concepts])
         # one table of (category, number) → concept; −1 where no concept is looked for
         column = np.full((len(categories), largest + 1), -1, dtype=np.int64)
         for c, concept in enumerate(concepts):

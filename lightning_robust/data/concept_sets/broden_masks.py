@@ -55,8 +55,9 @@ def read_mask(path: Path) -> NDArray[np.int32]:
     with Image.open(path) as image:
         if image.mode not in ("RGB", "RGBA", "P"):  # P: colours behind a palette, as some compressors write them
             raise OSError(f"its mode is {image.mode}, but labels stand in red and green")
-        pixels = np.asarray(image.convert("RGB")).astype(np.int32)  # first: uint8 · 256 overflows
-    return np.asarray(pixels[..., 0] + 256 * pixels[..., 1])
+        pixels = np.asarray(image if image.mode != "P" else image.convert("RGB"))
+    # int32 first: uint8 · 256 overflows
+    return pixels[..., 0].astype(np.int32) + 256 * pixels[..., 1].astype(np.int32)
 
 
 def areas(layers: Sequence[NDArray[np.int32]]) -> dict[int, float]:
@@ -67,12 +68,11 @@ def areas(layers: Sequence[NDArray[np.int32]]) -> dict[int, float]:
     """
     if len({layer.shape for layer in layers}) > 1:
         raise OSError(f"its layers differ in size: {', '.join(str(layer.shape) for layer in layers)}")
-    pixels, labels = layers[0].size, np.concatenate([layer.ravel() for layer in layers])
-    if len(layers) > 1:  # a label that stands in two layers of a pixel counts once
-        pairs = np.unique(labels.astype(np.int64) * pixels + np.tile(np.arange(pixels), len(layers)))
-        labels = (pairs // pixels).astype(np.int32)
-    counts = np.bincount(labels)
-    return {int(label): counts[label] / pixels for label in np.flatnonzero(counts) if label > 0}
+    labels = np.stack(layers)
+    for layer in range(1, len(layers)):  # a label that stands in two layers of a pixel counts once
+        labels[layer][(labels[:layer] == labels[layer]).any(axis=0)] = 0
+    counts = np.bincount(labels.ravel())
+    return {int(label): counts[label] / layers[0].size for label in np.flatnonzero(counts) if label > 0}
 
 
 def find_labels(index: BrodenIndex, *, num_workers: int = 0, max_unreadable: int = MAX_UNREADABLE) -> Findings:
