@@ -9,6 +9,12 @@ from lightning_robust.signatures.concept_counts import ConceptCounts, count_conc
 from lightning_robust.signatures.concept_labels import ConceptEligibility, eligible_concepts, permute_within_category
 from lightning_robust.signatures.concept_metric import ConceptAveragePrecision
 from lightning_robust.signatures.concepts import concept_average_precision, signed_average_precision
+from lightning_robust.signatures.controlled_importance import (
+    DrawnImportance,
+    ImportanceWithControls,
+    importance_with_controls,
+    importance_with_controls_report,
+)
 from lightning_robust.signatures.feature_spectrum import FeatureSpectrum
 from lightning_robust.signatures.head_controls import ControlHeads, control_heads, random_head, rotated_head
 from lightning_robust.signatures.importance import (
@@ -62,7 +68,9 @@ __all__ = [
     "ControlHeads",
     "DirectionImportance",
     "DirectionImportanceReport",
+    "DrawnImportance",
     "FeatureSpectrum",
+    "ImportanceWithControls",
     "LayerForm",
     "MassiveActivationReport",
     "MassiveActivations",
@@ -96,6 +104,8 @@ __all__ = [
     "gaussian_kurtosis",
     "images_from_batch",
     "importance_report",
+    "importance_with_controls",
+    "importance_with_controls_report",
     "labels_from_batch",
     "leave_unchanged",
     "massive_activations",
