@@ -1,0 +1,97 @@
+"""Networks that this package trained: files of a finished run, and classifiers on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from torch import Tensor
+
+from lightning_robust.models.bundled import load_classifier
+from lightning_robust.models.checkpoint_files import load_tensors, load_theta
+from lightning_robust.models.classifier import ImageClassifier, split_classifier_state
+from lightning_robust.models.encoders import load_encoder
+from lightning_robust.models.image_tower import ImageTower
+from lightning_robust.models.network import Embedding, Network, blocks_of
+from lightning_robust.results import file_sha256
+
+
+def classifier_network(name: str) -> Network:
+    """A classifier that `load_classifier` knows.
+
+    Args:
+        name: `scenes-supervised`, or a folder.
+    """
+    found = load_classifier(name)
+    return Network(
+        name=name,
+        model=found.model,
+        transform=found.transform,
+        representation_layer="encoder.visual",
+        blocks=blocks_of(found.model, "encoder.visual"),
+        head=found.model.head.weight.detach().clone(),
+        head_layer="head",
+        unit_norm=True,
+        checkpoint_hash=found.checkpoint_hash,
+        origin=f"supervised, {len(found.class_names)} classes",
+    )
+
+
+def run_network(path: Path) -> Network:
+    """A model that `fit` wrote: the run's config says of which encoder.
+
+    Args:
+        path: A Wise-FT checkpoint, whose head lies beside it, or a Lightning checkpoint.
+
+    Raises:
+        ValueError: If there is no such file, it lies in no run, or does not fit the run's encoder.
+    """
+    if path.name.endswith(".head.safetensors"):
+        raise ValueError(f"{path.name} is a head; give the model beside it, without '.head'.")
+    folder = path.parent.parent if path.parent.name == "wise_ft" else path.parent
+    config = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; a run keeps last.ckpt and wise_ft/alpha=….safetensors.")
+    if not config.is_file():
+        raise ValueError(f"{path} lies in no run of 'fit': there is no {config} that would name its encoder.")
+    settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    known = ((settings.get("model") or {}).get("init_args") or {}).get("encoder")
+    if known is None:
+        raise ValueError(f"{config} names no encoder at model.init_args.encoder.")
+    encoder = load_encoder(str(known), pretrained=False)
+    clip, head = _clip_and_head(path)
+    # supervised pretraining has no text tower
+    alone = all(entry.startswith("visual.") for entry in clip)
+    tower = ImageTower(encoder.model.get_submodule("visual")) if alone else encoder.model
+    try:
+        tower.load_state_dict(clip)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the weights of {known!r}, which {config} names.") from error
+    model = Embedding(tower) if head is None else ImageClassifier(tower, head)
+    return Network(
+        name=str(path),
+        model=model.eval(),
+        transform=encoder.transform,
+        representation_layer="encoder.visual",
+        blocks=blocks_of(model, "encoder.visual"),
+        head=head,
+        head_layer=None if head is None else "head",
+        unit_norm=True,
+        checkpoint_hash=file_sha256(path),
+        origin=f"a run of fit that began from {known}",
+    )
+
+
+def _clip_and_head(path: Path) -> tuple[dict[str, Tensor], Tensor | None]:
+    if path.suffix == ".safetensors":
+        beside = path.with_suffix(".head.safetensors")
+        return load_tensors(path), load_tensors(beside)["weight"] if beside.is_file() else None
+    state = load_theta(path)
+    if all(name.startswith("model.") for name in state):  # ClassifierFinetuning
+        clip, head = split_classifier_state({name.removeprefix("model."): value for name, value in state.items()})
+        return clip, head["weight"]
+    clip = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+    if len(clip) < len(state):
+        strange = next(name for name in state if not name.startswith("encoder."))
+        raise ValueError(f"{path} was not written by a training of this package: it holds {strange!r}.")
+    return clip, None
