@@ -87,6 +87,7 @@ def sketch_spectrum(
     if size == 0:
         zero = torch.zeros(min(k, A.shape[1]), dtype=torch.float64)
         return SketchSpectrum(zero, zero, zero, 0.0, math.nan, math.nan, math.nan, math.nan)
+    size = 2.0 ** math.frexp(size)[1]  # a power of two: dividing by it rounds nothing
     return _sketch(A / size, min(k, A.shape[1]), block, steps, seed, size)
 
 

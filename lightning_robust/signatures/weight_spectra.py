@@ -148,7 +148,8 @@ def weight_spectra(
     measure = _Measure(method, top, cache or SpectrumCache())
     matrices, computed = {}, []
     for tensor, cut, wanted in chosen:
-        here = cut.matrices(tensor.detach())
+        # MPS has no float64
+        here = cut.matrices(tensor.detach().cpu() if tensor.device.type == "mps" else tensor.detach())
         start = None if theta0 is None else _start(theta0, cut.parameter, cut.matrices, wanted)
         for name in wanted:
             matrices[name], anew = measure.matrix(name, here[name], None if start is None else start[name])

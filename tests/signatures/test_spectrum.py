@@ -1,5 +1,6 @@
 """Weight spectra against numpy, and the power law against scipy's Kolmogorov-Smirnov test."""
 
+import inspect
 import math
 
 import numpy as np
@@ -22,6 +23,23 @@ def reference_alpha(values, min_tail=10):
         alpha = 1 + len(tail) / total
         distance = scipy.stats.kstest(tail, scipy.stats.pareto(alpha - 1, scale=low).cdf).statistic
         best = min(best, (distance, alpha))
+    return best[1]
+
+
+def loop_alpha(values, min_tail=10):
+    """A tail at a time, with numpy: what the blocks of tails have to equal."""
+    values = np.sort(values)
+    best = (math.inf, math.nan)
+    for start in range(len(values) - min_tail + 1):
+        tail = np.log(values[start:] / values[start])
+        if (start and values[start] == values[start - 1]) or tail.sum() == 0:
+            continue
+        m, exponent = len(tail), len(tail) / tail.sum()
+        fit = 1 - np.exp(-exponent * tail)
+        # the distribution steps at each distinct value, from the share below it to the share up to it
+        below = np.searchsorted(tail, tail, side="left") / m
+        upto = np.searchsorted(tail, tail, side="right") / m
+        best = min(best, (max((fit - below).max(), (upto - fit).max()), 1 + exponent))
     return best[1]
 
 
@@ -95,7 +113,104 @@ def test_zero_matrix_has_no_ranks():
     assert math.isnan(spectrum.alpha)
 
 
+@pytest.mark.parametrize("k", [10, 31, 32, 33, 41, 42, 43, 300, 768])
+@pytest.mark.parametrize("kind", ["heavy tail", "Gaussian matrix", "ties"])
+def test_alpha_equals_a_loop_over_tails(k, kind):
+    rng = np.random.default_rng(k)
+    values = {
+        "heavy tail": lambda: scipy.stats.pareto(0.9).rvs(k, random_state=rng),
+        "Gaussian matrix": lambda: np.linalg.svd(rng.normal(size=(k, k + 9)), compute_uv=False) ** 2,
+        "ties": lambda: np.ceil(scipy.stats.pareto(0.9).rvs(k, random_state=rng)),
+    }[kind]()
+    assert power_law_alpha(torch.from_numpy(values)) == pytest.approx(loop_alpha(values), rel=1e-12, nan_ok=True)
+
+
+@settings(max_examples=40, derandomize=True)
+@given(st.lists(st.floats(1e-3, 1e3), min_size=10, max_size=80), st.floats(1e-6, 1e6))
+def test_alpha_is_above_one_and_free_of_scale(values, scale):
+    values = torch.tensor(values, dtype=torch.float64)
+    alpha = power_law_alpha(values)
+    assert math.isnan(alpha) or alpha > 1
+    # a tie or a draw between two tails may be broken by rounding: compare where the values are told apart
+    if len(set(values.tolist())) == len(values):
+        distances = loop_alpha(values.numpy() * scale)
+        assert power_law_alpha(values * scale) == pytest.approx(distances, rel=1e-6, nan_ok=True)
+
+
+def rotation(n, seed):
+    return torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))[0]
+
+
+SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90))
+
+
+@pytest.mark.parametrize("method", ["exact", "gram", "auto"])
+@settings(max_examples=15, derandomize=True, deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 99), scale=st.floats(1e-3, 1e3))
+def test_scale_transpose_and_rotation(method, shape, seed, scale):
+    W = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    base = matrix_spectrum(W, method)
+    size = float(base.singular_values[0])
+    rotated = rotation(shape[0], seed) @ W @ rotation(shape[1], seed + 1)
+    for other, factor in ((W * scale, scale), (W.T, 1.0), (rotated, 1.0)):
+        found = matrix_spectrum(other, method)
+        torch.testing.assert_close(found.singular_values / factor, base.singular_values, rtol=0, atol=5e-7 * size)
+        assert found.stable_rank == pytest.approx(base.stable_rank, rel=1e-9)
+        assert found.effective_rank == pytest.approx(base.effective_rank, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(200, 200), (400, 70), (70, 400), (128, 8, 3, 3)])
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e150])
+def test_gram_is_exact_where_nothing_is_small(shape, scale):
+    weight = np.random.default_rng(0).normal(size=shape)
+    sigma = np.linalg.svd(weight.reshape(shape[0], -1), compute_uv=False)
+    for method in ("gram", "auto"):
+        found = matrix_spectrum(torch.from_numpy(weight * scale), method)
+        np.testing.assert_allclose(found.singular_values / scale / sigma[0], sigma / sigma[0], rtol=0, atol=1e-10)
+        assert found.alpha == pytest.approx(loop_alpha(sigma**2), rel=1e-6)
+
+
+def with_singular_values(sigma, seed=0):
+    n = len(sigma)
+    return (rotation(n, seed) * sigma) @ rotation(n, seed + 1)
+
+
+@pytest.mark.parametrize("smallest", [1e-4, 1e-6, 1e-8, 1e-12, 0.0])
+def test_auto_loses_no_singular_value(smallest):
+    sigma = torch.linspace(0, 1, 100, dtype=torch.float64).flip(0) ** 3
+    sigma[-5:] = torch.linspace(smallest, smallest / 2, 5, dtype=torch.float64)
+    W = with_singular_values(sigma)
+    auto, exact = matrix_spectrum(W, "auto"), matrix_spectrum(W, "exact")
+    np.testing.assert_allclose(auto.singular_values, exact.singular_values, rtol=0, atol=1e-8)
+    assert auto.alpha == pytest.approx(exact.alpha, rel=1e-6)
+    if smallest < 1e-6:  # and there it is the exact one
+        assert torch.equal(auto.singular_values, exact.singular_values)
+
+
+def test_gram_says_zero_where_it_cannot_see():
+    sigma = torch.cat([torch.ones(30), torch.full((70,), 1e-9)]).double()
+    W = with_singular_values(sigma)
+    gram, exact = matrix_spectrum(W, "gram"), matrix_spectrum(W, "exact")
+    assert (gram.singular_values == 0).sum() == 70
+    assert (gram.singular_values - exact.singular_values).abs().max() < 1e-8
+    assert gram.effective_rank == pytest.approx(30, rel=1e-6)
+    assert matrix_spectrum(torch.zeros(80, 90), "gram").singular_values.eq(0).all()
+    assert matrix_spectrum(torch.zeros(80, 90), "auto").singular_values.eq(0).all()
+
+
+def test_orthogonal_and_low_rank():
+    assert matrix_spectrum(rotation(100, 0), "auto").effective_rank == pytest.approx(100)
+    A = torch.randn(100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for method in ("exact", "gram", "auto"):
+        found = matrix_spectrum(A @ A.T, method)
+        assert found.effective_rank < 3.0001
+        assert found.stable_rank < 3.0001
+        assert math.isnan(found.alpha)  # three values are no tail
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match="'exact', 'gram' or 'auto'"):  # without the type check of the tests
+        inspect.unwrap(matrix_spectrum)(torch.eye(3), "fast")
     with pytest.raises(ValueError, match=r"not \(5,\)"):
         matrix_spectrum(torch.zeros(5))
     with pytest.raises(ValueError, match="not finite"):
