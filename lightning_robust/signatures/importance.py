@@ -131,7 +131,8 @@ class DirectionImportance(MergeableMetric):
 
     ``compute()`` returns a dict of tensors:
         ``importance``, ``normalised``, ``singular_values``: ``(r,)`` in float64 (torchmetrics squeezes r = 1).
-        ``max_over_median``: largest importance over the median one, at least 1; infinite if the median is 0.
+        ``max_over_median``: largest importance over the median one, at least 1; infinite if the median is 0, NaN if all
+            are.
         ``privileged``: ``(r,)`` bool, by the rule ``PRIVILEGED_RULE``. ``n``: images seen, int64.
         ``not_finite``: images among them that were left out for a NaN or infinite feature, int64.
     Figures that depend on images are NaN where no image is left.

@@ -40,7 +40,8 @@ def moments(features: Float[Tensor, "n d"]) -> Moments:
     """Compute the centred moments of the rows, two-pass, in float64.
 
     Args:
-        features: ``(n, d)``, any floating dtype.
+        features: ``(n, d)``, any floating dtype; one NaN or infinite value makes all moments that it enters NaN, so
+            leave such rows out before (``finite_rows``).
 
     Returns:
         The moments; all zero for n = 0.

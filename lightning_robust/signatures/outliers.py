@@ -129,9 +129,10 @@ class OutlierFeatures(MergeableMetric):
 
     ``compute()`` returns a dict of tensors:
         ``count``: number of outlier features, float64; NaN where d is too small for the rule.
-        ``share``: their share of ``‖h‖²`` summed over the images, in [0, 1]; 0 if there are none, NaN as above.
+        ``share``: their share of ``‖h‖²`` summed over the images, in [0, 1]; 0 if there are none, NaN as above and
+            where all features are zero.
         ``per_feature_rate``: ``(d,)``, share of the images on which each feature's ``|z|`` exceeds the threshold.
-        ``neuron_norm_kurtosis``: in [1, d]. ``n``: images seen, int64.
+        ``neuron_norm_kurtosis``: in [1, d], NaN where all features are zero. ``n``: images seen, int64.
         ``not_finite``: images among them that were left out for a NaN or infinite feature, int64.
     Figures are NaN where no image is left.
 

@@ -329,29 +329,30 @@ def test_wrong_features_are_an_error(case, wrong):
         feed(case.make(), case, wrong, Y)
 
 
-def _rank(rank, folder):
+def _rank(rank, folder, world):
     warnings.filterwarnings("ignore", "The ``compute`` method")
     torch.set_num_threads(1)
     alone = [whole(case) for case in CASES]
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     try:
         for case, expected in zip(CASES, alone, strict=True):
-            for sizes in ([25, N - 25], [N, 0]):
+            # uneven shards, then one rank with everything
+            for sizes in ([25, *[5] * (world - 2), N - 25 - 5 * (world - 2)], [N, *[0] * (world - 1)]):
                 metric = case.make()
                 h, y = H.split(sizes)[rank], Y.split(sizes)[rank]
                 if len(h):  # otherwise this rank has never called update
                     feed(metric, case, h[:10], y[:10])
                     feed(metric, case, h[10:], y[10:])
                 assert_same(metric.compute(), expected)
-                # local again after the synchronisation, and goes on
                 feed(metric, case, h, y)
-                assert int(metric.compute()["n"]) == 2 * N
+                assert int(metric.compute()["n"]) == 2 * N, "local again, then gathered anew"
             local = case.make(sync_on_compute=False)
             assert_same(feed(local, case, H, Y).compute(), expected)
     finally:
         torch.distributed.destroy_process_group()
 
 
-def test_two_processes(tmp_path):
-    """Real ranks over gloo, one of them without any data in the second round."""
-    torch.multiprocessing.spawn(_rank, args=(str(tmp_path),), nprocs=2)
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes(tmp_path, world):
+    """Real ranks over gloo, all but one of them without any data in the second round."""
+    torch.multiprocessing.spawn(_rank, args=(str(tmp_path), world), nprocs=world)

@@ -71,6 +71,19 @@ def test_the_norm_of_an_image_does_not_matter_but_zero_counts_as_zero():
     torch.testing.assert_close(half.importance, base.importance / 2, rtol=1e-12, atol=0)
 
 
+def test_images_that_are_not_finite_are_left_out_and_counted():
+    W, h = head_and_features()
+    base = direction_importance(W, h)
+    bad = torch.stack([torch.full((30,), float("nan")), torch.full((30,), float("inf"))])
+    report = direction_importance(W, torch.cat([bad[:1], h, bad[1:]]))
+    assert (report.n, report.not_finite, base.not_finite) == (42, 2, 0)
+    torch.testing.assert_close(report.importance, base.importance, rtol=1e-12, atol=0)
+    nothing = direction_importance(W, bad)
+    assert nothing.importance.isnan().all()
+    assert nothing.privileged == ()
+    assert (nothing.n, nothing.not_finite) == (2, 2)
+
+
 def test_the_scale_of_the_head_drops_out_of_the_normalised_figure():
     W, h = head_and_features()
     base, scaled = direction_importance(W, h), direction_importance(W * 100, h)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_robust.signatures import OutlierFeatures, neuron_norm_kurtosis, outlier_features
+from lightning_robust.signatures import OutlierFeatures, neuron_norm_kurtosis, outlier_features, outlier_report
 
 
 def gaussian(n=100, d=128):
@@ -65,6 +65,46 @@ def test_neuron_norm_kurtosis_by_hand():
     # m = (1, 3): (1 + 9)/2 over 2²
     assert float(neuron_norm_kurtosis(torch.tensor([[1.0, 3.0**0.5]]))) == pytest.approx(1.25, rel=1e-6)
     assert neuron_norm_kurtosis(torch.zeros(3, 4)).isnan()
+
+
+def test_images_that_are_not_finite_are_left_out_and_counted():
+    """Two of a hundred images lost: the rule asks for a share of those that are left."""
+    h = far_out(100, 64, 6)
+    clean = outlier_features(h[:98])
+    h[98, 0], h[99, 1] = float("nan"), float("inf")
+    report = outlier_features(h)
+    assert (report.n, report.not_finite, clean.not_finite) == (100, 2, 0)
+    assert (report.count, report.indices, report.share) == (clean.count, clean.indices, clean.share)
+    assert torch.equal(report.per_feature_rate, clean.per_feature_rate)
+    assert float(report.per_feature_rate[2]) == 6 / 98
+    assert report.neuron_norm_kurtosis == clean.neuron_norm_kurtosis == float(neuron_norm_kurtosis(h))
+
+
+def test_nothing_finite_has_no_figures():
+    report = outlier_features(torch.full((3, 64), float("nan")))
+    assert np.isnan([report.count, report.share, report.neuron_norm_kurtosis]).all()
+    assert (report.indices, report.n, report.not_finite, report.defined) == ((), 3, 3, True)
+
+
+def test_one_image_and_one_feature():
+    h = far_out(1, 64, 1)
+    assert outlier_features(h).indices == (2,)
+    alone = outlier_features(torch.tensor([[2.0], [-3.0]]))
+    assert (alone.d, alone.defined, alone.neuron_norm_kurtosis) == (1, False, 1)
+
+
+def test_zeros_have_no_share():
+    report = outlier_features(torch.zeros(4, 64))
+    assert (report.count, report.indices) == (0, ())
+    assert np.isnan(report.share)
+
+
+def test_updates_without_images():
+    metric = OutlierFeatures()
+    metric.update(torch.zeros(0, 64))
+    report = outlier_report(metric.compute())
+    assert (report.n, report.indices) == (0, ())
+    assert np.isnan(report.count)
 
 
 @pytest.mark.parametrize(
