@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,17 @@ CONCEPT_SPECS: Final = {
     "parquet:FILE[:SPLIT]": "a parquet file or folder with multi-label columns",
     "hub:ID[:SPLIT]": "the same from the Hugging Face Hub",
 }
+_OPENS: Final[dict[str, Callable[..., ConceptSet]]] = {
+    "scenes": scenes_concepts, "broden": broden_concepts, "csv": csv_concepts, "parquet": hub_concepts,
+    "hub": hub_concepts,
+}  # fmt: skip
 
 
 def open_concept_set(spec: str, transform: Transform | None = None, **options: Any) -> ConceptSet:
     """A concept set by its short text.
+
+    Options of the function that opens it may stand behind a question mark, `broden:FOLDER?split=val&min_area=0.01`
+    or `hub:ID?labels=objects.name,parts.name&download=yes`, or be given as arguments, which go first.
 
     Args:
         spec: `scenes`, `broden:FOLDER`, `csv:FILE`, `parquet:FILE[:SPLIT]` or `hub:ID[:SPLIT]`.
@@ -37,32 +45,56 @@ def open_concept_set(spec: str, transform: Transform | None = None, **options: A
         The concept set.
 
     Raises:
-        ValueError: If the text is none of these, or the set cannot be opened.
-        TypeError: If an option is none of that function's.
+        ValueError: If the text is none of these, an option is none of that function's or not of its form, or the set
+            cannot be opened.
 
     Example:
-        >>> open_concept_set("scenes", n=5)[0]
-        Traceback (most recent call last):
-        ValueError: The concept set 'scenes' has no transform; pass the encoder's
+        >>> len(open_concept_set("scenes?n=5"))
+        5
         >>> open_concept_set("brodn:here")
         Traceback (most recent call last):
         ValueError: No concept set 'brodn:here'; what works: scenes, broden:FOLDER, csv:FILE, parquet:FILE[:SPLIT],
         hub:ID[:SPLIT]
     """
-    kind, colon, rest = spec.partition(":")
-    if spec == "scenes":
-        return scenes_concepts(transform, **options)
-    opens: dict[str, Callable[..., ConceptSet]] = {
-        "broden": broden_concepts, "csv": csv_concepts, "parquet": hub_concepts, "hub": hub_concepts,
-    }  # fmt: skip
-    if kind not in opens or not colon or not rest:
+    text, mark, tail = spec.partition("?")
+    kind, colon, rest = text.partition(":")
+    if kind not in _OPENS or (kind == "scenes") is bool(colon) or (colon and not rest):
         raise ValueError(f"No concept set {spec!r}; what works: {', '.join(CONCEPT_SPECS)}")
+    options = (_parsed(kind, tail) if mark else {}) | options
+    known = [name for name, given in signature(_OPENS[kind]).parameters.items() if given.kind is given.KEYWORD_ONLY]
+    if wrong := [name for name in options if name not in known]:
+        raise ValueError(f"{kind!r} takes no option {wrong[0]!r}; it takes {', '.join(known)}")
+    if kind == "scenes":
+        return scenes_concepts(transform, **options)
     if kind in ("parquet", "hub"):
         rest, split = with_split(rest)
         options = {"split": split, **options} if split else options
     if kind == "parquet" and local_files(rest) is None:
         raise ValueError(f"No file {rest}: 'parquet:' takes a parquet file, a pattern of several, or a folder of them")
-    return opens[kind](rest, transform, **options)
+    return _OPENS[kind](rest, transform, **options)
+
+
+def _parsed(kind: str, text: str) -> dict[str, Any]:
+    """`a=1&b=x,y` as options, each in the form that the function wants."""
+    options: dict[str, Any] = {}
+    for part in text.split("&"):
+        name, equals, value = part.partition("=")
+        try:
+            if not equals or not value:
+                raise ValueError
+            if name in ("labels", "names") or (kind, name) == ("broden", "categories"):
+                options[name] = value.split(",")
+            elif name.startswith("min_"):
+                options[name] = float(value)
+            elif name in ("n", "seed", "num_workers", "max_unreadable", "max_missing"):
+                options[name] = int(value)
+            else:
+                options[name] = {"yes": True, "no": False}[value] if name == "download" else value
+        except (ValueError, KeyError):
+            raise ValueError(
+                f"{part!r} is no option; they are name=value with & between them: lists with commas, numbers, yes or no"
+            ) from None
+    return options
 
 
 def with_split(text: str) -> tuple[str, str | None]:

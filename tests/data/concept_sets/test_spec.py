@@ -44,8 +44,33 @@ def test_anything_else_lists_what_works(spec):
     assert all(form in str(caught.value) for form in CONCEPT_SPECS)
 
 
-def test_an_option_of_another_set(broden):
-    with pytest.raises(TypeError, match="min_area"):
+def test_options_in_the_text(broden, tmp_path):
+    made = open_concept_set(f"broden:{broden}?split=train&categories=color,object&min_coverage=0.8&num_workers=1")
+    assert made.concepts == ("white-c", "red-c", "wall")
+    assert len(made) == 3
+    assert len(open_concept_set(f"broden:{broden}?split=train", split="val")) == 2, "arguments go first"
+    columns = {"image": [b""], "a": [["x"]], "b": [["y", "z"]]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert open_concept_set(f"parquet:{tmp_path / 't.parquet'}:train?labels=b,a").categories == ("b", "b", "a")
+    assert len(open_concept_set(f"hub:{tmp_path / 't.parquet'}?labels=a&download=no")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("min_area=0.1", "'scenes' takes no option 'min_area'; it takes n, seed"),
+        ("transform=x", "'scenes' takes no option 'transform'; it takes n, seed"),
+        ("n=two", "'n=two' is no option; they are name=value"),
+        ("n", "'n' is no option"),
+        ("n=", "'n=' is no option"),
+        ("", "'' is no option"),
+        ("download=perhaps", "'download=perhaps' is no option"),
+    ],
+)
+def test_an_option_that_does_not_work(text, said):
+    with pytest.raises(ValueError, match=said):
+        open_concept_set(f"scenes?{text}")
+    with pytest.raises(ValueError, match="'scenes' takes no option 'min_area'"):
         open_concept_set("scenes", min_area=0.1)
 
 
