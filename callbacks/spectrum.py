@@ -1,16 +1,16 @@
 """Spectra of features and weights, and the importance of the head's directions (METHODS 3)."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_robust.callbacks.signature import Reading, Signature, off_mps
-from lightning_robust.errors import UserError
-from lightning_robust.signatures import DirectionImportance, FeatureSpectrum, matrix_spectrum
-from lightning_robust.signatures.layers import plain_name
+from lightning_robust.callbacks.signature import Reading, Signature
+from lightning_robust.callbacks.weights import FollowedWeights
+from lightning_robust.signatures import DirectionImportance, FeatureSpectrum
+from lightning_robust.signatures.controlled_importance import importance_with_controls_report
+from lightning_robust.signatures.importance_controls import ImportanceControls
 
 
 class SpectrumSignature(Signature):
@@ -19,21 +19,33 @@ class SpectrumSignature(Signature):
     Args:
         head: Name of the head's module; None asks the measured module's `head_weight()`. Without a head there is no
             importance. It is measured on the layers whose width the head reads.
-        weights: Names of parameters whose spectra are followed.
+        weights: Names of matrices whose spectra are followed, wildcards or `"all"`; see `FollowedWeights`.
+        followed: The same with θ0 and what was measured before; None measures the weights as they are.
+        controls: Whether random heads, random rotations and reduced-rank regression are measured beside the head.
     """
 
-    def __init__(self, head: str | None = None, weights: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        head: str | None = None,
+        weights: Sequence[str] = (),
+        followed: FollowedWeights | None = None,
+        controls: bool = False,
+    ) -> None:
         super().__init__(head)
-        self.weights = tuple(weights)
+        self.controls = controls
+        self._made: dict[str, ImportanceControls] = {}
+        self.followed = followed if followed is not None else FollowedWeights(weights)
 
     def metrics(self, module: Any, layer: str, d: int, *, synchronise: bool) -> dict[str, Metric]:
         """The spectrum, and the importance where the layer is as wide as the head."""
-        del layer
         made: dict[str, Metric] = {"spectrum": FeatureSpectrum(sync_on_compute=synchronise)}
         W = self.head_of_width(module, d)
         if W is not None:
             made["importance_raw"] = DirectionImportance(W, sync_on_compute=synchronise)
             made["importance_centred"] = DirectionImportance(W, centred=True, sync_on_compute=synchronise)
+            if self.controls:
+                self._made[layer] = ImportanceControls(W, sync_on_compute=synchronise)
+                made["controls"] = self._made[layer]
         return made
 
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:
@@ -52,33 +64,24 @@ class SpectrumSignature(Signature):
                 reading.curves[f"importance/{layer}/{head}/directions"] = sorted(
                     _numbers(found["normalised"]), reverse=True
                 )
+        if "controls" in computed:
+            report = importance_with_controls_report(computed["controls"], self._made[layer])
+            for row in report.table():
+                place = f"importance/{layer}/{row['form']}"
+                if row["head"] != "head":
+                    place += f"/{str(row['head']).replace(' ', '_').replace('-', '_')}"
+                    reading.scalars[f"{place}/max_over_median"] = float(row["max_over_median"])
+                reading.scalars[f"{place}/directions_for_90"] = float(row["directions_for_90"])
         return reading
 
     def check(self, module: Any) -> None:
         """Look for head and weights."""
         super().check(module)
-        self._parameters(module)
+        self.followed.matrices(module)
 
     def read_weights(self, module: Any) -> Reading:
-        """Tags `weights/…`: ranks and tail exponent of each named parameter."""
-        reading = Reading()
-        for name, parameter in self._parameters(module).items():
-            found = matrix_spectrum(off_mps(parameter))
-            reading.scalars[f"weights/{name}/stable_rank"] = found.stable_rank
-            reading.scalars[f"weights/{name}/effective_rank"] = found.effective_rank
-            reading.scalars[f"weights/{name}/alpha"] = found.alpha
-            reading.curves[f"weights/{name}/singular_values"] = _numbers(found.singular_values)
-        return reading
-
-    def _parameters(self, module: Any) -> dict[str, Tensor]:
-        parameters = {plain_name(name): parameter for name, parameter in module.named_parameters()}
-        for name in self.weights:
-            found = parameters.get(plain_name(name))
-            if found is None or found.ndim < 2:
-                matrices = [key for key, value in parameters.items() if value.ndim >= 2]
-                near = get_close_matches(name, matrices, n=4, cutoff=0.3) or matrices[-4:]
-                raise UserError(f"{type(module).__name__} has no matrix {name!r}; near names: {', '.join(near)}")
-        return {name: parameters[plain_name(name)] for name in self.weights}
+        """Tags `weights/…`: ranks and tail exponent of each matrix, and of its change where training was begun."""
+        return self.followed.read(module)
 
 
 def _numbers(values: Tensor) -> list[float]:
