@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from lightning_robust.signatures.concepts import Labels
+from lightning_robust.signatures.sparse_labels import Labels, SparseLabels, as_sparse, pack_bits
 
 MIN_POSITIVES = 10
 MIN_NEGATIVES = 10
@@ -32,32 +33,47 @@ class ConceptEligibility:
     prevalence: Float64[Tensor, " C"]
 
 
-def eligible_concepts(labels: Labels) -> ConceptEligibility:
+def eligible_concepts(labels: Labels | SparseLabels) -> ConceptEligibility:
     """Apply the rule: at least 10 known positives, 10 known negatives and a known prevalence of at most 50 %.
 
     With fewer positives a high average precision comes by chance, and at a high prevalence nearly any direction has
     one.
 
     Args:
-        labels: ``(n, C)`` in {1, 0, −1 unknown}.
+        labels: ``(n, C)`` in {1, 0, −1 unknown}, or ``SparseLabels``.
 
     Returns:
         The frozen record.
+
+    Raises:
+        ValueError: if labels hold other values.
 
     Example:
         >>> labels = torch.tensor([[1, 1]] * 10 + [[0, 1]] * 10)
         >>> eligible_concepts(labels).excluded
         (1,)
     """
-    positives = (labels == 1).sum(dim=0)
-    negatives = (labels == 0).sum(dim=0)
-    prevalence = positives.to(torch.float64) / (positives + negatives)
+    sparse = as_sparse(labels)
+    positives = sparse.positives_per_concept()
+    known = sparse.known_per_concept()
+    negatives = known - positives
+    prevalence = positives.to(torch.float64) / known
     eligible = (positives >= MIN_POSITIVES) & (negatives >= MIN_NEGATIVES) & (prevalence <= MAX_PREVALENCE)
     excluded = tuple((~eligible).nonzero().flatten().tolist())
     return ConceptEligibility(eligible, excluded, positives, negatives, prevalence)
 
 
-def permute_within_category(labels: Labels, categories: Sequence[str], seed: int = 0) -> Tensor:
+@overload
+def permute_within_category(labels: SparseLabels, categories: Sequence[str], seed: int = 0) -> SparseLabels: ...
+
+
+@overload
+def permute_within_category(labels: Tensor, categories: Sequence[str], seed: int = 0) -> Tensor: ...
+
+
+def permute_within_category(
+    labels: Labels | SparseLabels, categories: Sequence[str], seed: int = 0
+) -> Tensor | SparseLabels:
     """Shuffle, category by category, which annotated image carries which labels.
 
     All columns of a category move together among the images that are annotated for it (where any of its concepts is
@@ -65,15 +81,15 @@ def permute_within_category(labels: Labels, categories: Sequence[str], seed: int
     to the image is cut: what average precision is left comes by chance.
 
     Args:
-        labels: ``(n, C)`` in {1, 0, −1 unknown}.
+        labels: ``(n, C)`` in {1, 0, −1 unknown}, or ``SparseLabels``.
         categories: the category of each of the C concepts.
         seed: of the permutation.
 
     Returns:
-        New labels of the same shape and dtype.
+        New labels of the same kind, shape and dtype; the same permutation for both kinds.
 
     Raises:
-        ValueError: if there is not one category per concept.
+        ValueError: if there is not one category per concept, or labels hold other values.
 
     Example:
         >>> permute_within_category(torch.tensor([[1, 0], [-1, 0]]), ["colour", "part"])
@@ -82,12 +98,22 @@ def permute_within_category(labels: Labels, categories: Sequence[str], seed: int
     """
     if len(categories) != labels.shape[1]:
         raise ValueError(f"{labels.shape[1]} concepts need as many categories, not {len(categories)}.")
+    sparse = as_sparse(labels)
     generator = torch.Generator().manual_seed(seed)
-    permuted = labels.clone()
+    device = sparse.known.device
+    images, known = sparse.images, sparse.known.clone()
     for category in dict.fromkeys(categories):
-        columns = torch.tensor([i for i, name in enumerate(categories) if name == category], device=labels.device)
-        block = labels[:, columns]
-        annotated = (block >= 0).any(dim=1).nonzero().flatten()
-        order = torch.randperm(len(annotated), generator=generator).to(labels.device)
-        permuted[annotated[:, None], columns] = block[annotated[order]]
-    return permuted
+        of = torch.tensor([name == category for name in categories], device=device)
+        bits = pack_bits(of[None])
+        annotated = (sparse.known & bits).any(dim=1).nonzero().flatten()
+        order = torch.randperm(len(annotated), generator=generator).to(device)
+        # annotated[i] gets what annotated[order[i]] had
+        receiver = torch.arange(len(sparse), device=device)
+        receiver[annotated[order]] = annotated
+        moved = of[sparse.positives.long()]
+        images = torch.where(moved, receiver[images], images)
+        known[annotated] = (known[annotated] & ~bits) | (sparse.known[annotated[order]] & bits)
+    keys = (images * sparse.concepts + sparse.positives).sort().values
+    count = torch.bincount(images, minlength=len(sparse)).to(torch.int32)
+    permuted = SparseLabels(count, (keys % max(1, sparse.concepts)).to(torch.int32), known, sparse.concepts)
+    return permuted if isinstance(labels, SparseLabels) else permuted.dense().to(labels.dtype)

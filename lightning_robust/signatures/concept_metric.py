@@ -8,25 +8,33 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.concept_labels import eligible_concepts, permute_within_category
-from lightning_robust.signatures.concepts import Labels, Unknown, check_labels, signed_average_precision
+from lightning_robust.signatures.concept_ranking import PositiveRanking
+from lightning_robust.signatures.concepts import Unknown, average_precision_rows, ranking_of
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import checked_features, float64_pieces, unit_rows
+from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, unit_rows
+from lightning_robust.signatures.sparse_labels import Labels, SparseLabels, as_sparse
+
+_DIRECTIONS = 256
+"""Directions whose scores are held at once: 65 MB for Broden."""
 
 
 class ConceptAveragePrecision(MergeableMetric):
     """Signed average precision of every direction of several bases for every concept.
 
-    Average precision needs all scores at once, so the features (as unit vectors, 4 bytes a number) and the labels (1
-    byte each) of all images are kept: 270 MB for Broden's 63,305 images with d = 768 and 1,197 concepts, on the
-    metric's device. Scores are computed in float64 and rounded to float32, so that equal images tie.
+    Average precision needs all scores at once, so the features of all images are kept, as unit vectors in float32:
+    194 MB for Broden's 63,305 images with d = 768, on the metric's device. Labels are kept sparse, 13 MB there; scores
+    are made block by block, in float64 and rounded to float32, so that equal images tie, and ranked on the CPU.
 
     ``compute()`` returns a dict of tensors:
         ``ap/<basis>``: ``(D, C)`` float64, the larger average precision of ``v`` and ``−v``; NaN without a positive.
-        ``ap_permuted/<basis>``: the same with labels permuted within category; only if ``categories`` were given.
-        ``eligible``: ``(C,)`` bool, see ``eligible_concepts``. ``prevalence``: ``(C,)`` float64, among the known.
-        ``n``: images, int64.
-    ``count_concepts(result["ap/neurons"], result["eligible"])`` turns it into counts. torchmetrics squeezes a single
-    direction with a single concept to a scalar.
+        ``negative/<basis>``: ``(D, C)`` bool, whether that is the one of ``−v``.
+        ``ap_permuted/<basis>``: ``ap`` with labels permuted within category; only if ``categories`` were given.
+        ``eligible``: ``(C,)`` bool, see ``eligible_concepts``. ``prevalence``: ``(C,)`` float64, among the known: about
+        what the average precision of random scores is.
+        ``n``: images, int64. ``not_finite``: how many of them hold a NaN or an infinity, int64; they are left out.
+    ``count_concepts(result["ap/neurons"], result["eligible"])`` turns it into counts, ``concept_lists`` into lists.
+    torchmetrics squeezes a single direction with a single concept to a scalar. With one image, or all left out, every
+    average precision is 1 or NaN and no concept is eligible; without concepts the tables are ``(D, 0)``.
 
     Args:
         bases: named matrices ``(d, D)`` whose columns are directions; compare bases at equal D.
@@ -50,7 +58,11 @@ class ConceptAveragePrecision(MergeableMetric):
 
     uses_labels: ClassVar[bool] = True
     features: list[Tensor]
-    labels: list[Tensor]
+    positives_per_image: list[Tensor]
+    positives: list[Tensor]
+    known: list[Tensor]
+    concepts: Tensor
+    not_finite: Tensor
 
     def __init__(
         self,
@@ -73,45 +85,74 @@ class ConceptAveragePrecision(MergeableMetric):
         self.categories = None if categories is None else tuple(categories)
         self.seed = seed
         self.add_rows_state("features", torch.zeros(0, 0, dtype=torch.float32))
-        self.add_rows_state("labels", torch.zeros(0, 0, dtype=torch.int8))
+        self.add_rows_state("positives_per_image", torch.zeros(0, dtype=torch.int32))
+        self.add_rows_state("positives", torch.zeros(0, dtype=torch.int32))
+        self.add_rows_state("known", torch.zeros(0, 0, dtype=torch.uint8))
+        self.add_state("concepts", torch.tensor(0), dist_reduce_fx="max")
+        self.add_state("not_finite", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, features: Float[Tensor, "n d"], labels: Labels) -> None:
-        """Add the images of one batch: features ``(n, d)``, normalised here, and labels ``(n, C)`` in {1, 0, −1}."""
+    def update(self, features: Float[Tensor, "n d"], labels: Labels | SparseLabels) -> None:
+        """Add the images of one batch.
+
+        Args:
+            features: ``(n, d)``, normalised here.
+            labels: ``(n, C)`` in {1, 0, −1}, or ``SparseLabels``.
+        """
         features = checked_features(features).to(self.device)
         self._check(features, labels)
+        sparse = as_sparse(labels).to(self.device)
+        features, finite = finite_rows(features)
+        self.not_finite += (~finite).sum()
+        if len(features) < len(sparse):
+            sparse = sparse.select(finite)
         self.features.append(torch.cat([unit_rows(rows).float() for rows in float64_pieces(features)]))
-        self.labels.append(labels.detach().to(self.device, torch.int8))
+        self.positives_per_image.append(sparse.positives_per_image)
+        self.positives.append(sparse.positives)
+        self.known.append(sparse.known)
+        self.concepts.fill_(sparse.concepts)
 
-    def _check(self, features: Tensor, labels: Tensor) -> None:
+    def _check(self, features: Tensor, labels: Labels | SparseLabels) -> None:
         d = len(next(iter(self.bases.values())))
         if features.shape[1] != d:
             raise ValueError(f"the bases have {d} features, the layer gave {features.shape[1]}.")
         if len(labels) != len(features):
             raise ValueError(f"{len(features)} images came with labels for {len(labels)}.")
-        concepts = self.labels[0].shape[1] if self.labels else labels.shape[1]
+        concepts = int(self.concepts) if self.features else labels.shape[1]
         if labels.shape[1] != concepts:
             raise ValueError(f"this metric has seen {concepts} concepts, now it got {labels.shape[1]}.")
         if self.categories is not None and len(self.categories) != concepts:
             raise ValueError(f"{concepts} concepts need as many categories, not {len(self.categories)}.")
-        check_labels(labels)
 
     def compute(self) -> dict[str, Tensor]:
         """Score all images seen; see the class."""
-        features, labels = self.rows("features"), self.rows("labels")
-        if len(features) == 0:
+        features = self.rows("features")
+        if features.shape[1] == 0:
             raise self._nothing_seen()
-        result = {f"ap/{name}": self._scored(features, basis, labels) for name, basis in self.bases.items()}
+        labels = SparseLabels(
+            self.rows("positives_per_image"), self.rows("positives"), self.rows("known"), int(self.concepts)
+        )
+        result, ranking = {}, ranking_of(labels, self.unknown)
+        for name, basis in self.bases.items():
+            up, down = self._scored(features, basis, ranking)
+            result[f"ap/{name}"], result[f"negative/{name}"] = torch.fmax(up, down), down > up
         if self.categories is not None:
-            permuted = permute_within_category(labels, self.categories, self.seed)
+            ranking = ranking_of(permute_within_category(labels, self.categories, self.seed), self.unknown)
             for name, basis in self.bases.items():
-                result[f"ap_permuted/{name}"] = self._scored(features, basis, permuted)
+                result[f"ap_permuted/{name}"] = torch.fmax(*self._scored(features, basis, ranking))
         rule = eligible_concepts(labels)
-        result["eligible"] = rule.eligible
-        result["prevalence"] = rule.prevalence
-        result["n"] = torch.tensor(len(features), device=features.device)
+        result["eligible"], result["prevalence"] = rule.eligible, rule.prevalence
+        result["n"], result["not_finite"] = len(features) + self.not_finite, self.not_finite.clone()
         return result
 
-    def _scored(self, features: Tensor, basis: Tensor, labels: Tensor) -> Float64[Tensor, "D C"]:
-        V = basis.to(features.device)
-        scores = torch.cat([(h @ V).float() for h in float64_pieces(features)])
-        return signed_average_precision(scores, labels, self.unknown)
+    def _scored(
+        self, features: Tensor, basis: Tensor, ranking: PositiveRanking
+    ) -> tuple[Float64[Tensor, "D C"], Float64[Tensor, "D C"]]:
+        found = []
+        for V in basis.to(features.device).split(_DIRECTIONS, dim=1):
+            scores, first = torch.empty(V.shape[1], len(features), device=features.device), 0
+            for h in float64_pieces(features):
+                scores[:, first : first + len(h)] = (h @ V).T
+                first += len(h)
+            found.append(average_precision_rows(ranking, scores))
+        up, down = (torch.cat(tables).to(features.device) for tables in zip(*found, strict=True))
+        return up, down

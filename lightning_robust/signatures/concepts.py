@@ -1,28 +1,24 @@
 """Average precision of directions for concepts, exact and fast (METHODS 5)."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Integer
+from jaxtyping import Float, Float64
 from torch import Tensor
+
+from lightning_robust.signatures.concept_ranking import PositiveRanking
+from lightning_robust.signatures.sparse_labels import Labels, SparseLabels, as_sparse
 
 Unknown = Literal["ignore", "negative"]
 """What becomes of images that were not annotated for a concept."""
 
-Labels = Integer[Tensor, "n C"] | Bool[Tensor, "n C"]
-"""Image-level labels: 1 the concept is there, 0 it is not, −1 not annotated."""
-
-
-def check_labels(labels: Labels) -> None:
-    """Raise ``ValueError`` if labels hold anything but 1, 0 and −1."""
-    if labels.numel() and not (int(labels.min()) >= -1 and int(labels.max()) <= 1):
-        raise ValueError(f"labels must be 1, 0 or -1, they reach from {int(labels.min())} to {int(labels.max())}.")
+_COLUMNS = 64
+"""Directions that are copied out of the scores at once."""
 
 
 def concept_average_precision(
-    scores: Float[Tensor, "n D"], labels: Labels, unknown: Unknown = "ignore"
+    scores: Float[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
 ) -> Float64[Tensor, "D C"]:
     """Average precision of every direction's score for every concept.
 
@@ -31,12 +27,13 @@ def concept_average_precision(
     score ≥ s_i) / (known images with a score ≥ s_i).
 
     Args:
-        scores: ``(n, D)``, ``⟨v, h(x)⟩`` for D directions; ``h`` of unit norm, as the head reads it.
-        labels: ``(n, C)`` in {1, 0, −1 unknown}.
+        scores: ``(n, D)``, ``⟨v, h(x)⟩`` for D directions; ``h`` of unit norm, as the head reads it. Half precision
+            is ranked as float32.
+        labels: ``(n, C)`` in {1, 0, −1 unknown}, or ``SparseLabels``.
         unknown: ``"ignore"`` leaves an image out for the concepts it is unknown for, ``"negative"`` counts it as 0.
 
     Returns:
-        ``(D, C)`` in float64, in (0, 1]; NaN where a concept has no (known) positive.
+        ``(D, C)`` in float64, in (0, 1]; NaN where a concept has no (known) positive, as with no image at all.
 
     Raises:
         ValueError: if scores hold NaN, the numbers of images differ, labels hold other values, or ``unknown`` is
@@ -47,137 +44,90 @@ def concept_average_precision(
         >>> concept_average_precision(scores, torch.tensor([[1, 0], [0, -1], [1, 1]]))
         tensor([[0.8333, 0.5000]], dtype=torch.float64)
     """
-    values, prepared = _prepare(scores, labels, unknown)
-    result = np.stack([prepared.average_precision(column) for column in values]) if len(values) else _no_rows(labels)
-    return torch.from_numpy(result).to(scores.device)
+    return two_sided_average_precision(scores, labels, unknown)[0]
 
 
 def signed_average_precision(
-    scores: Float[Tensor, "n D"], labels: Labels, unknown: Unknown = "ignore"
+    scores: Float[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
 ) -> Float64[Tensor, "D C"]:
     """The larger average precision of each direction and its negative, since the sign of a direction is arbitrary.
 
-    Arguments, values and errors as for ``concept_average_precision``.
+    Args:
+        scores: as for ``concept_average_precision``.
+        labels: as there.
+        unknown: as there.
+
+    Returns:
+        ``(D, C)`` in float64.
+
+    Raises:
+        ValueError: as there.
 
     Example:
         >>> scores = torch.tensor([[0.9], [0.8], [0.7]])
         >>> signed_average_precision(scores, torch.tensor([[0], [0], [1]]))
         tensor([[1.]], dtype=torch.float64)
     """
-    values, prepared = _prepare(scores, labels, unknown)
-    result = np.stack([prepared.signed(column) for column in values]) if len(values) else _no_rows(labels)
-    return torch.from_numpy(result).to(scores.device)
+    return torch.fmax(*two_sided_average_precision(scores, labels, unknown))
 
 
-@dataclass(frozen=True)
-class _Positives:
-    """Labels, sorted out once: every direction needs one sort of the images and one of the positive pairs.
+def two_sided_average_precision(
+    scores: Float[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
+) -> tuple[Float64[Tensor, "D C"], Float64[Tensor, "D C"]]:
+    """The average precisions of every direction and of its negative, from one sort.
 
-    ``pairs`` lists (concept, image) with label 1, ordered by concept; concepts with the same known images share a row
-    of ``masks``, so the rank among the known is computed once per mask rather than once per concept.
+    Args:
+        scores: as for ``concept_average_precision``.
+        labels: as there.
+        unknown: as there.
+
+    Returns:
+        That of ``v`` and that of ``−v``, each ``(D, C)`` in float64.
+
+    Raises:
+        ValueError: as there.
+
+    Example:
+        >>> scores = torch.tensor([[0.9], [0.8], [0.7]])
+        >>> up, down = two_sided_average_precision(scores, torch.tensor([[0], [1], [1]]))
+        >>> round(float(up), 4), float(down)
+        (0.5833, 1.0)
     """
-
-    n: int
-    count: np.ndarray  # (C,) positives per concept
-    known: np.ndarray  # (C,) known images per concept
-    pair_image: np.ndarray
-    pair_mask: np.ndarray
-    pair_base: np.ndarray  # concept · (n + 1), so that one sort orders all concepts
-    masks: np.ndarray  # (M, n)
-
-    def average_precision(self, scores: np.ndarray) -> np.ndarray:
-        """AP of one direction for every concept, ``(C,)``."""
-        ranks, _ = self._ranks(scores)
-        return self._mean_precision(*self._sorted_pairs(ranks))
-
-    def signed(self, scores: np.ndarray) -> np.ndarray:
-        """The larger AP of a direction and its negative."""
-        ranks, tied = self._ranks(scores)
-        position, rank = self._sorted_pairs(ranks)
-        up = self._mean_precision(position, rank)
-        if tied:
-            down = self.average_precision(-scores)
-        else:
-            # without ties the order of −v is the mirror image
-            count, known = (np.repeat(x, self.count) for x in (self.count, self.known))
-            down = self._mean_precision(count + 1 - position, known + 1 - rank)
-        larger: np.ndarray = np.fmax(up, down)
-        return larger
-
-    def _ranks(self, scores: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Per mask and image: how many known images score at least as high. And whether any two images tie."""
-        order = np.argsort(-scores)
-        ordered = scores[order]
-        differs = ordered[1:] != ordered[:-1]
-        tied = not bool(differs.all())
-        ranks = np.empty(self.masks.shape, dtype=np.int32)
-        for mask, row in zip(self.masks, ranks, strict=True):
-            at_least = np.cumsum(mask[order], dtype=np.int32)
-            row[order] = at_least[_run_ends(differs)] if tied else at_least
-        return ranks, tied
-
-    def _sorted_pairs(self, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positives ordered by concept and rank: how many positives score at least as high, and how many known."""
-        keys = self.pair_base + ranks[self.pair_mask, self.pair_image]
-        keys.sort()
-        starts = np.repeat(np.cumsum(self.count) - self.count, self.count)
-        differs = keys[1:] != keys[:-1]
-        here = np.arange(len(keys))
-        ends = here if bool(differs.all()) else _run_ends(differs)
-        return ends + 1 - starts, keys - self.pair_base
-
-    def _mean_precision(self, position: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        result = np.full(len(self.count), np.nan)
-        some = self.count > 0
-        if some.any():
-            first = (np.cumsum(self.count) - self.count)[some]
-            result[some] = np.add.reduceat(position / rank, first) / self.count[some]
-        return result
-
-
-def _run_ends(differs: np.ndarray) -> np.ndarray:
-    """For each element the index of the last one of its run, given where neighbours differ."""
-    ends = np.append(np.flatnonzero(differs), len(differs))
-    return np.repeat(ends, np.diff(ends, prepend=-1))
-
-
-def _key_dtype(n: int, C: int) -> type[np.int32 | np.int64]:
-    """The narrower the keys the faster they sort; the largest is ``C (n + 1) − 1``."""
-    return np.int32 if C * (n + 1) <= 2**31 else np.int64
-
-
-def _no_rows(labels: Tensor) -> np.ndarray:
-    return np.empty((0, labels.shape[1]))
-
-
-def _prepare(scores: Tensor, labels: Tensor, unknown: str) -> tuple[np.ndarray, _Positives]:
     if len(scores) != len(labels):
         raise ValueError(f"scores have {len(scores)} images and labels {len(labels)}; they must be the same images.")
+    ranking = ranking_of(labels, unknown)
+    up, down = (torch.empty(scores.shape[1], labels.shape[1], dtype=torch.float64) for _ in range(2))
+    for columns, *rows in zip(
+        scores.detach().split(_COLUMNS, dim=1), up.split(_COLUMNS), down.split(_COLUMNS), strict=True
+    ):
+        for row, found in zip(rows, average_precision_rows(ranking, columns.T), strict=True):
+            row.copy_(found)
+    return up.to(scores.device), down.to(scores.device)
+
+
+def ranking_of(labels: Labels | SparseLabels, unknown: str) -> PositiveRanking:
+    """Labels sorted out for ranking any number of directions.
+
+    Raises:
+        ValueError: if labels hold other values than 1, 0, −1, or ``unknown`` is neither word.
+    """
     if unknown not in ("ignore", "negative"):
         raise ValueError(f"unknown must be 'ignore' or 'negative', not {unknown!r}.")
-    values = scores.detach()
-    if values.dtype not in (torch.float32, torch.float64):
-        values = values.to(torch.float32)
-    columns = np.ascontiguousarray(values.cpu().numpy().T)
-    if np.isnan(columns).any():
+    return PositiveRanking(as_sparse(labels), everything_known=unknown == "negative")
+
+
+def average_precision_rows(
+    ranking: PositiveRanking, scores: Float[Tensor, "D n"]
+) -> tuple[Float64[Tensor, "D C"], Float64[Tensor, "D C"]]:
+    """The average precisions of directions, one a row, and of their negatives; on the CPU.
+
+    Raises:
+        ValueError: if scores hold NaN.
+    """
+    if scores.dtype not in (torch.float32, torch.float64):
+        scores = scores.to(torch.float32)
+    rows = np.ascontiguousarray(scores.detach().cpu().numpy())
+    if np.isnan(rows).any():
         raise ValueError("scores hold NaN, which has no rank.")
-    check_labels(labels)
-    return columns, _positives(labels.cpu().numpy().astype(np.int8), unknown)
-
-
-def _positives(y: np.ndarray, unknown: str) -> _Positives:
-    n, C = y.shape
-    known = np.ascontiguousarray((y >= 0).T) if unknown == "ignore" else np.ones((C, n), dtype=bool)
-    rows: dict[bytes, int] = {}
-    mask_of = np.array([rows.setdefault(np.packbits(row).tobytes(), len(rows)) for row in known], dtype=np.intp)
-    firsts = np.unique(mask_of, return_index=True)[1]
-    concept, image = np.nonzero((y == 1).T)
-    return _Positives(
-        n=n,
-        count=np.bincount(concept, minlength=C),
-        known=known.sum(axis=1),
-        pair_image=image,
-        pair_mask=mask_of[concept],
-        pair_base=(concept * (n + 1)).astype(_key_dtype(n, C)),
-        masks=known[firsts],
-    )
+    up, down = ranking.average_precision(rows)
+    return torch.from_numpy(up), torch.from_numpy(down)

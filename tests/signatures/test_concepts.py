@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from lightning_robust.signatures import concept_average_precision, signed_average_precision
-from lightning_robust.signatures.concepts import _key_dtype
 
 
 def sklearn_ap(scores, labels, unknown, sign=1):
@@ -57,14 +56,6 @@ def test_equals_sklearn_when_categories_share_their_unknowns(unknown, ties):
     for columns in (slice(0, 3), slice(3, 6)):
         labels[rng.random(400) < 0.4, columns] = -1
     compare(scores, labels, unknown)
-
-
-def test_keys_do_not_overflow():
-    """The largest key is (C − 1)(n + 1) + n; beyond 2³¹ − 1 the narrow type would wrap around."""
-    n, C = 2**16 - 1, 2**15
-    assert (C - 1) * (n + 1) + n == np.iinfo(np.int32).max
-    assert _key_dtype(n, C) is np.int32
-    assert _key_dtype(n, C + 1) is _key_dtype(n + 1, C) is np.int64
 
 
 def test_known_answers():
