@@ -24,6 +24,7 @@ from lightning_robust.signatures.importance import (
     direction_importance,
     importance_report,
 )
+from lightning_robust.signatures.importance_controls import ImportanceControls
 from lightning_robust.signatures.kurtosis import (
     ActivationKurtosis,
     activation_kurtosis,
@@ -70,6 +71,7 @@ __all__ = [
     "DirectionImportanceReport",
     "DrawnImportance",
     "FeatureSpectrum",
+    "ImportanceControls",
     "ImportanceWithControls",
     "LayerForm",
     "MassiveActivationReport",

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from controls_reference import SEEDS, controls_reference
 
 from lightning_robust.signatures import (
     ActivationKurtosis,
     ConceptAveragePrecision,
     DirectionImportance,
     FeatureSpectrum,
+    ImportanceControls,
     MassiveActivations,
     OutlierFeatures,
     neurons,
@@ -166,16 +168,16 @@ def concept_reference(h, y):
     from sklearn.metrics import average_precision_score
 
     unit = h / np.linalg.norm(h, axis=1, keepdims=True)
-    result = {"n": len(h)}
+    result = {"n": len(h), "not_finite": 0}
     for name, basis in bases(D).items():
         scores = (unit @ basis.numpy()).astype(np.float32)
-        ap = np.zeros((scores.shape[1], y.shape[1]))
+        ap, negative = np.zeros((2, scores.shape[1], y.shape[1]))
         for i in range(scores.shape[1]):
             for c in range(y.shape[1]):
                 known = y[:, c] >= 0
                 both = [average_precision_score(y[known, c], sign * scores[known, i]) for sign in (1, -1)]
-                ap[i, c] = max(both)
-        result[f"ap/{name}"] = ap
+                ap[i, c], negative[i, c] = max(both), both[1] > both[0]
+        result[f"ap/{name}"], result[f"negative/{name}"] = ap, negative
     positives, negatives = (y == 1).sum(axis=0), (y == 0).sum(axis=0)
     result["prevalence"] = positives / (positives + negatives)
     result["eligible"] = (positives >= 10) & (negatives >= 10) & (result["prevalence"] <= 0.5)
@@ -213,6 +215,11 @@ CASES = [
         scale=dict.fromkeys(["importance", "normalised", "max_over_median"], 0),
     ),
     Case(
+        lambda d, **kw: ImportanceControls(HEAD[:, :d], SEEDS, **kw),
+        lambda h, _: controls_reference(h, HEAD),
+        scale={key: 0 for key in controls_reference(np.eye(D), HEAD) if not key.startswith(("privileged", "n"))},
+    ),
+    Case(
         lambda d, **kw: MassiveActivations(MAGNITUDE, RATIO, **kw),
         massive_reference,
         any_width=True,
@@ -223,7 +230,6 @@ CASES = [
         scale={"ap/neurons": 0, "ap/rotation": 0},
         constant_state=False,
         labels=True,
-        counts_not_finite=False,
     ),
 ]
 
