@@ -25,6 +25,7 @@ from lightning_robust.signatures import (
     ConceptAveragePrecision,
     DirectionImportance,
     FeatureSpectrum,
+    ImportanceControls,
     MassiveActivations,
     OutlierFeatures,
     neurons,
@@ -42,6 +43,7 @@ def made(d: int) -> dict:
         "MassiveActivations": MassiveActivations(),
         "FeatureSpectrum": FeatureSpectrum(),
         "DirectionImportance": DirectionImportance(head),
+        "ImportanceControls": ImportanceControls(head),
         "ConceptAveragePrecision": ConceptAveragePrecision({"neurons": neurons(d)}),
     }
 
@@ -96,8 +98,8 @@ def judged(name: str, sizes: dict[str, int], d: int) -> dict:
     if name != "ConceptAveragePrecision":
         return {"bar": "state does not grow with the images", "met": len(set(sizes.values())) == 1}
     images = {stop: int(stop) * BATCH for stop in sizes}
-    # one byte for each label at most
-    met = all(sizes[stop] <= images[stop] * (4 * d + CONCEPTS) for stop in sizes)
+    # for each image four bytes and at most five a label: where it is positive, and whether it is known
+    met = all(sizes[stop] <= images[stop] * (4 * d + 4 + 5 * CONCEPTS) + 64 for stop in sizes)
     return {"bar": "features once in float32, and the labels", "met": met}
 
 

@@ -33,10 +33,9 @@ def parts(case, sizes, h=H, y=Y):
     return [feed(case.make(), case, *pair) for pair in pairs]
 
 
-def test_every_public_metric_is_under_contract():
-    public = {name for name in signatures.__all__ if isinstance(getattr(signatures, name), type)}
-    metrics = {name for name in public if issubclass(getattr(signatures, name), MergeableMetric)}
-    assert metrics == {str(case) for case in CASES}
+def test_every_metric_is_under_contract():
+    ours = [cls for cls in MergeableMetric.__subclasses__() if cls.__module__.startswith(f"{signatures.__name__}.")]
+    assert {cls.__name__ for cls in ours} == {str(case) for case in CASES}
 
 
 def test_reference(case):
@@ -91,7 +90,7 @@ def test_ranks(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@settings(max_examples=8, derandomize=True)
+@settings(max_examples=5, derandomize=True)
 @given(cuts=cuts, pairs=st.randoms(use_true_random=False))
 def test_any_tree_of_merges(case, cuts, pairs):
     """Commutative and associative: instances merge in any order, two by two, into the same figures."""
