@@ -1,27 +1,35 @@
-"""Hooks on the layers of one module that feed the metrics of its signatures, and one pass that serves several."""
+"""Hooks on the layers of one module that feed the metrics of its signatures."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
-from lightning.pytorch import LightningModule
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from lightning_robust.callbacks.shares import Share, from_rank, kept_rows, over_ranks
 from lightning_robust.callbacks.signature import Reading, Signature, off_mps
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.modes import kept_random_state
-from lightning_robust.signatures import ActivationProbe, measured_pass
+from lightning_robust.signatures import ActivationProbe
+from lightning_robust.signatures.batches import labels_from_batch
 from lightning_robust.signatures.pooling import Pool
 
-Forward = Callable[[Any, Any], Any]
+FindLabels = Callable[[Any], Any]
 
-_GIVE_FORWARD = "give the monitor forward=, a function (module, batch) that runs one batch"
-_NO_FORWARD = (LightningModule.forward, nn.Module.forward)
+NO_BATCH = "the images of the monitor gave no batch, so there is nothing to measure"
 
 
 class Collector:
-    """Collects the figures of one module in one pass, whoever runs its forward.
+    """Collects the figures of one module in one pass, whoever runs its forward: `begin`, the forward, `end`; `read`.
+
+    A layer that runs several times in one batch counts once, with what it gave last, as in `signatures.measure`.
+    Head and weights are taken when the first batch begins: a callback may swap other weights in for a validation, and
+    out again before it ends.
 
     Args:
         module: The module that is measured.
@@ -29,22 +37,44 @@ class Collector:
         layers: Where; see `signatures.ActivationProbe`.
         pool: How tokens and maps become one vector for each image.
         synchronise: Whether the images are spread over the processes of a distributed run.
+        share: Which images of each batch are this process's own; all by default.
+        labels: Finds the concept labels of a batch.
+        warned: Layers whose images without finite features were told of; added to.
 
     Raises:
         UserError: For an unknown layer, head or weight, naming the nearest.
     """
 
     def __init__(
-        self, module: nn.Module, signatures: Sequence[Signature], layers: Sequence[str], pool: Pool, synchronise: bool
+        self,
+        module: nn.Module,
+        signatures: Sequence[Signature],
+        layers: Sequence[str],
+        pool: Pool,
+        synchronise: bool,
+        *,
+        share: Share | None = None,
+        labels: FindLabels | None = None,
+        warned: set[str] | None = None,
     ) -> None:
         self.module, self.signatures, self.synchronise = module, signatures, synchronise
+        on_hidden = self._receive_hidden if any(signature.uses_hidden for signature in signatures) else None
         with from_user(ValueError):
-            self.probe = ActivationProbe(module, layers, pool, on_features=self._receive)
+            self.probe = ActivationProbe(module, layers, pool, self._receive, on_hidden)
         for signature in signatures:
             signature.check(module)
-        self._labels: Tensor | None = None
+        self._share, self._find_labels = share or Share(), labels or labels_from_batch
+        self._warned = set() if warned is None else warned
+        self._reading = Reading()
+        self._begun = False
+        self._labels: Any = None
+        self._kept: Tensor | None = None
         self._images: int | None = None
+        self._counted = False
         self._metrics: dict[str, list[dict[str, Metric]]] = {}
+        self._hidden: dict[str, list[dict[str, Metric]]] = {}
+        self._heard: dict[str, Tensor] = {}
+        self._heard_hidden: dict[str, list[dict[str, Metric]]] = {}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -60,102 +90,131 @@ class Collector:
             self.probe.remove()
         with from_user(RuntimeError):
             self.probe.check_fired()
+        self._reading.forms.update({layer: asdict(form) for layer, form in self.probe.forms.items()})
 
-    def begin(self, batch: Any, images: int | None = None) -> None:
+    def begin(self, batch: Any, images: int | None = None, number: int = 0) -> None:
         """Look at a batch before its forward.
 
         Args:
             batch: Inputs, or `(inputs, labels, …)`.
             images: How many images it has, where that is known; every layer then has to give as many rows.
+            number: Of the batch in its loader, from 0.
         """
-        second = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
-        self._labels, self._images = second if isinstance(second, Tensor) else None, images
+        if not self._begun:
+            self._take_weights()
+        self._heard, self._heard_hidden = {}, {}
+        self._labels, self._images, self._kept = self._find_labels(batch), images, self._share.kept(number)
+        self._counted = images is not None
+        self.probe.expect(images)
+        if images is not None:
+            self._reading.images += images if self._kept is None else int(self._kept.sum())
+
+    def _take_weights(self) -> None:
+        self._begun = True
+        for signature in self.signatures:
+            self._reading.add(signature.read_weights(self.module))
 
     def _receive(self, layer: str, h: Tensor) -> None:
-        if self._images is not None and len(h) != self._images:
-            raise UserError(
-                f"layer {layer!r} gave {len(h)} rows for {self._images} images: its first dimension is not the batch"
-            )
-        with kept_random_state():  # a forward runs on after this
-            self._update(layer, h)
+        self._heard[layer] = h  # a layer that runs again in this batch replaces what it gave
 
-    def _update(self, layer: str, h: Tensor) -> None:
-        h = off_mps(h)
-        if layer not in self._metrics:
-            self._metrics[layer] = [
-                signature.metrics(self.module, layer, h.shape[1], synchronise=self.synchronise)
-                for signature in self.signatures
-            ]
-            for metric in (m for group in self._metrics[layer] for m in group.values()):
-                metric.to(h.device)
-        for signature, group in zip(self.signatures, self._metrics[layer], strict=True):
-            for metric in group.values():
-                if not signature.uses_labels:
-                    metric.update(h)
-                else:
-                    metric.update(h, self._concept_labels())
+    def _receive_hidden(self, layer: str, hidden: Tensor) -> None:
+        hidden = off_mps(kept_rows(hidden, self._kept, layer))
+        # a forward runs on after this, under whatever precision
+        with kept_random_state(), torch.autocast(hidden.device.type, enabled=False):
+            made = [signature.hidden_metrics(synchronise=self.synchronise) for signature in self.signatures]
+            for metric in (metric for group in made for metric in group.values() if len(hidden)):
+                metric.to(hidden.device).update(hidden)
+        self._heard_hidden[layer] = made
 
-    def _concept_labels(self) -> Tensor:
-        if self._labels is None or self._labels.ndim != 2:
-            found = "none" if self._labels is None else f"of shape {tuple(self._labels.shape)}"
+    def end(self) -> None:
+        """Take in what the layers gave in the batch that has ended, once for each layer."""
+        for layer, features in self._heard.items():
+            h = off_mps(kept_rows(features, self._kept, layer))
+            if not self._counted:  # the first layer of this batch tells how many images there are
+                self._counted = True
+                each = self.probe.forms[layer].positions if self.probe.pool == "tokens" else 1
+                self._reading.images += len(h) // (each or 1)
+            groups = self._metrics.get(layer) or self._make(layer, h.shape[1], h.device)
+            for signature, group in zip(self.signatures, groups, strict=True):
+                for metric in group.values() if len(h) else ():
+                    metric.update(*((h, self._concept_labels()) if signature.uses_labels else (h,)))
+        for layer, groups in self._heard_hidden.items():
+            self._merge_hidden(layer, groups)
+        self._heard, self._heard_hidden = {}, {}
+
+    def _merge_hidden(self, layer: str, groups: list[dict[str, Metric]]) -> None:
+        known = self._hidden.setdefault(layer, groups)
+        for mine, fresh in zip(known, groups, strict=True) if known is not groups else ():
+            for name, metric in fresh.items():
+                if metric.update_called:
+                    mine[name].merge_state(metric)
+
+    def _make(self, layer: str, d: int, device: torch.device) -> list[dict[str, Metric]]:
+        made = [s.metrics(self.module, layer, d, synchronise=self.synchronise) for s in self.signatures]
+        for metric in (metric for group in made for metric in group.values()):
+            metric.to(device)
+        self._metrics[layer] = made
+        if layer not in self._hidden and layer not in self._heard_hidden:
+            self._hidden[layer] = [s.hidden_metrics(synchronise=self.synchronise) for s in self.signatures]
+        return made
+
+    def _concept_labels(self) -> Any:
+        shape = getattr(self._labels, "shape", None)
+        if shape is None or len(shape) != 2:
+            found = "none" if shape is None else f"of shape {tuple(shape)}"
             raise UserError(
                 f"concepts need labels (n, C) in {{1, 0, -1}} as second part of each batch, found {found}; give the "
-                "monitor images=, a loader of a concept set"
+                "monitor images=, a loader of a concept set, or labels_from_batch="
             )
-        return off_mps(self._labels)
+        labels = self._labels if self._kept is None else self._labels[self._kept.to(self._labels.device)]
+        return off_mps(labels) if isinstance(labels, Tensor) else labels
 
     def read(self) -> Reading:
-        """Compute every figure of the images seen since the start."""
-        reading = Reading()
-        for layer, groups in self._metrics.items():
-            for signature, group in zip(self.signatures, groups, strict=True):
-                reading.add(signature.read(layer, {name: metric.compute() for name, metric in group.items()}))
+        """Compute every figure of the images seen since the start; in a distributed run, on all processes at once."""
+        reading, teller = self._reading, self._meet() if self.synchronise else None
+        if not self._begun:
+            self._take_weights()
+        for layer in (layer for layer in self.probe.layers if layer in self._metrics):
+            for signature, group, hidden in zip(
+                self.signatures, self._metrics[layer], self._hidden[layer], strict=True
+            ):
+                reading.add(signature.read(layer, {name: _computed(m) for name, m in (group | hidden).items()}))
         for signature in self.signatures:
             signature.check_used(self.module)
-            reading.add(signature.read_weights(self.module))
+        if teller is not None:
+            reading = self._reading = from_rank(reading, teller)
+        self._tell_of_not_finite(reading)
         return reading
 
+    def _meet(self) -> int | None:
+        """Make up for layers of which this process had no image; tell whose figures count for all, if any had none."""
+        own = {layer: self._reading.forms[layer]["d"] for layer in self._metrics}
+        found = over_ranks({"widths": own, "images": self._reading.images, "forms": self._reading.forms})
+        self._reading.images = sum(each["images"] for each in found)
+        fullest = max(range(len(found)), key=lambda rank: (len(found[rank]["widths"]), -rank))
+        if self.probe.layers and not found[fullest]["widths"]:
+            raise UserError(NO_BATCH)
+        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        for layer, d in found[fullest]["widths"].items():
+            if layer not in self._metrics:
+                self._make(layer, d, torch.device("cpu") if device.type == "mps" else device)
+        self._reading.forms = found[fullest]["forms"]
+        return None if all(len(each["widths"]) == len(own) for each in found) else fullest
 
-def run_pass(
-    collectors: Sequence[Collector],
-    module: nn.Module,
-    batches: Iterable[Any],
-    forward: Forward | None,
-    to_device: Callable[[Any], Any],
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> list[Reading]:
-    """Run a module once over images for several collectors; nothing of the module or the random states is changed.
+    def _tell_of_not_finite(self, reading: Reading) -> None:
+        for layer in self.probe.layers:
+            counts = [n for tag, n in reading.scalars.items() if tag.startswith(f"not_finite/{layer}/")]
+            if any(counts) and layer not in self._warned:
+                self._warned.add(layer)
+                rank_zero_warn(
+                    f"layer {layer!r}: {int(max(counts))} of {reading.images} images have a NaN or infinite feature; "
+                    "they are left out of every figure and counted in not_finite"
+                )
 
-    Args:
-        collectors: Who listens.
-        module: The module.
-        batches: Its images: tensors, `(inputs, labels, …)`, or anything that `forward` understands.
-        forward: `forward(module, batch)`; None calls `module(inputs)`.
-        to_device: Moves a batch to the module's device.
-        context: Makes what each forward runs in; reading the images and computing figures stay outside.
 
-    Raises:
-        UserError: If there is no batch, or one does not fit the module and there is no `forward`.
-    """
-    with measured_pass(module), ExitStack() as stack:
-        for collector in collectors:
-            stack.enter_context(collector.listening())
-        empty = True
-        for batch in batches:
-            empty, moved = False, to_device(batch)
-            inputs = moved[0] if isinstance(moved, tuple | list) and moved else moved
-            images = len(inputs) if forward is None and isinstance(inputs, Tensor) else None
-            for collector in collectors:
-                collector.begin(moved, images)
-            if forward is None and images is None:
-                raise UserError(f"batches are {type(batch).__name__}: {_GIVE_FORWARD}")
-            if forward is None and getattr(type(module), "forward", None) in _NO_FORWARD:
-                raise UserError(f"{type(module).__name__} has no forward of its own: {_GIVE_FORWARD}")
-            with context():
-                if forward is not None:
-                    forward(module, moved)
-                else:
-                    module(inputs)
-        if empty:
-            raise UserError("the images of the monitor gave no batch, so there is nothing to measure")
-        return [collector.read() for collector in collectors]
+def _computed(metric: Metric) -> Any:
+    if metric.update_called:
+        return metric.compute()
+    with warnings.catch_warnings():  # a process without images: torchmetrics warns before it asks the others
+        warnings.simplefilter("ignore")
+        return metric.compute()

@@ -1,35 +1,46 @@
 """`SignatureMonitor`: when signatures are measured, on which layers and images, in anybody's training loop."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from lightning_robust.callbacks.collector import Collector, Forward
+from lightning_robust.callbacks.averaging import check_averaging_first
+from lightning_robust.callbacks.collector import Collector, FindLabels
 from lightning_robust.callbacks.concepts import ConceptSignature
 from lightning_robust.callbacks.kurtosis import KurtosisSignature
-from lightning_robust.callbacks.publish import as_metrics, publish
+from lightning_robust.callbacks.listening import Listening
+from lightning_robust.callbacks.measuring import Measuring, monitors_of
+from lightning_robust.callbacks.passes import FindImages, Forward, count_images
+from lightning_robust.callbacks.publish import as_metrics
 from lightning_robust.callbacks.schedule import Schedule, validation_left_out
-from lightning_robust.callbacks.settings import check_settings, check_tags
-from lightning_robust.callbacks.shared_pass import measure_with, same_pass
-from lightning_robust.callbacks.signature import Reading, Signature
-from lightning_robust.callbacks.sources import VALIDATION, Images, epoch_number
+from lightning_robust.callbacks.settings import check_settings, check_sharing, check_tags
+from lightning_robust.callbacks.shared_pass import same_pass
+from lightning_robust.callbacks.shares import Share
+from lightning_robust.callbacks.signature import Signature
+from lightning_robust.callbacks.sources import VALIDATION, Images
 from lightning_robust.callbacks.spectrum import SpectrumSignature
-from lightning_robust.errors import UserError
+from lightning_robust.callbacks.weights import FollowedWeights
+from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.modes import kept_random_state
-from lightning_robust.signatures import every_hook_fires, leave_unchanged
+from lightning_robust.signatures import expand_layers, leave_unchanged
 from lightning_robust.signatures.pooling import Pool
 
+__all__ = ["SignatureMonitor", "monitors_of"]
 
-class SignatureMonitor(Callback):
+
+class SignatureMonitor(Measuring):
     """Measures signatures before training (epoch 0) and after every n epochs or steps, and changes nothing.
 
     With `images="validation"` it listens to validation loader 0, the reference, whose images are forwarded anyway: no
     extra pass but the one before training. With images of its own it makes one pass over them; monitors of one
     Trainer that look at the same images share their pass. Figures go to every logger at the global step and to
     `trainer.callback_metrics`, so that EarlyStopping and ModelCheckpoint can watch them. `history` keeps them all.
+
+    In a distributed run figures are those of all images together, each counted once: repeats of a padding sampler are
+    left out. With Lightning's `WeightAveraging` the averaged weights are measured, as they are validated. Images with
+    a NaN or infinite feature are left out, counted under `not_finite` and told of once.
 
     Logged tags, `<layer>` as given in `layers`; what they mean, their unit and range:
         kurtosis: see `KurtosisMonitor`. spectrum: see `SpectrumMonitor`. concepts: see `ConceptMonitor`.
@@ -38,18 +49,28 @@ class SignatureMonitor(Callback):
     Args:
         signatures: Any of `"kurtosis"`, `"spectrum"`, `"concepts"`.
         layers: Layers of the LightningModule, as `signatures.ActivationProbe` names them (`"fc:input"` is what the head
-            reads). None asks the module for its `representation_layer`.
-        images: `"validation"`, `"concepts"` (the data module's `concept_dataloader()`), or a loader.
+            reads), wildcards included (`"visual.transformer.resblocks.*"`). None asks the module for its
+            `representation_layer`.
+        images: `"validation"`, `"concepts"` (the data module's `concept_dataloader()`), or a loader, which each process
+            of a distributed run reads whole, unless its sampler is a distributed one.
         every_n_epochs: Measure after each n-th epoch, with its validation if it has one; 0 never.
-        every_n_steps: Measure also after each n-th optimiser step, in a pass of its own; None never.
+        every_n_steps: Measure also after each n-th optimiser step (of all optimisers together, as `global_step` counts
+            them), in a pass of its own; None never.
         head: Name of the linear head, for importance and singular vectors; None asks the module's `head_weight()`.
-        weights: Parameters whose spectra are followed.
-        pool: How tokens and maps become one vector for each image, `"mean"` or `"first"`.
+        weights: Matrices whose spectra, and those of their change, are followed: names as `signatures.weight_matrices`
+            gives them (`attn.in_proj_weight[q]`), wildcards, or `"all"`.
+        pool: How tokens and maps become one vector for each image, `"mean"` or `"first"`; with `"tokens"` each token or
+            position counts as an image of its own.
         untrained: The control: True asks the module's `untrained_model()`, a module is taken as it is, False leaves it
             out. Its layers have the same names.
-        forward: `forward(module, batch)` for batches that `module(batch[0])` does not fit; passes of its own only.
+        forward: `forward(module, batch)` for batches that `module(images)` does not fit; passes of its own only.
+        images_from_batch: Finds the images of a batch, `(n, …)`; None is `signatures.batches.images_from_batch`, which
+            knows tensors, tuples and mappings with the usual names.
+        labels_from_batch: Finds the concept labels of a batch; None is `signatures.batches.labels_from_batch`.
         categories: Category of each concept, for the permuted control; None asks the data module.
-        seed: Of random rotation and permutation.
+        controls: Whether importance is measured for random heads, random rotations and the reduced-rank regression too.
+        rotations: Random rotations in which concepts are counted, each a control of its own.
+        seed: Of random rotations and permutation.
         prefix: Put before every tag, as `<prefix>/<tag>`: for a second monitor of the same layer on other images.
 
     Raises:
@@ -70,7 +91,11 @@ class SignatureMonitor(Callback):
         pool: Pool = "mean",
         untrained: bool | nn.Module = False,
         forward: Forward | None = None,
+        images_from_batch: FindImages | None = None,
+        labels_from_batch: FindLabels | None = None,
         categories: Sequence[str] | None = None,
+        rotations: int = 1,
+        controls: bool = False,
         seed: int = 0,
         prefix: str = "",
     ) -> None:
@@ -78,15 +103,11 @@ class SignatureMonitor(Callback):
         self.signatures, self.layers, self.images = tuple(signatures), layers, images
         self.schedule = Schedule(every_n_epochs, every_n_steps)
         self.head, self.weights, self.pool, self.seed = head, tuple(weights), pool, seed
+        self.followed = FollowedWeights(self.weights)
         self.untrained, self.forward, self.categories, self.prefix = untrained, forward, categories, prefix
+        self.images_from_batch, self.labels_from_batch = images_from_batch, labels_from_batch
+        self.rotations, self.controls = rotations, controls
         check_settings(self)
-        #: One entry for each measurement: epoch, step, scalars by tag, and indices by tag if there are any.
-        self.history: list[dict[str, Any]] = []
-        #: Curves from before training by tag.
-        self.before: dict[str, list[float]] = {}
-        #: Figures of the untrained model by tag.
-        self.reference: dict[str, float] = {}
-        self._listening: tuple[Collector, ExitStack] | None = None
 
     @property
     def state_key(self) -> str:
@@ -98,38 +119,33 @@ class SignatureMonitor(Callback):
             prefix=self.prefix,
         )  # fmt: skip
 
-    def state_dict(self) -> dict[str, Any]:
-        """What was measured so far; plain values only."""
-        return {"history": self.history, "before": self.before, "reference": self.reference}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the measurements of a checkpoint."""
-        self.history, self.before = list(state_dict["history"]), dict(state_dict["before"])
-        self.reference = dict(state_dict["reference"])
-
-    def collector(self, trainer: Trainer, module: nn.Module, layers: Sequence[str], *, spread: bool) -> Collector:
+    def collector(self, trainer: Trainer, module: nn.Module, layers: Sequence[str], share: Share) -> Collector:
         """Make a collector for a module as it is now.
 
         Args:
             trainer: The Trainer.
             module: What is measured.
             layers: Its layers.
-            spread: Whether the images are spread over the processes.
+            share: Which of the images are this process's own.
         """
         datamodule = getattr(trainer, "datamodule", None)
         categories = self.categories or getattr(datamodule, "concept_categories", None)
         made: dict[str, Signature] = {
             "kurtosis": KurtosisSignature(),
-            "spectrum": SpectrumSignature(self.head, self.weights),
-            "concepts": ConceptSignature(self.head, categories, self.seed),
+            "spectrum": SpectrumSignature(self.head, self.weights, self.followed, self.controls),
+            "concepts": ConceptSignature(self.head, categories, self.seed, self.rotations),
         }
-        return Collector(module, [made[name] for name in self.signatures], layers, self.pool, spread)
+        chosen = [made[name] for name in self.signatures]
+        return Collector(
+            module, chosen, layers, self.pool, share.spread, share=share, labels=self.labels_from_batch,
+            warned=self._warned,
+        )  # fmt: skip
 
     def layers_of(self, module: Any) -> Sequence[str]:
-        """The layers to measure: those given, else the module's own `representation_layer`.
+        """The layers to measure, wildcards replaced: those given, else the module's own `representation_layer`.
 
         Raises:
-            UserError: If there is neither.
+            UserError: If there is neither, or a wildcard matches nothing.
         """
         own = getattr(module, "representation_layer", None)
         if self.layers is None and own is None:
@@ -137,19 +153,27 @@ class SignatureMonitor(Callback):
             raise UserError(
                 f"give the monitor layers=[…]: {type(module).__name__} names no representation_layer; it has {names}"
             )
-        return list(self.layers) if self.layers is not None else [str(own)]
+        with from_user(ValueError):
+            return expand_layers(module, self.layers if self.layers is not None else [str(own)])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another run's figures; those of this one come with its checkpoint, if it goes on from one."""
         del pl_module
+        self._listening = self._pending = None
         if stage == "fit" and trainer.global_step == 0:
             self.history, self.before, self.reference = [], {}, {}
+            self.followed.reset()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure before training; where training goes on from a checkpoint, what Lightning leaves out."""
+        self._steps = trainer.global_step
         with kept_random_state():  # names are checked before any step
-            self.collector(trainer, pl_module, self.layers_of(pl_module), spread=False)
+            self.collector(trainer, pl_module, self.layers_of(pl_module), Share())
+            self.followed.begin(pl_module)
             check_tags(monitors_of(trainer), pl_module)
+            check_sharing(self, trainer, [m for m in monitors_of(trainer) if same_pass(m, self)])
+        if self.schedule.every_n_steps is not None or not trainer.enable_validation:
+            check_averaging_first(trainer, self, "it has to average a step before that is measured")
         if not self.history:
             self._measure_untrained(trainer, pl_module)
             self._measure_with_peers(trainer, pl_module, lambda peer: not peer.history, starting=True)
@@ -163,23 +187,25 @@ class SignatureMonitor(Callback):
         """Begin to listen, if this validation is one to measure."""
         if self.images == VALIDATION and self.schedule.after_epoch(trainer) and not self._measured_at(trainer):
             with kept_random_state():
-                layers = self.layers_of(pl_module)
-                collector = self.collector(trainer, pl_module, layers, spread=self._spread(trainer))
-            self._listening = (collector, ExitStack())
+                share = Images(trainer, VALIDATION).share
+                self._listening = Listening(self.collector(trainer, pl_module, self.layers_of(pl_module), share))
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Place the hooks for a batch of the reference."""
-        del pl_module, batch_idx
+        """Place the hooks for a batch of the reference; before the first, own images are measured.
+
+        A callback that swaps other weights in for a validation has done so by now, and takes them out at its end.
+        """
+        monitors = monitors_of(trainer)
+        if self is monitors[0]:  # before any hook is in place
+            for monitor in monitors:
+                monitor._measure_own(trainer, pl_module)
         if self._listening is not None and dataloader_idx == 0:
-            collector, stack = self._listening
-            with kept_random_state():
-                collector.begin(batch)
-            if self is next(monitor for monitor in monitors_of(trainer) if monitor._listening is not None):
-                # one alone switches: several would switch back in the order in which they switched
-                stack.enter_context(every_hook_fires())
-            stack.enter_context(collector.listening())
+            others = [m._listening.collector.probe for m in monitors if m._listening is not None]
+            first = self is next(m for m in monitors if m._listening is not None)
+            switch = not any(probe.inside_fused for probe in others) if first else None
+            self._listening.start(batch, count_images(batch, self.images_from_batch), batch_idx, switch=switch)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -188,27 +214,29 @@ class SignatureMonitor(Callback):
         """Take the hooks away again."""
         del trainer, pl_module, outputs, batch, batch_idx
         if self._listening is not None and dataloader_idx == 0:
-            with kept_random_state():
-                self._listening[1].close()
+            self._listening.stop()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Publish what was heard, or make the pass over own images."""
+        """Publish what was heard, or seen of own images."""
         if self._listening is not None:
-            collector, _ = self._listening
-            self._listening = None
+            listening, self._listening = self._listening, None
             with leave_unchanged(pl_module):
-                reading = collector.read().prefixed(self.prefix)
+                reading = listening.collector.read().prefixed(self.prefix)
             self._publish(trainer, reading)
-        elif self.images != VALIDATION:
-            self.on_train_epoch_end(trainer, pl_module)
+            return
+        self._measure_own(trainer, pl_module)
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._publish(trainer, pending)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure every n steps, once for each step."""
         del outputs, batch, batch_idx
-        if self.schedule.after_step(trainer) and not self._measured_at(trainer):
-            self._measure_with_peers(trainer, pl_module, lambda peer: peer.schedule.after_step(trainer))
+        if self.schedule.after_step(trainer, self._steps) and not self._measured_at(trainer):
+            self._measure_with_peers(trainer, pl_module, lambda peer: peer.schedule.after_step(trainer, peer._steps))
+        self._steps = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure own images after an epoch that has no validation."""
@@ -218,59 +246,6 @@ class SignatureMonitor(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no hook behind when a run breaks off."""
         del trainer, pl_module
-        if self._listening is not None:
-            _, stack = self._listening
-            self._listening = None
-            stack.__exit__(type(exception), exception, exception.__traceback__)
-
-    def _spread(self, trainer: Trainer) -> bool:
-        """Whether each process sees its own share of the images; own images are seen whole by all."""
-        return trainer.world_size > 1 and isinstance(self.images, str) and self.images == VALIDATION
-
-    def _measured_at(self, trainer: Trainer) -> bool:
-        return bool(self.history) and self.history[-1]["step"] == trainer.global_step
-
-    def _measure_with_peers(
-        self, trainer: Trainer, module: LightningModule, due: Callable[["SignatureMonitor"], bool], *,
-        starting: bool = False,
-    ) -> None:  # fmt: skip
-        """One pass for every monitor that is due for these very images now."""
-        peers = [m for m in monitors_of(trainer) if same_pass(m, self) and due(m) and not m._measured_at(trainer)]
-        images = Images(trainer, self.images)
-        readings = measure_with(peers, trainer, module, images, spread=self._spread(trainer))
-        for monitor, reading in zip(peers, readings, strict=True):
-            monitor._publish(trainer, reading, starting=starting)
-
-    def _measure_untrained(self, trainer: Trainer, module: Any) -> None:
-        """One pass for every monitor that has the same control and images; before the first reading is published."""
-        peers = [m for m in monitors_of(trainer) if same_pass(m, self) and not m.history and not m.reference]
-        own = next((m.untrained for m in peers if m.untrained is not False), False)
-        peers = [m for m in peers if m.untrained is own]
-        if own is False:
-            return
-        if own is True and not hasattr(module, "untrained_model"):
-            raise UserError(
-                f"untrained=True needs {type(module).__name__}.untrained_model(); or give the untrained module"
-            )
-        with leave_unchanged(module):
-            control = own if isinstance(own, nn.Module) else module.untrained_model()
-        control = trainer.precision_plugin.convert_module(control).to(trainer.strategy.root_device)
-        images, layers = Images(trainer, self.images), [m.layers_of(module) for m in peers]
-        readings = measure_with(peers, trainer, control, images, layers, spread=self._spread(trainer))
-        for monitor, reading in zip(peers, readings, strict=True):
-            monitor.reference = {f"{tag}/untrained": value for tag, value in reading.scalars.items()}
-        self._measure_untrained(trainer, module)  # peers with another control
-
-    def _publish(self, trainer: Trainer, reading: Reading, *, starting: bool = False) -> None:
-        reading.scalars.update(self.reference)
-        epoch = epoch_number(trainer, starting=starting)
-        publish(trainer, reading, epoch, self.before)
-        if not self.history and trainer.global_step == 0:
-            self.before = dict(reading.curves)
-        entry = {"epoch": epoch, "step": trainer.global_step, "scalars": dict(reading.scalars)}
-        self.history.append(entry | ({"indices": dict(reading.indices)} if reading.indices else {}))
-
-
-def monitors_of(trainer: Trainer) -> list[SignatureMonitor]:
-    """The Trainer's signature monitors, in order."""
-    return [callback for callback in getattr(trainer, "callbacks", []) if isinstance(callback, SignatureMonitor)]
+        listening, self._listening, self._pending = self._listening, None, None
+        if listening is not None:
+            listening.break_off(exception)

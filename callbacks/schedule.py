@@ -35,10 +35,15 @@ class Schedule:
             return False
         return self.is_due(trainer.current_epoch + 1)
 
-    def after_step(self, trainer: Trainer) -> bool:
-        """Whether the optimiser step taken last is one to measure."""
+    def after_step(self, trainer: Trainer, since: int) -> bool:
+        """Whether an n-th optimiser step was taken since another: a batch takes none, one, or one for each optimiser.
+
+        Args:
+            trainer: The Trainer, whose `global_step` counts the steps of all optimisers.
+            since: `global_step` after the batch before.
+        """
         n, step = self.every_n_steps, trainer.global_step
-        return n is not None and step > 0 and step % n == 0
+        return n is not None and step // n > since // n
 
     def is_due(self, epochs: int) -> bool:
         """Whether to measure after so many epochs."""

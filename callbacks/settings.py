@@ -3,8 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION, Images
 from lightning_robust.errors import UserError
+from lightning_robust.signatures.layers import RETURNED
 
 if TYPE_CHECKING:
     from lightning_robust.callbacks.monitor import SignatureMonitor
@@ -26,7 +30,11 @@ def check_settings(monitor: "SignatureMonitor") -> None:
     if layers is not None and not layers and not (monitor.weights and kinds == ("spectrum",)):
         raise UserError("layers is empty, so there is nothing to measure; None asks the module for its own layer")
     _check_images(monitor.images)
+    _check_rows(monitor)
     idle = {
+        "labels_from_batch": getattr(monitor, "labels_from_batch", None) is not None and "concepts" not in kinds,
+        "controls": getattr(monitor, "controls", False) and "spectrum" not in kinds,
+        "rotations": getattr(monitor, "rotations", 1) != 1 and "concepts" not in kinds,
         "weights": monitor.weights and "spectrum" not in kinds,
         "head": monitor.head is not None and kinds == ("kurtosis",),
         "categories": monitor.categories is not None and "concepts" not in kinds,
@@ -41,6 +49,33 @@ def _check_images(images: Any) -> None:
         raise UserError(f"images is {VALIDATION!r}, {CONCEPTS!r} or a loader; got {images!r}")
     if isinstance(images, Iterator):
         raise UserError(f"images is read at every measurement, but a {type(images).__name__} can be read once only")
+
+
+def _check_rows(monitor: "SignatureMonitor") -> None:
+    if monitor.pool == "tokens" and "concepts" in monitor.signatures:
+        raise UserError("concepts are labels of images, not of tokens: give pool='mean' or 'first'")
+    if getattr(monitor, "rotations", 1) < 1:
+        raise UserError(f"rotations is the number of random rotations, at least 1; got {monitor.rotations}")
+    watched = isinstance(monitor.images, str) and monitor.images == VALIDATION
+    if watched and monitor.layers is not None and RETURNED in monitor.layers:
+        raise UserError(
+            f"layer {RETURNED!r} is what a pass of the monitor's own returns: give images=, or name a submodule"
+        )
+
+
+def check_sharing(monitor: "SignatureMonitor", trainer: Trainer, same: Sequence["SignatureMonitor"]) -> None:
+    """Warn, once for monitors of the same images, where it cannot be known that no image counts twice.
+
+    Args:
+        monitor: The monitor.
+        trainer: The Trainer.
+        same: All monitors that look at its images, in order.
+    """
+    if same[0] is monitor and trainer.world_size > 1 and not Images(trainer, monitor.images).share.known:
+        rank_zero_warn(
+            f"how {trainer.world_size} processes share the images of {monitor.images!r} cannot be known from their "
+            "loader, so some may count twice: give it a sampler without repeats, such as data.UnrepeatedSampler"
+        )
 
 
 def check_tags(monitors: Sequence["SignatureMonitor"], module: Any) -> None:

@@ -5,18 +5,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
+from torch import nn
 
-from lightning_robust.callbacks.collector import run_pass
+from lightning_robust.callbacks.passes import run_pass
+from lightning_robust.callbacks.shares import Share
 from lightning_robust.callbacks.signature import Reading
+from lightning_robust.callbacks.sources import Images
+from lightning_robust.errors import UserError
 from lightning_robust.models.modes import kept_random_state
+from lightning_robust.signatures import leave_unchanged
 
 if TYPE_CHECKING:
-    from lightning_robust.callbacks.monitor import SignatureMonitor
+    from lightning_robust.callbacks.measuring import Measuring
 
 
 def measure_with(
-    monitors: Sequence["SignatureMonitor"], trainer: Trainer, module: Any, images: Iterable[Any],
-    layers: Sequence[Sequence[str]] | None = None, *, spread: bool = False,
+    monitors: Sequence["Measuring"], trainer: Trainer, module: Any, images: Iterable[Any],
+    layers: Sequence[Sequence[str]] | None = None,
 ) -> list[Reading]:  # fmt: skip
     """Measure a module as it is now for several monitors in one pass, without publishing anything.
 
@@ -24,25 +29,53 @@ def measure_with(
         monitors: What to measure, and where.
         trainer: The Trainer, for devices and precision.
         module: Any module that has the monitors' layers.
-        images: Batches.
+        images: Batches; `Images` know which of them are this process's own, others are read whole.
         layers: Layers for each monitor, where `module` is not the module that they watch.
-        spread: Whether each process of a distributed run has its own share of the images.
 
     Returns:
         One reading for each monitor.
     """
     where = layers if layers is not None else [monitor.layers_of(module) for monitor in monitors]
     with kept_random_state(), as_validation(trainer):
-        collectors = [m.collector(trainer, module, own, spread=spread) for m, own in zip(monitors, where, strict=True)]
-        context = trainer.precision_plugin.forward_context
-        readings = run_pass(collectors, module, images, monitors[0].forward, batch_preparation(trainer), context)
+        share = images.share if isinstance(images, Images) else Share()
+        collectors = [m.collector(trainer, module, own, share) for m, own in zip(monitors, where, strict=True)]
+        first, context = monitors[0], trainer.precision_plugin.forward_context
+        readings = run_pass(
+            collectors, module, images, first.forward, batch_preparation(trainer), context, first.images_from_batch
+        )
     return [reading.prefixed(monitor.prefix) for monitor, reading in zip(monitors, readings, strict=True)]
 
 
-def same_pass(one: "SignatureMonitor", other: "SignatureMonitor") -> bool:
+def measure_control(
+    monitors: Sequence["Measuring"], own: bool | nn.Module, trainer: Trainer, module: Any
+) -> list[Reading]:
+    """Measure the untrained control for several monitors in one pass.
+
+    Args:
+        monitors: Those that have it as their control, on the same images.
+        own: The control, or True for what the module's `untrained_model()` gives.
+        trainer: The Trainer.
+        module: The module that is watched.
+
+    Returns:
+        One reading for each monitor.
+
+    Raises:
+        UserError: If the module has no such method.
+    """
+    if own is True and not hasattr(module, "untrained_model"):
+        raise UserError(f"untrained=True needs {type(module).__name__}.untrained_model(); or give the untrained module")
+    with leave_unchanged(module):
+        control = own if isinstance(own, nn.Module) else module.untrained_model()
+    control = trainer.precision_plugin.convert_module(control).to(trainer.strategy.root_device)
+    layers = [monitor.layers_of(module) for monitor in monitors]
+    return measure_with(monitors, trainer, control, Images(trainer, monitors[0].images), layers)
+
+
+def same_pass(one: "Measuring", other: "Measuring") -> bool:
     """Whether two monitors look at the same images in the same way."""
     same_images = one.images is other.images or (isinstance(one.images, str) and one.images == other.images)
-    return same_images and one.forward is other.forward
+    return same_images and one.forward is other.forward and one.images_from_batch is other.images_from_batch
 
 
 def batch_preparation(trainer: Trainer) -> Callable[[Any], Any]:

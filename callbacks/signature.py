@@ -23,11 +23,15 @@ class Reading:
         scalars: Figures by tag, for every logger and for `callback_metrics`.
         curves: One-dimensional values by tag (a spectrum, importance per direction), for TensorBoard figures.
         indices: Coordinates of a representation by tag (which features are outliers); for no logger.
+        forms: In which form each layer was measured, see `signatures.LayerForm`; plain values.
+        images: How many images were seen, by all processes together.
     """
 
     scalars: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     indices: dict[str, list[int]] = field(default_factory=dict)
+    forms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: int = 0
 
     def add(self, other: "Reading") -> None:
         """Take over the figures of another reading."""
@@ -42,7 +46,15 @@ class Reading:
             {f"{start}{tag}": value for tag, value in self.scalars.items()},
             {f"{start}{tag}": values for tag, values in self.curves.items()},
             {f"{start}{tag}": values for tag, values in self.indices.items()},
+            self.forms,
+            self.images,
         )
+
+    def entry(self, epoch: int, step: int) -> dict[str, Any]:
+        """What `history` keeps of it: plain values only."""
+        kept: dict[str, Any] = {"epoch": epoch, "step": step, "scalars": dict(self.scalars)}
+        extra = {"indices": dict(self.indices), "forms": dict(self.forms), "images": self.images}
+        return kept | {name: value for name, value in extra.items() if value}
 
 
 class Signature(ABC):
@@ -50,9 +62,11 @@ class Signature(ABC):
 
     Attributes:
         uses_labels: Whether its metrics need concept labels beside the images.
+        uses_hidden: Whether it has metrics of the unpooled output of a layer, too.
     """
 
     uses_labels: ClassVar[bool] = False
+    uses_hidden: ClassVar[bool] = False
 
     def __init__(self, head: str | None = None) -> None:
         self.head = head
@@ -98,6 +112,15 @@ class Signature(ABC):
             d: Its width.
             synchronise: Whether their results are those of all processes; cannot be changed once they are made.
         """
+
+    def hidden_metrics(self, *, synchronise: bool) -> dict[str, Metric]:
+        """Make fresh metrics of a layer's unpooled output, `(n, *state)`; none by default.
+
+        Args:
+            synchronise: As for `metrics`.
+        """
+        del synchronise
+        return {}
 
     @abstractmethod
     def read(self, layer: str, computed: Mapping[str, Any]) -> Reading:

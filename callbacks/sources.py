@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
+from lightning_robust.callbacks.shares import Share, share_of
 from lightning_robust.errors import UserError
 
 VALIDATION: Final = "validation"
@@ -23,13 +25,14 @@ class Images:
         trainer: The Trainer.
         images: `"validation"` (validation loader 0, as many batches as the Trainer runs), `"concepts"` (the data
             module's `concept_dataloader()`), or batches themselves.
+        whole: Whether one process reads what all share.
 
     Raises:
         UserError: If the Trainer has no validation loader, or the data module no concept set.
     """
 
-    def __init__(self, trainer: Trainer, images: Any) -> None:
-        self.trainer, self.images = trainer, images
+    def __init__(self, trainer: Trainer, images: Any, *, whole: bool = False) -> None:
+        self.trainer, self.images, self.whole, self._made = trainer, images, whole, None
         if isinstance(images, str) and images == VALIDATION:
             first_validation_loader(trainer)
         elif isinstance(images, str) and not callable(self._concept_loader()):
@@ -38,11 +41,27 @@ class Images:
             )
 
     def __iter__(self) -> Iterator[Any]:
+        limit, world = None, self.trainer.world_size
+        if isinstance(self.images, str) and self.images == VALIDATION:
+            limit = _as_count(self.trainer.num_val_batches[0])
+        if self.whole and world > 1:
+            return islice(whole_loader(self._loader()), None if limit is None else limit * world)
+        return islice(self._loader(), limit)
+
+    @property
+    def share(self) -> Share:
+        """Which of the images are this process's own."""
+        watched = isinstance(self.images, str) and self.images == VALIDATION
+        return Share() if self.whole else share_of(self._loader(), self.trainer.world_size, watched=watched)
+
+    def _loader(self) -> Any:
         if not isinstance(self.images, str):
-            return iter(self.images)
+            return self.images
         if self.images == VALIDATION:
-            return islice(first_validation_loader(self.trainer), _as_count(self.trainer.num_val_batches[0]))
-        return iter(self._concept_loader()())
+            return first_validation_loader(self.trainer)
+        if self._made is None:
+            self._made = self._concept_loader()()
+        return self._made
 
     def _concept_loader(self) -> Any:
         return getattr(getattr(self.trainer, "datamodule", None), "concept_dataloader", None)
@@ -71,19 +90,22 @@ def first_validation_loader(trainer: Trainer) -> Iterable[Any]:
     return loaders  # type: ignore[no-any-return]
 
 
-def every_validation_image(trainer: Trainer) -> Iterable[Any]:
-    """What all processes together see of validation loader 0: each process's own loader holds only its share.
+def whole_loader(loader: Any) -> Any:
+    """A loader of all images, where the given one has one process's share of them; else the given one.
 
-    Raises:
-        UserError: If there is no validation loader.
+    Args:
+        loader: Batches.
     """
-    loader = first_validation_loader(trainer)
-    if trainer.world_size == 1 or not isinstance(loader, DataLoader):
-        return Images(trainer, VALIDATION)
+    sampler = getattr(loader, "sampler", None)
+    if not isinstance(sampler, DistributedSampler) or sampler.num_replicas == 1:
+        return loader
+    wrapped: Any = sampler.dataset
+    inner = wrapped._sampler if isinstance(sampler, DistributedSamplerWrapper) else None
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
-    whole: DataLoader[Any] = DataLoader(loader.dataset, batch_size=size, collate_fn=loader.collate_fn)
-    limit = _as_count(trainer.num_val_batches[0])
-    return islice(whole, None if limit is None else limit * trainer.world_size)
+    return DataLoader(
+        loader.dataset, batch_size=size, sampler=inner, collate_fn=loader.collate_fn, num_workers=loader.num_workers,
+        generator=loader.generator,
+    )  # fmt: skip
 
 
 def _as_count(batches: float) -> int | None:

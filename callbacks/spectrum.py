@@ -53,7 +53,8 @@ class SpectrumSignature(Signature):
         spectrum = computed["spectrum"]
         names = ("rankme", "covariance_effective_rank", "participation_ratio")
         reading = Reading(
-            {f"spectrum/{layer}/{name}": float(spectrum[name]) for name in names},
+            {f"spectrum/{layer}/{name}": float(spectrum[name]) for name in names}
+            | {f"not_finite/{layer}/spectrum": float(spectrum["not_finite"])},
             {f"spectrum/{layer}/eigenvalues": _numbers(spectrum["eigenvalues"])},
         )
         for head in ("raw", "centred"):

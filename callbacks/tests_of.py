@@ -5,11 +5,12 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, Trainer
 
+from lightning_robust.callbacks.sources import whole_loader
 from lightning_robust.errors import UserError
 
 
 def named_test_loaders(trainer: Trainer, tests: Mapping[str, Iterable[Any]] | None) -> dict[str, Iterable[Any]]:
-    """Find the test loaders, the reference first.
+    """Find the test loaders, the reference first; whole, where processes would share them.
 
     Args:
         trainer: The Trainer.
@@ -27,7 +28,7 @@ def named_test_loaders(trainer: Trainer, tests: Mapping[str, Iterable[Any]] | No
     for name, loader in found.items():
         if isinstance(loader, Iterator):
             raise UserError(f"the test images {name!r} are read several times: give a loader, not an iterator")
-    return found
+    return {name: whole_loader(loader) for name, loader in found.items()}
 
 
 def _of_data_module(datamodule: Any) -> dict[str, Iterable[Any]]:

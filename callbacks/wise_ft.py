@@ -9,9 +9,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
+from lightning_robust.callbacks.averaging import check_averaging_first
+from lightning_robust.callbacks.kurtosis import follow_outliers_since
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.shared_pass import as_validation, batch_preparation, measure_with, same_pass
-from lightning_robust.callbacks.sources import VALIDATION, Images, every_validation_image, first_validation_loader
+from lightning_robust.callbacks.sources import VALIDATION, Images, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
@@ -28,7 +30,8 @@ class WiseFT(Callback):
     which loads strictly in plain open_clip, and `alpha=0.50.head.safetensors` beside it; for another module its whole
     state in one file. Every α is then evaluated in one pass over the validation images of the reference (for choices)
     and the test images of reference and shifts (for tables), and every `SignatureMonitor` of the Trainer measures it.
-    `path` holds the outcome. Under several processes the first evaluates while the others wait.
+    `path` holds the outcome; outlier features persist, appear and vanish on it against α = 0. Under several processes
+    the first evaluates while the others wait. Lightning's `WeightAveraging` belongs before it: θ1 is averaged then.
 
     Args:
         alphas: Positions on the path, each in [0, 1]; 0, 0.5 and 1 are always among them.
@@ -86,6 +89,7 @@ class WiseFT(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep θ0, unless it came with a checkpoint; refuse now what could not be done at the end."""
         module = self._interpolated(pl_module)
+        check_averaging_first(trainer, self, "it puts the averaged weights in at the end of training")
         if self.theta0 is None:
             if trainer.ckpt_path is not None:
                 raise UserError(
@@ -156,7 +160,7 @@ class WiseFT(Callback):
     ) -> AlphaPath:
         theta0 = self.theta0 or {}
         tests = named_test_loaders(trainer, self.tests)
-        loaders = {"": every_validation_image(trainer), **tests}
+        loaders = {"": Images(trainer, VALIDATION, whole=True), **tests}
         predict, prepare = self.predict or predict_largest, batch_preparation(trainer)
 
         def run(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
@@ -184,7 +188,7 @@ class WiseFT(Callback):
             else:
                 group.append(monitor)
         state, theta0 = module.state_dict(), self.theta0 or {}
-        rows = []
+        rows, start = [], dict[str, dict[str, list[int]]]()  # outlier features at α = 0
         try:
             for alpha in self.alphas:
                 with torch.no_grad():
@@ -193,8 +197,11 @@ class WiseFT(Callback):
                 for monitors in groups:
                     watched = monitors[0].images
                     listens = isinstance(watched, str) and watched == VALIDATION
-                    images = reference if listens else Images(trainer, watched)
-                    for reading in measure_with(monitors, trainer, pl_module, images):
+                    images = reference if listens else Images(trainer, watched, whole=True)
+                    for monitor, reading in zip(
+                        monitors, measure_with(monitors, trainer, pl_module, images), strict=True
+                    ):
+                        follow_outliers_since(reading, start.setdefault(monitor.state_key, reading.indices))
                         scalars.update(reading.scalars)
                 rows.append(scalars)
         finally:

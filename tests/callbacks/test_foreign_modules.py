@@ -227,7 +227,7 @@ REFUSALS = {
     ),
     "batches of another form": (
         lambda: KurtosisMonitor(layers=[LAYER], images=[{"x": 1}]),
-        "batches are dict.*forward=",
+        "a batch is dict with the keys 'x', in which no images were found; give images_from_batch=",
     ),
 }
 

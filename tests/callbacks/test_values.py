@@ -34,11 +34,17 @@ def kurtosis_and_outliers(h):
     m = (h**2).mean(axis=0)
     return {
         f"kurtosis/{LAYER}": k.mean(),
+        f"kurtosis/{LAYER}/q05": np.quantile(k, 0.05),
+        f"kurtosis/{LAYER}/q50": np.quantile(k, 0.5),
         f"kurtosis/{LAYER}/q95": np.quantile(k, 0.95),
         f"kurtosis/{LAYER}/width_adjusted": k.mean() * (d + 1) / (3 * (d - 1)),
         f"outliers/{LAYER}/features": outliers.sum(),
         f"outliers/{LAYER}/share_of_norm": (h[:, outliers] ** 2).sum() / (h**2).sum(),
         f"outliers/{LAYER}/neuron_norm_kurtosis": (m**2).mean() / m.mean() ** 2,
+        f"massive/{LAYER}/per_image": (np.abs(h) > 100).sum(axis=1).mean(),  # 1,000 medians are less
+        f"massive/{LAYER}/images": (np.abs(h) > 100).any(axis=1).mean(),
+        f"massive/{LAYER}/largest": np.abs(h).max(),
+        **{f"not_finite/{LAYER}/{kind}": 0.0 for kind in ("kurtosis", "massive", "spectrum")},
     }
 
 
@@ -95,7 +101,10 @@ def test_kurtosis_and_spectra_equal_numpy_s(images, tmp_path):
         h = eval_features(state, x)
         expected = kurtosis_and_outliers(h) | spectra(state, h)
         missing = set(entry["scalars"]) - set(expected)
-        assert missing == {"weights/stem.weight/alpha"}
+        changes = {f"outliers/{LAYER}/{change}" for change in ("persisted", "appeared", "vanished")}
+        assert {tag for tag in missing if "/change_" not in tag} == {"weights/stem.weight/alpha"} | changes
+        assert entry["images"] == 30
+        assert entry["forms"][LAYER]["d"] == WIDTH
         for tag, value in expected.items():
             assert entry["scalars"][tag] == pytest.approx(float(value), rel=2e-5), tag
     assert checked == 3
@@ -112,7 +121,7 @@ def test_curves_equal_numpy_s(tmp_path):
         f"importance/{LAYER}/centred/directions": np.sort(importance(W - W.mean(axis=0), h)[1])[::-1],
         "weights/stem.weight/singular_values": np.linalg.svd(state["stem.weight"].double().numpy(), compute_uv=False),
     }
-    assert set(monitor.before) == set(expected)
+    assert set(monitor.before) == {*expected, "weights/stem.weight/change_singular_values"}
     for tag, values in expected.items():
         np.testing.assert_allclose(monitor.before[tag], values, rtol=1e-4, atol=1e-5 * values[0], err_msg=tag)
 
