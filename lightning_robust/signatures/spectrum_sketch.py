@@ -10,6 +10,8 @@ from torch import Tensor
 _CONVERGED = 1e-2
 """Largest residual, relative to the eigenvalue, of a Ritz value that counts as an eigenvalue by itself."""
 
+_PIECE = 32768
+
 
 @dataclass(frozen=True, eq=False)
 class SketchSpectrum:
@@ -79,34 +81,36 @@ def sketch_spectrum(
             f"a sketch needs block ≥ 1, steps ≥ 2 and k in 1 … block·steps; got block={block}, steps={steps}, k={k}."
         )
     W = weight.detach().flatten(1)
-    A = W if W.shape[0] >= W.shape[1] else W.T
-    A = A if A.dtype in (torch.float32, torch.float64) else A.float()
-    size = float(A.abs().max())
-    if not math.isfinite(size):
-        raise ValueError("the weight holds values that are not finite, so it has no spectrum.")
-    if size == 0:
-        zero = torch.zeros(min(k, A.shape[1]), dtype=torch.float64)
-        return SketchSpectrum(zero, zero, zero, 0.0, math.nan, math.nan, math.nan, math.nan)
-    size = 2.0 ** math.frexp(size)[1]  # a power of two: dividing by it rounds nothing
-    return _sketch(A / size, min(k, A.shape[1]), block, steps, seed, size)
+    W = W if W.dtype in (torch.float32, torch.float64) else W.float()
+    size, energy = 1.0, _energy(W)
+    if not 1e-20 < energy < 1e20:  # products might leave the range of their precision
+        size = float(W.abs().max())
+        if not math.isfinite(size):
+            raise ValueError("the weight holds values that are not finite, so it has no spectrum.")
+        if size == 0:
+            zero = torch.zeros(min(k, *W.shape), dtype=torch.float64)
+            return SketchSpectrum(zero, zero, zero, 0.0, math.nan, math.nan, math.nan, math.nan)
+        size = 2.0 ** math.frexp(size)[1]  # a power of two: dividing by it rounds nothing
+        W = W / size
+        energy = _energy(W)
+    return _sketch(W, energy, min(k, *W.shape), block, steps, seed, size)
 
 
-def _sketch(A: Tensor, k: int, block: int, steps: int, seed: int, size: float) -> SketchSpectrum:
-    energy = float(torch.linalg.vector_norm(A, dtype=torch.float64)) ** 2
-    d = A.shape[1]
+def _sketch(W: Tensor, energy: float, k: int, block: int, steps: int, seed: int, size: float) -> SketchSpectrum:
+    d = min(W.shape)
     if d <= block * steps:
-        A, block, steps = A.double(), d, 1  # all of the space
-    V, GV = _krylov(A, block, steps, seed)
+        W, block, steps = W.double(), d, 1  # all of the space
+    V, GV = _krylov(W, block, steps, seed)
     T = V.T @ GV
     T = (T + T.T) / 2
     theta, S = _eigen(T)
+    eps = torch.finfo(W.dtype).eps
     # rounding of the products, relative to the largest eigenvalue
-    rounding = 16 * torch.finfo(A.dtype).eps * float(theta[0])
+    rounding = 16 * eps * float(theta[0])
     residual = torch.linalg.vector_norm(GV @ S - (V @ S) * theta, dim=0) + rounding
     leading = theta[:k].sqrt()
     missed = max(energy - float(theta.sum()), 0.0) + rounding if block < d else rounding
-    blurred = 4 * torch.finfo(A.dtype).eps * energy
-    low, high = _effective_rank(T, theta, S, residual, energy, blurred, d, block)
+    low, high = _effective_rank(T, theta, S, residual, energy, 4 * eps * energy, d, block)
     return SketchSpectrum(
         leading=leading * size,
         # |σ − s| = |σ² − s²|/(σ + s), and what rounds to 0 is within the root of the bound on its square
@@ -120,14 +124,23 @@ def _sketch(A: Tensor, k: int, block: int, steps: int, seed: int, size: float) -
     )
 
 
-def _krylov(A: Tensor, block: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Orthonormal basis V of the block Krylov space of AᵀA, ``(d, block·steps)``, and AᵀA V; both float64."""
-    d = A.shape[1]
+def _energy(W: Tensor) -> float:
+    """Sum of squares in float64, in pieces that fit the cache."""
+    pieces = (piece.double() for piece in W.reshape(-1).split(_PIECE))
+    return float(torch.stack([torch.dot(piece, piece) for piece in pieces]).sum())
+
+
+def _krylov(W: Tensor, block: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Orthonormal basis V of the block Krylov space of the smaller Gram matrix G, ``(d, block·steps)``, and G V."""
+    d = min(W.shape)
+    tall = W.shape[0] >= W.shape[1]
     start = torch.randn(d, block, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    X = torch.linalg.qr(start.to(A.device))[0]
+    X = torch.linalg.qr(start.to(W.device))[0]
     V, GV = X.new_empty(d, 0), X.new_empty(d, 0)
     for step in range(steps):
-        product = (A.T @ (A @ X.to(A.dtype))).double()
+        narrow = X.to(W.dtype)
+        # products with the rows of W in a row are a third faster than those with its columns
+        product = (((W @ narrow).T @ W).T if tall else W @ (narrow.T @ W).T).double()
         V, GV = torch.cat([V, X], dim=1), torch.cat([GV, product], dim=1)
         if step < steps - 1:
             X = product
