@@ -5,10 +5,22 @@ Nothing here knows of a trainer: everything works in a plain PyTorch loop. Defin
 
 from lightning_robust.signatures.bases import control_bases, neurons, random_rotation, right_singular_vectors
 from lightning_robust.signatures.batches import images_from_batch, labels_from_batch
-from lightning_robust.signatures.concept_counts import ConceptCounts, count_concepts
+from lightning_robust.signatures.concept_counts import CURVE_THRESHOLDS, ConceptCounts, count_concepts
 from lightning_robust.signatures.concept_labels import ConceptEligibility, eligible_concepts, permute_within_category
+from lightning_robust.signatures.concept_lists import (
+    ConceptEntry,
+    ConceptList,
+    ConceptListComparison,
+    ConceptPair,
+    compare_concept_lists,
+    concept_lists,
+)
 from lightning_robust.signatures.concept_metric import ConceptAveragePrecision
-from lightning_robust.signatures.concepts import concept_average_precision, signed_average_precision
+from lightning_robust.signatures.concepts import (
+    concept_average_precision,
+    signed_average_precision,
+    two_sided_average_precision,
+)
 from lightning_robust.signatures.controlled_importance import (
     DrawnImportance,
     ImportanceWithControls,
@@ -53,6 +65,7 @@ from lightning_robust.signatures.outliers import (
 )
 from lightning_robust.signatures.probe import ActivationProbe
 from lightning_robust.signatures.reduced_rank import ReducedRank, reduced_rank, reduced_rank_regression
+from lightning_robust.signatures.sparse_labels import SparseLabels
 from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
 from lightning_robust.signatures.spectrum_sketch import SketchSpectrum, sketch_spectrum
 from lightning_robust.signatures.unchanged import every_hook_fires, leave_unchanged, measured_pass
@@ -61,11 +74,16 @@ from lightning_robust.signatures.weight_matrices import WeightMatrices, weight_m
 from lightning_robust.signatures.weight_spectra import SpectrumCache, WeightSpectra, WeightSpectrum, weight_spectra
 
 __all__ = [
+    "CURVE_THRESHOLDS",
     "ActivationKurtosis",
     "ActivationProbe",
     "ConceptAveragePrecision",
     "ConceptCounts",
     "ConceptEligibility",
+    "ConceptEntry",
+    "ConceptList",
+    "ConceptListComparison",
+    "ConceptPair",
     "ControlHeads",
     "DirectionImportance",
     "DirectionImportanceReport",
@@ -86,6 +104,7 @@ __all__ = [
     "OutlierMoment",
     "ReducedRank",
     "SketchSpectrum",
+    "SparseLabels",
     "SpectrumCache",
     "WeightChange",
     "WeightMatrices",
@@ -93,8 +112,10 @@ __all__ = [
     "WeightSpectrum",
     "activation_kurtosis",
     "centre_head",
+    "compare_concept_lists",
     "compare_outliers",
     "concept_average_precision",
+    "concept_lists",
     "control_bases",
     "control_heads",
     "count_concepts",
@@ -128,6 +149,7 @@ __all__ = [
     "rotated_head",
     "signed_average_precision",
     "sketch_spectrum",
+    "two_sided_average_precision",
     "weight_change",
     "weight_matrices",
     "weight_spectra",

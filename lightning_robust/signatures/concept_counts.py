@@ -1,13 +1,17 @@
 """How many concepts a basis encodes: unique concepts, concepts per direction, polysemanticity (METHODS 5)."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Those that monitors log."""
+
+CURVE_THRESHOLDS = tuple(step / 20 for step in range(6, 20))
+"""0.3, 0.35 … 0.95: the count as a curve; every threshold of ``THRESHOLDS`` is among them."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class ConceptCounts:
         mean_best_ap: mean over the eligible concepts of the best average precision any direction has.
         eligible: concepts counted. excluded: concepts left out.
         directions: D.
+        unique_by_category: the unique concepts of each category that has an eligible concept, if categories were given.
     """
 
     thresholds: tuple[float, ...]
@@ -34,10 +39,14 @@ class ConceptCounts:
     eligible: int
     excluded: int
     directions: int
+    unique_by_category: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def count_concepts(
-    ap: Float64[Tensor, "D C"], eligible: Bool[Tensor, " C"], thresholds: Sequence[float] = THRESHOLDS
+    ap: Float64[Tensor, "D C"],
+    eligible: Bool[Tensor, " C"],
+    thresholds: Sequence[float] = THRESHOLDS,
+    categories: Sequence[str] | None = None,
 ) -> ConceptCounts:
     """Count the concepts that a basis encodes, from its average precisions.
 
@@ -47,13 +56,14 @@ def count_concepts(
     Args:
         ap: ``(D, C)``, from ``signed_average_precision``.
         eligible: ``(C,)``, from ``eligible_concepts``; the others are not counted.
-        thresholds: in (0, 1].
+        thresholds: in (0, 1]; ``CURVE_THRESHOLDS`` for the curve.
+        categories: the category of each of the C concepts, to count in each; none by default.
 
     Returns:
-        The frozen counts.
+        The frozen counts: 0 and NaN if no concept is eligible, or there is none.
 
     Raises:
-        ValueError: if ap holds no direction, or a threshold is outside (0, 1].
+        ValueError: if ap holds no direction, a threshold is outside (0, 1], or there is not one category per concept.
 
     Example:
         >>> import torch
@@ -67,13 +77,17 @@ def count_concepts(
     wrong = [level for level in thresholds if not 0 < level <= 1]
     if wrong:
         raise ValueError(f"thresholds must be in (0, 1], not {wrong}.")
+    if categories is not None and len(categories) != ap.shape[1]:
+        raise ValueError(f"{ap.shape[1]} concepts need as many categories, not {len(categories)}.")
     counted = ap[:, eligible]
     hits = [counted >= level for level in thresholds]
     per_direction = [hit.sum(dim=1) for hit in hits]
+    unique = [hit.any(dim=0).tolist() for hit in hits]
     best = counted.amax(dim=0)
+    of = [] if categories is None else [name for name, kept in zip(categories, eligible.tolist(), strict=True) if kept]
     return ConceptCounts(
         thresholds=tuple(thresholds),
-        unique_concepts=tuple(int(hit.any(dim=0).sum()) for hit in hits),
+        unique_concepts=tuple(sum(found) for found in unique),
         concepts_per_direction=tuple(float(count.double().mean()) for count in per_direction),
         polysemantic_share=tuple(_ratio(int((c >= 2).sum()), int((c >= 1).sum())) for c in per_direction),
         polysemantic_mean=tuple(_ratio(int(c.sum()), int((c >= 1).sum())) for c in per_direction),
@@ -81,6 +95,10 @@ def count_concepts(
         eligible=counted.shape[1],
         excluded=ap.shape[1] - counted.shape[1],
         directions=len(ap),
+        unique_by_category={
+            category: tuple(sum(f for f, name in zip(found, of, strict=True) if name == category) for found in unique)
+            for category in dict.fromkeys(of)
+        },
     )
 
 
