@@ -108,11 +108,12 @@ def concept_lists(
     lists = []
     for direction in chosen:
         row = ap[direction].tolist()
-        found = sorted(listed[direction].nonzero().flatten().tolist(), key=lambda c, row=row: -row[c])[:top]
+        found = [c for c, yes in enumerate(listed[direction].tolist()) if yes]
+        best = sorted((-row[c], c) for c in found)[:top]
         entries = []
-        for c in found:
+        for _, c in best:
             sign = -1 if negative is not None and bool(negative[direction, c]) else 1
-            entries.append(ConceptEntry(*named[c], row[c], float(prevalence[c]), sign))
+            entries.append(ConceptEntry(concepts[c], categories[c], row[c], float(prevalence[c]), sign))
         lists.append(ConceptList(direction, tuple(entries)))
     return tuple(lists)
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lightning_robust.signatures import count_concepts
+from lightning_robust.signatures import CURVE_THRESHOLDS, count_concepts
+from lightning_robust.signatures.concept_counts import THRESHOLDS
 
 NAN = float("nan")
 AP = torch.tensor(
@@ -35,6 +36,37 @@ def test_mean_best_ap_is_over_the_eligible():
     counts = count_concepts(AP[:, :4], ELIGIBLE[:4])
     assert counts.mean_best_ap == pytest.approx((0.95 + 0.90 + 0.55) / 3)
     assert counts.thresholds == (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def test_curve():
+    """Finer, falling, and through the thresholds that are logged."""
+    curve = count_concepts(AP[:, :4], ELIGIBLE[:4], CURVE_THRESHOLDS)
+    assert (curve.thresholds[0], curve.thresholds[-1], len(curve.thresholds)) == (0.3, 0.95, 14)
+    assert curve.unique_concepts == (3,) * 6 + (2,) * 7 + (1,)
+    logged = count_concepts(AP[:, :4], ELIGIBLE[:4])
+    for threshold, unique in zip(logged.thresholds, logged.unique_concepts, strict=True):
+        assert curve.unique_concepts[CURVE_THRESHOLDS.index(threshold)] == unique
+    assert set(THRESHOLDS) < set(CURVE_THRESHOLDS)
+
+
+def test_by_category():
+    categories = ["part", "colour", "part", "scene", "texture"]
+    counts = count_concepts(AP, ELIGIBLE, thresholds=(0.5, 0.9), categories=categories)
+    assert counts.unique_by_category == {"part": (2, 1), "colour": (1, 1), "texture": (0, 0)}
+    assert count_concepts(AP, ELIGIBLE).unique_by_category == {}
+    with pytest.raises(ValueError, match="5 concepts need as many categories, not 1"):
+        count_concepts(AP, ELIGIBLE, categories=["part"])
+
+
+def test_no_concept_at_all():
+    counts = count_concepts(AP[:, :0], ELIGIBLE[:0], thresholds=(0.9,), categories=[])
+    assert (counts.unique_concepts, counts.concepts_per_direction, counts.eligible, counts.excluded) == (
+        (0,),
+        (0,),
+        0,
+        0,
+    )
+    assert math.isnan(counts.mean_best_ap)
 
 
 def test_no_eligible_concept():

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from lightning_robust.signatures import ConceptAveragePrecision, count_concepts, neurons, random_rotation
+from lightning_robust.signatures import (
+    ConceptAveragePrecision,
+    SparseLabels,
+    count_concepts,
+    neurons,
+    random_rotation,
+    signed_average_precision,
+)
 
 D, N = 16, 400
 
@@ -50,6 +57,72 @@ def test_permuted_labels_are_a_control():
     assert float(result["ap_permuted/neurons"].max()) < 0.6
     assert float(result["ap/neurons"].max()) > 0.99
     assert "ap_permuted/neurons" not in computed(h, labels)
+
+
+def test_which_sign_won():
+    result = computed(*planted())
+    negative = result["negative/neurons"]
+    assert (negative.dtype, negative.shape) == (torch.bool, (D, 3))
+    assert not negative[3, 0]
+    assert negative[5, 1]
+
+
+@pytest.mark.parametrize("unknown", ["ignore", "negative"])
+def test_batches_of_either_form_give_the_same_bits(unknown):
+    h, labels = planted()
+    want = computed(h, labels, unknown=unknown, categories=["a", "a", "b"])
+    for sizes in ([1, 150, 249], [400], [399, 1]):
+        metric = ConceptAveragePrecision(
+            {"neurons": neurons(D), "rotation": random_rotation(D, seed=1)}, unknown, categories=["a", "a", "b"]
+        )
+        for number, (a, b) in enumerate(zip(h.split(sizes), labels.split(sizes), strict=True)):
+            metric.update(a, SparseLabels.from_dense(b) if number % 2 else b)
+        found = metric.compute()
+        assert found.keys() == want.keys()
+        assert all(torch.equal(found[key], want[key]) for key in want)
+
+
+def test_scores_are_those_of_unit_rows_in_blocks(monkeypatch):
+    monkeypatch.setattr("lightning_robust.signatures.concept_metric._DIRECTIONS", 5)
+    h, labels = planted()
+    scores = torch.nn.functional.normalize(h.double()) @ random_rotation(D, seed=1).double()
+    want = signed_average_precision(scores.float(), labels)
+    torch.testing.assert_close(computed(h, labels)["ap/rotation"], want, rtol=1e-12, atol=0)
+
+
+def test_images_that_are_not_finite():
+    h, labels = planted()
+    broken = h.clone()
+    broken[100, 2], broken[200, 7] = float("nan"), float("inf")
+    kept = [i for i in range(N) if i not in (100, 200)]
+    found, want = computed(broken, labels), computed(h[kept], labels[kept])
+    assert torch.equal(found["ap/neurons"], want["ap/neurons"])
+    assert (int(found["n"]), int(found["not_finite"])) == (N, 2)
+    nothing = computed(broken * float("nan"), labels)
+    assert (int(nothing["n"]), int(nothing["not_finite"])) == (N, N)
+    assert nothing["ap/neurons"].isnan().all()
+    assert nothing["prevalence"].isnan().all()
+    assert not nothing["eligible"].any()
+
+
+def test_no_concept_and_one_image():
+    h, labels = planted()
+    assert computed(h, labels[:, :0])["ap/neurons"].shape == (D, 0)
+    one = computed(h[100:101], torch.tensor([[1, 0, -1]]))["ap/neurons"]
+    assert bool((one[:, 0] == 1).all())
+    assert bool(one[:, 1:].isnan().all())
+
+
+def test_what_it_keeps():
+    """Features once in float32, labels far below a byte each."""
+    metric = ConceptAveragePrecision({"neurons": neurons(D)})
+    n, C = 400, 800
+    labels = torch.zeros(n, C, dtype=torch.int8)
+    labels[torch.arange(n), torch.arange(n) % C] = 1
+    metric.update(torch.randn(n, D, generator=torch.Generator().manual_seed(0)), labels)
+    held = {name: sum(t.numel() * t.element_size() for t in getattr(metric, name)) for name in metric._empty_rows}
+    assert held.pop("features") == n * D * 4
+    assert sum(held.values()) < n * C / 6
 
 
 def test_unknown_as_negative():
