@@ -16,7 +16,6 @@ def module(tiny_folder):
 
 
 def test_it_starts_as_the_clips_untrained_tower_with_random_rows_of_one_length(module, data, trainer, tiny_folder):
-    state = torch.get_rng_state()
     trainer().validate(module, datamodule=data, verbose=False)
     clip = load_encoder(f"local-dir:{tiny_folder}", pretrained=False, seed=4).model
     images = data.sets[0][0]
@@ -27,7 +26,6 @@ def test_it_starts_as_the_clips_untrained_tower_with_random_rows_of_one_length(m
         torch.testing.assert_close(module(images), functional.normalize(h, dim=1) @ W.T, rtol=1e-5, atol=1e-5)
     assert W.shape == (3, 16)
     torch.testing.assert_close(W.norm(dim=1), torch.full((3,), 1 / 0.07))
-    assert torch.equal(state, torch.get_rng_state())
     other = SupervisedPretraining(f"local-dir:{tiny_folder}", seed=5)
     trainer().validate(other, datamodule=data, verbose=False)
     assert not torch.equal(other.head_weight(), W)
