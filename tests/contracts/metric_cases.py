@@ -36,7 +36,6 @@ class Case:
     constant_state: bool = True
     labels: bool = False
     any_width: bool = False  # takes hidden states, not pooled
-    counts_not_finite: bool = True
 
     def make(self, **kwargs):
         return self.make_for(D, **kwargs)
