@@ -41,16 +41,29 @@ def new_run_folder(config: str, name: str | None) -> Path:
         ) from error
 
 
+def refuse_taken(config: str, name: str | None) -> None:
+    """Refuse a name that a run has, before there is anything to write.
+
+    Raises:
+        UserError: If a run of that name exists, or the name has a path in it.
+    """
+    if name is not None:
+        _check_name(Path(ROOT).absolute() / config, name)
+
+
 def _named(parent: Path, name: str) -> Path:
+    _check_name(parent, name)
+    (parent / name).mkdir()
+    return parent / name
+
+
+def _check_name(parent: Path, name: str) -> None:
     if not name or Path(name).name != name or name in (".", ".."):
         raise UserError(f"a run's name is one folder name below {parent}, got {name!r}")
-    try:
-        (parent / name).mkdir()
-    except FileExistsError:
+    if (parent / name).exists():
         raise UserError(
             f"the run {name!r} exists already in {parent}: take another --run_name, or go on with it: --ckpt_path last"
-        ) from None
-    return parent / name
+        )
 
 
 def old_run_folder(config: str, name: str | None) -> Path:

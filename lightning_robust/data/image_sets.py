@@ -90,7 +90,8 @@ def open_images(
         spec: `scenes`, a folder (searched with all folders in it, files in the order of their paths),
             `parquet:FILE[:SPLIT]` or `hub:ID[:SPLIT]`.
         transform: From a PIL image to a tensor; the encoder's own.
-        n: How many images, the first ones; None takes all (of the scenes 2,000).
+        n: How many images, evenly spaced, since folders and tables are often sorted by class; None takes all (of the
+            scenes, which are in no order, the first n, and 2,000 for None).
         seed: Seed of the scenes world, 0 unless given.
         download: Whether a data set of the Hub that is not on this machine may be fetched.
 
@@ -115,11 +116,23 @@ def open_images(
     return _folder_images(spec, transform, n)
 
 
+def spread(total: int, n: int | None) -> list[int]:
+    """Evenly spaced places among `total`, the first one included; all where n is None or more than there are.
+
+    Example:
+        >>> spread(10, 4), spread(3, 5)
+        ([0, 2, 5, 7], [0, 1, 2])
+    """
+    count = total if n is None else min(n, total)
+    return [k * total // count for k in range(count)] if count else []
+
+
 def _table_images(text: str, transform: Transform, n: int | None, *, download: bool) -> ImageSet:
     path, split = with_split(text)
     table: Any = open_table(path, split, download=download)
     try:
-        images = TableImages(table if n is None else table.take(min(n, len(table))), image_column(table), path)
+        some = table if n is None else table.select(spread(len(table), n))
+        images = TableImages(some, image_column(table), path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return ImageSet(short_name(path), f"{path}, split {split or table.split}", images, transform)
@@ -134,6 +147,6 @@ def _folder_images(spec: str, transform: Transform, n: int | None) -> ImageSet:
         raise ValueError(
             f"No images in the folder {folder} or in those in it; endings that count: {', '.join(SUFFIXES)}"
         )
-    chosen = files if n is None else files[:n]
+    chosen = [files[k] for k in spread(len(files), n)]
     source = f"{len(chosen)} of {len(files)} images of the folder {folder.resolve().name}, in the order of their paths"
     return ImageSet(folder.resolve().name, source, ImageFiles(chosen), transform)

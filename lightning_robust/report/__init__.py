@@ -2,6 +2,8 @@
 
 from lightning_robust.report.curves import curves_figure
 from lightning_robust.report.headline import Headline, headline
+from lightning_robust.report.probe_figure import probe_figure
+from lightning_robust.report.probe_table import print_probe
 from lightning_robust.report.table import print_run
 
-__all__ = ["Headline", "curves_figure", "headline", "print_run"]
+__all__ = ["Headline", "curves_figure", "headline", "print_probe", "print_run", "probe_figure"]

@@ -1,0 +1,112 @@
+"""The picture of `probe`: layers, spectra, importance and concepts of one model, or of several side by side."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lightning_robust.report.shorten import short_names
+from lightning_robust.results import ProbeRecord, atomic_path
+
+_COLOURS = ("#1f5fa8", "#e45756", "#54a24b", "#b279a2")
+_DASHES = {"singular_vectors": "-", "neurons": "--", "random_rotation": ":"}
+
+
+def probe_figure(records: Mapping[str, ProbeRecord], path: Path) -> None:
+    """Draw what `probe` found, and write a PNG atomically.
+
+    Args:
+        records: Models by the letter that stands for each; one needs none.
+        path: The picture.
+    """
+    figure = Figure(figsize=(13, 7.6), dpi=110, layout="constrained")
+    axes = figure.subplots(2, 3)
+    names = {letter: f"{letter}: {record.model.name}" if letter else "" for letter, record in records.items()}
+    layers = list(dict.fromkeys(layer.name for record in records.values() for layer in record.layers))
+    place = {name: k for k, name in enumerate(layers)}
+    for colour, (letter, record) in zip(_COLOURS, records.items(), strict=False):
+        label = names[letter]
+        _kurtosis(axes[0, 0], record, place, colour, label)
+        _layers(axes[0, 1], record, "outliers/{}/features", place, colour, label)
+        _layers(axes[0, 2], record, "spectrum/{}/rankme", place, colour, label)
+        _eigenvalues(axes[1, 0], record, colour, label)
+        _importance(axes[1, 1], record, colour, label)
+        _concepts(axes[1, 2], record, colour, label)
+    titles = (
+        "kurtosis (mean, 5–95 % of images; a Gaussian gives 3)",
+        "outlier features",
+        "RankMe of the features",
+        "eigenvalues of E[hhᵀ], relative",
+        "importance by direction, share of Σσ",
+        "concepts found, by threshold on average precision",
+    )
+    for panel, title in zip(axes.flat, titles, strict=True):
+        _finish(panel, title)
+    axes[0, 0].axhline(3.0, color="0.6", linewidth=0.8, linestyle=":")
+    for panel in axes[0]:
+        short = short_names(layers)
+        panel.set_xticks(range(len(layers)), [short[name] for name in layers], rotation=40, ha="right")
+    axes[0, 1].set_ylim(-0.03, max(1.0, axes[0, 1].get_ylim()[1]))
+    for panel in axes[1, :2]:
+        if panel.lines:
+            panel.set_yscale("log")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_xlabel("rank", fontsize=8)
+    if len(records) == 1:
+        figure.suptitle(next(iter(records.values())).model.name, fontsize=11)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _layers(axes: Axes, record: ProbeRecord, tag: str, place: Mapping[str, int], colour: str, label: str) -> None:
+    layers = [layer.name for layer in record.layers]
+    values = [record.scalars.get(tag.format(name), math.nan) for name in layers]
+    x = [place[name] for name in layers]
+    axes.plot(x, values, "o-", color=colour, linewidth=1.8, markersize=4, label=label or None)
+
+
+def _kurtosis(axes: Axes, record: ProbeRecord, place: Mapping[str, int], colour: str, label: str) -> None:
+    layers = [layer.name for layer in record.layers]
+    low, high = ([record.scalars.get(f"kurtosis/{n}/{q}", math.nan) for n in layers] for q in ("q05", "q95"))
+    axes.fill_between([place[n] for n in layers], low, high, color=colour, alpha=0.15, linewidth=0)
+    _layers(axes, record, "kurtosis/{}", place, colour, label)
+
+
+def _eigenvalues(axes: Axes, record: ProbeRecord, colour: str, label: str) -> None:
+    values = record.curves.get(f"spectrum/{record.layers[-1].name}/eigenvalues", ())
+    if values and values[0] > 0:
+        # what is zero up to rounding would stretch the axis over twenty decades
+        shown = [value / values[0] for value in values if value > 1e-12 * values[0]]
+        axes.plot(range(1, len(shown) + 1), shown, color=colour, linewidth=1.8, label=label or None)
+
+
+def _importance(axes: Axes, record: ProbeRecord, colour: str, label: str) -> None:
+    for head, dashes in (("raw", "-"), ("centred", "--"), ("random_head", ":")):
+        values = record.curves.get(f"importance/{record.layers[-1].name}/{head}/directions", ())
+        words = f"{head.replace('_', ' ')}{f', {label[0]}' if label else ''}"
+        if values:
+            axes.plot(range(1, len(values) + 1), values, dashes, color=colour, linewidth=1.6, label=words)
+
+
+def _concepts(axes: Axes, record: ProbeRecord, colour: str, label: str) -> None:
+    layer = record.layers[-1].name
+    thresholds = record.curves.get(f"concepts/{layer}/thresholds", ())
+    for basis, dashes in _DASHES.items():
+        counts = record.curves.get(f"concepts/{layer}/{basis}/unique", ())
+        words = f"{basis.replace('_', ' ')}{f', {label[0]}' if label else ''}"
+        if counts:
+            axes.plot(thresholds, counts, dashes, color=colour, linewidth=1.6, label=words)
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=9.5)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    if not axes.lines:
+        axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes, color="0.5", fontsize=9)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=7)
