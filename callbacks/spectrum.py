@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.callbacks.weights import FollowedWeights
 from lightning_robust.signatures import DirectionImportance, FeatureSpectrum
-from lightning_robust.signatures.controlled_importance import importance_with_controls_report
+from lightning_robust.signatures.controlled_importance import ImportanceWithControls, importance_with_controls_report
 from lightning_robust.signatures.importance_controls import ImportanceControls
 
 
@@ -44,7 +44,10 @@ class SpectrumSignature(Signature):
             made["importance_raw"] = DirectionImportance(W, sync_on_compute=synchronise)
             made["importance_centred"] = DirectionImportance(W, centred=True, sync_on_compute=synchronise)
             if self.controls:
-                self._made[layer] = ImportanceControls(W, sync_on_compute=synchronise)
+                # ":input" is what the head reads, whatever was done to it; a head of the module's own is a CLIP's,
+                # which scales h to unit length first; one given by name reads what it is given
+                unit_norm = self.head is None and not layer.endswith(":input")
+                self._made[layer] = ImportanceControls(W, unit_norm=unit_norm, sync_on_compute=synchronise)
                 made["controls"] = self._made[layer]
         return made
 
@@ -67,12 +70,7 @@ class SpectrumSignature(Signature):
                 )
         if "controls" in computed:
             report = importance_with_controls_report(computed["controls"], self._made[layer])
-            for row in report.table():
-                place = f"importance/{layer}/{row['form']}"
-                if row["head"] != "head":
-                    place += f"/{str(row['head']).replace(' ', '_').replace('-', '_')}"
-                    reading.scalars[f"{place}/max_over_median"] = float(row["max_over_median"])
-                reading.scalars[f"{place}/directions_for_90"] = float(row["directions_for_90"])
+            reading.scalars |= control_figures(report, layer)
         return reading
 
     def check(self, module: Any) -> None:
@@ -83,6 +81,23 @@ class SpectrumSignature(Signature):
     def read_weights(self, module: Any) -> Reading:
         """Tags `weights/…`: ranks and tail exponent of each matrix, and of its change where training was begun."""
         return self.followed.read(module)
+
+
+def control_figures(report: ImportanceWithControls, layer: str) -> dict[str, float]:
+    """Figures by tag of the controls of importance, and of the head what only they are compared with.
+
+    Args:
+        report: The head beside its controls.
+        layer: The layer whose features the head reads.
+    """
+    figures = {}
+    for row in report.table():
+        place = f"importance/{layer}/{row['form']}"
+        if row["head"] != "head":
+            place += f"/{str(row['head']).replace(' ', '_').replace('-', '_')}"
+            figures[f"{place}/max_over_median"] = float(row["max_over_median"])
+        figures[f"{place}/directions_for_90"] = float(row["directions_for_90"])
+    return figures
 
 
 def _numbers(values: Tensor) -> list[float]:
