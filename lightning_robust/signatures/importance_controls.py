@@ -167,16 +167,17 @@ def median(rows: Float64[Tensor, "S r"]) -> Float64[Tensor, "S 1"]:
 def _decompose(controls: ControlHeads) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Singular values ``(S, r)`` and right singular vectors ``(S, d, r)`` of every head in both forms."""
     sigmas, directions = {}, {}
+    d, device = controls.head.shape[1], controls.head.device
+    rotations = [random_rotation(d, seed=seed).to(device) for seed in controls.seeds]
     for form in FORMS:
         sigma, V = thin_svd(_form(controls.head, form))
         random = [thin_svd(_form(head, form)) for head in controls.random]
         r = min(len(s) for s, _ in random)
-        # W Q = U S (Qᵀ V)ᵀ: no decomposition of its own, and exactly the same singular values
-        rotations = [random_rotation(len(V), seed=seed).to(V.device) for seed in controls.seeds]
         sigmas[f"{form}/head"], directions[f"{form}/head"] = sigma[None], V[None]
         sigmas[f"{form}/random"] = torch.stack([s[:r] for s, _ in random])
         directions[f"{form}/random"] = torch.stack([v[:, :r] for _, v in random])
         sigmas[f"{form}/rotated"] = sigma.repeat(len(rotations), 1)
+        # W Q = U S (Qᵀ V)ᵀ: no decomposition of its own, and exactly the same singular values
         directions[f"{form}/rotated"] = torch.stack([Q.T @ V for Q in rotations])
     return sigmas, directions
 
