@@ -68,14 +68,14 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
 
 def conventions(monitor: SignatureMonitor, model: Any) -> list[str]:
     """How a monitor's figures were taken, in sentences."""
-    layers = monitor.layers or [getattr(model, "representation_layer", "")]
+    forms = monitor.forms or dict.fromkeys(monitor.layers_of(model), "not measured")
     watched = monitor.images if isinstance(monitor.images, str) else "own"
     seen = (
         "validation images of the reference while training, its test images in tables"
         if watched == VALIDATION
         else watched
     )
-    place = f"layers {', '.join(layers)} ({monitor.pool} over positions); {seen}"
+    place = f"layers {', '.join(f'{layer} ({form})' for layer, form in forms.items())}; {seen}"
     said = {
         "kurtosis": "kurtosis: Pearson's (Gaussian 3), h not normalised; outliers: |z| > 6 on at least 6 % of images",
         "spectrum": "spectra: h not normalised, RankMe on E[hhᵀ]; importance: σ_i · mean|cos|, largest over median",

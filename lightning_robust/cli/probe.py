@@ -181,6 +181,10 @@ def _write(found: _Found, folder: Path) -> None:
 def _write_comparison(lettered: Mapping[str, _Found], folder: Path) -> None:
     """Every figure side by side; and the change of each weight matrix from A to each model of the same architecture."""
     write_table(folder / _FIGURES, side_by_side({letter: one.record for letter, one in lettered.items()}))
+    lists = {letter: _concept_lists(one.record) for letter, one in lettered.items() if one.record.directions}
+    if len(lists) == len(lettered):
+        for letter in list(lists)[1:]:
+            write_table(folder / f"concepts_A_and_{letter}.csv", _pairs(lists["A"], lists[letter], letter))
     first = next(iter(lettered.values())).network
     for letter, one in list(lettered.items())[1:]:
         if first is None or one.network is None or not _same_architecture(first.model, one.network.model):
@@ -190,6 +194,38 @@ def _write_comparison(lettered: Mapping[str, _Found], folder: Path) -> None:
         names = [row["name"] for row in one.weights]
         change = weight_spectra(one.network.model, first.model, names=names)
         write_table(folder / f"weights_A_to_{letter}.csv", change.table())
+
+
+def _concept_lists(record: ProbeRecord) -> list[Any]:
+    from lightning_robust.signatures.concept_lists import ConceptEntry, ConceptList
+
+    return [
+        ConceptList(
+            found.direction,
+            tuple(
+                ConceptEntry(e.concept, e.category, e.average_precision, e.prevalence, e.sign) for e in found.concepts
+            ),
+        )
+        for found in record.directions
+    ]
+
+
+def _pairs(a: list[Any], b: list[Any], letter: str) -> list[dict[str, Any]]:
+    """Directions of two models that share most concepts, side by side; then those that share none."""
+    from lightning_robust.signatures import compare_concept_lists
+
+    found = compare_concept_lists(a, b, "concepts")
+    rows = [(pair, pair.a, pair.b) for pair in found.pairs]
+    return [
+        {
+            "A": "" if one is None else one + 1,
+            letter: "" if other is None else other + 1,
+            "both": ", ".join(name for name, _ in pair.both),
+            "only A": ", ".join(name for name, _ in pair.only_a),
+            f"only {letter}": ", ".join(name for name, _ in pair.only_b),
+        }
+        for pair, one, other in rows
+    ]
 
 
 def _same_architecture(one: Any, other: Any) -> bool:

@@ -24,17 +24,15 @@ def probe_figure(records: Mapping[str, ProbeRecord], path: Path) -> None:
     """
     figure = Figure(figsize=(13, 7.6), dpi=110, layout="constrained")
     axes = figure.subplots(2, 3)
-    names = {letter: f"{letter}: {record.model.name}" if letter else "" for letter, record in records.items()}
     layers = list(dict.fromkeys(layer.name for record in records.values() for layer in record.layers))
     place = {name: k for k, name in enumerate(layers)}
     for colour, (letter, record) in zip(_COLOURS, records.items(), strict=False):
-        label = names[letter]
-        _kurtosis(axes[0, 0], record, place, colour, label)
-        _layers(axes[0, 1], record, "outliers/{}/features", place, colour, label)
-        _layers(axes[0, 2], record, "spectrum/{}/rankme", place, colour, label)
-        _eigenvalues(axes[1, 0], record, colour, label)
-        _importance(axes[1, 1], record, colour, label)
-        _concepts(axes[1, 2], record, colour, label)
+        _kurtosis(axes[0, 0], record, place, colour, letter)
+        _layers(axes[0, 1], record, "outliers/{}/features", place, colour, letter)
+        _layers(axes[0, 2], record, "spectrum/{}/rankme", place, colour, letter)
+        _eigenvalues(axes[1, 0], record, colour, letter)
+        _importance(axes[1, 1], record, colour, letter)
+        _concepts(axes[1, 2], record, colour, letter)
     titles = (
         "kurtosis (mean, 5–95 % of images; a Gaussian gives 3)",
         "outlier features",
@@ -55,48 +53,57 @@ def probe_figure(records: Mapping[str, ProbeRecord], path: Path) -> None:
             panel.set_yscale("log")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_xlabel("rank", fontsize=8)
-    if len(records) == 1:
-        figure.suptitle(next(iter(records.values())).model.name, fontsize=11)
+    figure.suptitle("     ".join(_title(letter, record) for letter, record in records.items()), fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _layers(axes: Axes, record: ProbeRecord, tag: str, place: Mapping[str, int], colour: str, label: str) -> None:
+def _title(letter: str, record: ProbeRecord) -> str:
+    parts = Path(record.model.name).parts
+    name = record.model.name if len(parts) < 4 else str(Path("…", *parts[-3:]))
+    return f"{letter}: {name}" if letter else name
+
+
+def _words(name: str, letter: str) -> str:
+    return f"{name.replace('_', ' ')}{f', {letter}' if letter else ''}"
+
+
+def _layers(axes: Axes, record: ProbeRecord, tag: str, place: Mapping[str, int], colour: str, letter: str) -> None:
     layers = [layer.name for layer in record.layers]
     values = [record.scalars.get(tag.format(name), math.nan) for name in layers]
     x = [place[name] for name in layers]
-    axes.plot(x, values, "o-", color=colour, linewidth=1.8, markersize=4, label=label or None)
+    axes.plot(x, values, "o-", color=colour, linewidth=1.8, markersize=4, label=letter or None)
 
 
-def _kurtosis(axes: Axes, record: ProbeRecord, place: Mapping[str, int], colour: str, label: str) -> None:
+def _kurtosis(axes: Axes, record: ProbeRecord, place: Mapping[str, int], colour: str, letter: str) -> None:
     layers = [layer.name for layer in record.layers]
     low, high = ([record.scalars.get(f"kurtosis/{n}/{q}", math.nan) for n in layers] for q in ("q05", "q95"))
     axes.fill_between([place[n] for n in layers], low, high, color=colour, alpha=0.15, linewidth=0)
-    _layers(axes, record, "kurtosis/{}", place, colour, label)
+    _layers(axes, record, "kurtosis/{}", place, colour, letter)
 
 
-def _eigenvalues(axes: Axes, record: ProbeRecord, colour: str, label: str) -> None:
+def _eigenvalues(axes: Axes, record: ProbeRecord, colour: str, letter: str) -> None:
     values = record.curves.get(f"spectrum/{record.layers[-1].name}/eigenvalues", ())
     if values and values[0] > 0:
         # what is zero up to rounding would stretch the axis over twenty decades
         shown = [value / values[0] for value in values if value > 1e-12 * values[0]]
-        axes.plot(range(1, len(shown) + 1), shown, color=colour, linewidth=1.8, label=label or None)
+        axes.plot(range(1, len(shown) + 1), shown, color=colour, linewidth=1.8, label=letter or None)
 
 
-def _importance(axes: Axes, record: ProbeRecord, colour: str, label: str) -> None:
-    for head, dashes in (("raw", "-"), ("centred", "--"), ("random_head", ":")):
+def _importance(axes: Axes, record: ProbeRecord, colour: str, letter: str) -> None:
+    for head, dashes in (("raw", "-"), ("centred", "--"), ("raw/random_head", ":")):
         values = record.curves.get(f"importance/{record.layers[-1].name}/{head}/directions", ())
-        words = f"{head.replace('_', ' ')}{f', {label[0]}' if label else ''}"
+        words = _words(head.removeprefix("raw/"), letter)
         if values:
             axes.plot(range(1, len(values) + 1), values, dashes, color=colour, linewidth=1.6, label=words)
 
 
-def _concepts(axes: Axes, record: ProbeRecord, colour: str, label: str) -> None:
+def _concepts(axes: Axes, record: ProbeRecord, colour: str, letter: str) -> None:
     layer = record.layers[-1].name
     thresholds = record.curves.get(f"concepts/{layer}/thresholds", ())
     for basis, dashes in _DASHES.items():
         counts = record.curves.get(f"concepts/{layer}/{basis}/unique", ())
-        words = f"{basis.replace('_', ' ')}{f', {label[0]}' if label else ''}"
+        words = _words(basis, letter)
         if counts:
             axes.plot(thresholds, counts, dashes, color=colour, linewidth=1.6, label=words)
 

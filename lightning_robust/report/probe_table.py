@@ -58,7 +58,7 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
         ("Spectra of the features", _layer_table(records, _SPECTRUM_COLUMNS, _forms(records)), _SPECTRUM_NOTE),
         ("Importance of the head's directions", _importance_table(records), _importance_note(records.values())),
         ("Concepts of single directions", _concept_table(records), _concept_note(records.values())),
-        ("Concepts of the most important directions", _direction_table(records), _direction_note(records.values())),
+        ("Concepts of the most important directions", _direction_table(records), _direction_note(records)),
         ("Weights", _weight_table(records), "Median and range over the matrices; every one stands in weights.csv."),
     ):
         if table.row_count:
@@ -203,10 +203,25 @@ def _concepts(found: DirectionConcepts) -> str:
     return f"v{found.direction + 1}{mark} ({found.importance:.1%}): {', '.join(listed[:_MOST_CONCEPTS]) or _DASH}"
 
 
-def _direction_note(records: Iterable[ProbeRecord]) -> str:
-    some = any(found.privileged for record in records for found in record.directions)
+def _direction_note(records: Mapping[str, ProbeRecord]) -> str:
+    some = any(found.privileged for record in records.values() for found in record.directions)
     star = "* privileged by the rule. " if some else "None is privileged by the rule. "
-    return f"{star}Average precision after each name; − where −v ranks it; prevalences in concepts.csv."
+    note = f"{star}Average precision after each name; − where −v ranks it; prevalences in concepts.csv."
+    names = {
+        letter: {entry.concept for found in record.directions for entry in found.concepts}
+        for letter, record in records.items()
+        if record.directions
+    }
+    if len(names) < 2:
+        return note
+    shared = set.intersection(*names.values())
+    alone = [f"{letter} alone: {_joined(own - set.union(*(n for o, n in names.items() if o != letter)))}"
+             for letter, own in names.items()]  # fmt: skip
+    return f"{note} Listed in all: {len(shared)}; " + "; ".join(alone) + "."
+
+
+def _joined(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _weight_table(records: Mapping[str, ProbeRecord]) -> Table:

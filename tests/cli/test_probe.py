@@ -107,12 +107,17 @@ def test_a_network_of_timm_on_a_folder_of_images(folder, capsys):
 
 
 def test_two_models_side_by_side_and_an_earlier_probe(folder, capsys):
-    assert probe("--compare", "scenes-clip", "scenes-supervised", "--max_images", "40", "--run_name", "two") == 0
+    models = ["--compare", "scenes-clip", "scenes-supervised"]
+    assert probe(*models, "--max_images", "9", "--concepts", "scenes?n=300", "--run_name", "two") == 0
     out = capsys.readouterr().out
     assert "A: scenes-clip" in out
     assert "B: scenes-supervised" in out
     run = folder / "checkpoints" / "probe" / "two"
-    assert {path.name for path in run.iterdir()} == {"A", "B", "figures.csv", "probe.png"}
+    assert {path.name for path in run.iterdir()} == {"A", "B", "concepts_A_and_B.csv", "figures.csv", "probe.png"}
+    pairs = rows(run / "concepts_A_and_B.csv")
+    assert list(pairs[0]) == ["A", "B", "both", "only A", "only B"]
+    assert "style:photo" in pairs[0]["both"]
+    assert "Listed in all:" in out
     a, b = read_probe(run / "A" / "results.json"), read_probe(run / "B" / "results.json")
     row = next(row for row in rows(run / "figures.csv") if row["tag"] == f"kurtosis/{H}")
     assert (float(row["A"]), float(row["B"])) == (a.scalars[f"kurtosis/{H}"], b.scalars[f"kurtosis/{H}"])
