@@ -64,14 +64,17 @@ def _probe(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--model",
         metavar="MODEL",
-        help="scenes-clip, local-dir:FOLDER, ARCHITECTURE/TAG of open_clip, timm:NAME, or a file of a finished run "
-        "(…/wise_ft/alpha=0.50.safetensors, …/last.ckpt)",
+        help="scenes-clip, scenes-supervised, local-dir:FOLDER, ARCHITECTURE/TAG of open_clip, timm:NAME, or a file of "
+        "a finished run (…/wise_ft/alpha=0.50.safetensors, …/last.ckpt); untrained:MODEL has random weights",
     )
     what.add_argument(
         "--compare", nargs="+", metavar="MODEL", help="two or more models, or folders of earlier probes, side by side"
     )
     parser.add_argument(
-        "--images", default="scenes", metavar="IMAGES", help="scenes, or a folder of images (default: %(default)s)"
+        "--images",
+        default="scenes",
+        metavar="IMAGES",
+        help="scenes, a folder of images, parquet:FILE or hub:ID[:SPLIT] (default: %(default)s)",
     )
     parser.add_argument(
         "--concepts",
@@ -86,7 +89,6 @@ def _probe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classes", type=Path, metavar="FILE", help="class names for a CLIP's head, one on each line")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="state dict of a timm network")
-    parser.add_argument("--untrained", action="store_true", help="random weights instead: the control")
     parser.add_argument("--max_images", type=_positive, metavar="N", help="at most so many images (default: all)")
     parser.add_argument("--batch_size", type=_positive, default=128, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")

@@ -69,8 +69,20 @@ def run(args: argparse.Namespace) -> int:
 def _found(args: argparse.Namespace, names: list[str]) -> list[_Found]:
     """What is known already is read, everything else measured; every name is checked before the first pass."""
     known = {name: _Found(read_probe(Path(name) / RESULTS)) for name in names if (Path(name) / RESULTS).is_file()}
+    if len(known) == len(names):
+        _refuse_idle(args)
     networks = {name: _load(args, name) for name in names if name not in known}
     return [known[name] if name in known else _measured(args, networks[name]) for name in names]
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """Earlier probes are read as they are: what says how to measure would do nothing."""
+    given = [
+        name for name in ("concepts", "layers", "classes", "weights", "max_images", "device") if getattr(args, name)
+    ]
+    given += ["images"] if args.images != "scenes" else []
+    if given:
+        raise UserError(f"--{given[0]} has no effect on earlier probes, which are read as they are; leave it out")
 
 
 def _load(args: argparse.Namespace, name: str) -> Any:
@@ -81,7 +93,6 @@ def _load(args: argparse.Namespace, name: str) -> Any:
         return load_network(
             name,
             weights=args.weights,
-            untrained=args.untrained,
             seed=args.seed,
             class_names=classes,
             templates=templates,

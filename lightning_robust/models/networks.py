@@ -13,6 +13,7 @@ from lightning_robust.models.run_network import classifier_network, run_network
 from lightning_robust.models.timm_network import TIMM, timm_network
 from lightning_robust.models.zero_shot import zero_shot_head
 
+UNTRAINED = "untrained:"
 _RUN_FILES = (".safetensors", ".ckpt")
 
 
@@ -30,7 +31,7 @@ def load_network(
     Args:
         name: What `load_encoder` takes (`scenes-clip`, `local-dir:FOLDER`, `ARCHITECTURE/TAG`); what `load_classifier`
             takes (`scenes-supervised`, a folder); `timm:NAME`; or a file of a finished run:
-            `…/wise_ft/alpha=0.50.safetensors`, `…/last.ckpt`.
+            `…/wise_ft/alpha=0.50.safetensors`, `…/last.ckpt`. `untrained:` in front is short for `untrained=True`.
         weights: State dict for a timm network (safetensors or torch), in place of those that timm would fetch.
         untrained: Random weights instead: the control.
         seed: Of the random weights.
@@ -45,6 +46,8 @@ def load_network(
         >>> network.representation_layer, network.blocks[-1], network.head.shape
         ('fc:input', 'layer4', torch.Size([1000, 512]))
     """
+    if name.startswith(UNTRAINED):
+        name, untrained = name.removeprefix(UNTRAINED), True
     if weights is not None and (untrained or not name.startswith(TIMM)):
         raise ValueError(f"weights= is for trained networks of timm ('timm:NAME'), it has no effect on {name!r}.")
     if name.startswith(TIMM):
@@ -76,7 +79,7 @@ def _from_clip(
         head = zero_shot_head(encoder.model, encoder.tokenizer, names, templates or ["a photo of a {}."])
     model = Embedding(encoder.model) if head is None else ImageClassifier(encoder.model, head)
     return Network(
-        name=encoder.name,
+        name=f"{UNTRAINED}{encoder.name}" if untrained else encoder.name,
         model=model.eval(),
         transform=encoder.transform,
         representation_layer="encoder.visual",

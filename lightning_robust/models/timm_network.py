@@ -58,7 +58,7 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
     layer, head_layer, head = timm_head(model)
     origin = f"random weights, seed {seed}" if untrained else f"{weights or 'pretrained weights of timm'}"
     return Network(
-        name=name,
+        name=f"untrained:{name}" if untrained else name,
         model=model.eval(),
         transform=transform,
         representation_layer=layer,

@@ -53,6 +53,8 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
     for letter, record in records.items():
         console.print(f"\n[bold]{_title(letter, record)}[/bold]", highlight=False)
         console.print(f"[dim]{_subtitle(record)}[/dim]", highlight=False)
+    if len({tuple(record.data.images.items()) for record in records.values()}) > 1:
+        console.print("[bold red]They were measured on different images.[/bold red]", highlight=False)
     for title, table, note in (
         ("Outliers, layer by layer", _layer_table(records, _OUTLIER_COLUMNS, {}), _OUTLIER_NOTE),
         ("Spectra of the features", _layer_table(records, _SPECTRUM_COLUMNS, _forms(records)), _SPECTRUM_NOTE),

@@ -95,9 +95,7 @@ def test_a_network_of_timm_on_a_folder_of_images(folder, capsys):
         path = folder / "pictures" / "ab"[k % 2] / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(path)
-    assert (
-        probe("--model", "timm:resnet10t", "--untrained", "--images", "pictures", "--layers", "layer4", "maxpool") == 0
-    )
+    assert probe("--model", "untrained:timm:resnet10t", "--images", "pictures", "--layers", "layer4", "maxpool") == 0
     record = read_probe(folder / "checkpoints" / "probe" / "001" / "results.json")
     assert [layer.name for layer in record.layers] == ["layer4", "maxpool", "fc:input"]
     assert record.model.origin == "random weights, seed 0"
@@ -122,8 +120,11 @@ def test_two_models_side_by_side_and_an_earlier_probe(folder, capsys):
     row = next(row for row in rows(run / "figures.csv") if row["tag"] == f"kurtosis/{H}")
     assert (float(row["A"]), float(row["B"])) == (a.scalars[f"kurtosis/{H}"], b.scalars[f"kurtosis/{H}"])
     assert a.scalars[f"kurtosis/{H}"] != b.scalars[f"kurtosis/{H}"]
-    assert probe("--compare", str(run / "A"), str(run / "B"), "--run_name", "again") == 0
+    assert main(["probe", "--compare", str(run / "A"), str(run / "B"), "--run_name", "again"]) == 0
     assert read_probe(folder / "checkpoints" / "probe" / "again" / "B" / "results.json") == b
+    capsys.readouterr()
+    assert main(["probe", "--compare", str(run / "A"), str(run / "B"), "--concepts", "scenes"]) == 2
+    assert "--concepts has no effect on earlier probes" in capsys.readouterr().err
 
 
 def test_the_change_of_the_weights_between_two_of_one_architecture(folder):
@@ -133,7 +134,7 @@ def test_the_change_of_the_weights_between_two_of_one_architecture(folder):
 
 
 def test_untrained_is_the_control(folder):
-    assert probe("--model", "scenes-clip", "--untrained", "--seed", "3", "--max_images", "20") == 0
+    assert probe("--model", "untrained:scenes-clip", "--seed", "3", "--max_images", "20") == 0
     data = json.loads((folder / "checkpoints" / "probe" / "001" / "results.json").read_text())
     assert data["model"]["origin"] == "random weights, seed 3"
 
@@ -176,6 +177,6 @@ def test_a_name_that_is_taken_is_said_before_anything_is_measured(folder, capsys
 
 
 def test_figures_that_are_not_defined_are_null(folder):
-    assert probe("--model", "timm:resnet10t", "--untrained", "--images", "scenes", "--max_images", "3") == 0
+    assert probe("--model", "untrained:timm:resnet10t", "--images", "scenes", "--max_images", "3") == 0
     data = json.loads((folder / "checkpoints" / "probe" / "001" / "results.json").read_text())
     assert not any(isinstance(value, float) and math.isnan(value) for value in data["scalars"].values())

@@ -37,6 +37,9 @@ def test_untrained_is_the_same_architecture_with_other_weights():
     assert untrained.blocks == trained.blocks
     assert untrained.checkpoint_hash == again.checkpoint_hash != trained.checkpoint_hash
     assert untrained.origin == "random weights, seed 3"
+    short = load_network("untrained:scenes-clip", seed=3)
+    assert short.name == untrained.name == "untrained:scenes-clip"
+    assert short.checkpoint_hash == untrained.checkpoint_hash
 
 
 @pytest.mark.parametrize(

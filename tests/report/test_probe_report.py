@@ -125,6 +125,12 @@ def test_two_models_side_by_side(tmp_path, width):
     assert lines[first + 1].split()[0] == "B"
 
 
+def test_models_measured_on_different_images_are_told_so(tmp_path):
+    other = record(data=dataclasses.replace(record().data, images={"reference test images": 499}))
+    assert "different images" in printed({"A": record(), "B": other}, tmp_path)
+    assert "different images" not in printed({"A": record(), "B": record()}, tmp_path)
+
+
 def test_nothing_is_printed_of_what_was_not_measured(tmp_path):
     few = {tag: value for tag, value in SCALARS.items() if tag.startswith("kurtosis")}
     text = printed({"": record(scalars=few, curves={}, directions=())}, tmp_path)
