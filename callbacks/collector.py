@@ -17,11 +17,20 @@ from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import ActivationProbe
 from lightning_robust.signatures.batches import labels_from_batch
+from lightning_robust.signatures.layers import Layer
 from lightning_robust.signatures.pooling import Pool
 
 FindLabels = Callable[[Any], Any]
 
 NO_BATCH = "the images of the monitor gave no batch, so there is nothing to measure"
+
+
+class _Probe(ActivationProbe):
+    """One that leaves the random states to the forward that runs on after it."""
+
+    def _receive(self, layer: Layer, output: Any) -> None:
+        with kept_random_state():
+            super()._receive(layer, output)
 
 
 class Collector:
@@ -60,7 +69,7 @@ class Collector:
         self.module, self.signatures, self.synchronise = module, signatures, synchronise
         on_hidden = self._receive_hidden if any(signature.uses_hidden for signature in signatures) else None
         with from_user(ValueError):
-            self.probe = ActivationProbe(module, layers, pool, self._receive, on_hidden)
+            self.probe = _Probe(module, layers, pool, self._receive, on_hidden)
         for signature in signatures:
             signature.check(module)
         self._share, self._find_labels = share or Share(), labels or labels_from_batch
@@ -119,8 +128,7 @@ class Collector:
 
     def _receive_hidden(self, layer: str, hidden: Tensor) -> None:
         hidden = off_mps(kept_rows(hidden, self._kept, layer))
-        # a forward runs on after this, under whatever precision
-        with kept_random_state(), torch.autocast(hidden.device.type, enabled=False):
+        with torch.autocast(hidden.device.type, enabled=False):  # the forward may run in another precision
             made = [signature.hidden_metrics(synchronise=self.synchronise) for signature in self.signatures]
             for metric in (metric for group in made for metric in group.values() if len(hidden)):
                 metric.to(hidden.device).update(hidden)

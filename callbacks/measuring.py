@@ -19,6 +19,7 @@ from lightning_robust.callbacks.shares import Share
 from lightning_robust.callbacks.signature import Reading
 from lightning_robust.callbacks.sources import VALIDATION, Images, epoch_number
 from lightning_robust.callbacks.weights import FollowedWeights
+from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import LayerForm
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Measuring(Callback):
         self._measure_untrained(trainer, module)  # peers with another control
 
     def _publish(self, trainer: Trainer, reading: Reading, *, starting: bool = False) -> None:
-        follow_outliers_since(reading, self.history[-1].get("indices") if self.history else None)
+        with kept_random_state():
+            follow_outliers_since(reading, self.history[-1].get("indices") if self.history else None)
         reading.scalars.update(self.reference)
         epoch = epoch_number(trainer, starting=starting)
         publish(trainer, reading, epoch, self.before)

@@ -12,7 +12,7 @@ from lightning_robust.callbacks.concepts import ConceptSignature
 from lightning_robust.callbacks.kurtosis import KurtosisSignature
 from lightning_robust.callbacks.listening import Listening
 from lightning_robust.callbacks.measuring import Measuring, monitors_of
-from lightning_robust.callbacks.passes import FindImages, Forward, count_images
+from lightning_robust.callbacks.passes import FindImages, Forward
 from lightning_robust.callbacks.publish import as_metrics
 from lightning_robust.callbacks.schedule import Schedule, validation_left_out
 from lightning_robust.callbacks.settings import check_settings, check_sharing, check_tags
@@ -205,7 +205,7 @@ class SignatureMonitor(Measuring):
             others = [m._listening.collector.probe for m in monitors if m._listening is not None]
             first = self is next(m for m in monitors if m._listening is not None)
             switch = not any(probe.inside_fused for probe in others) if first else None
-            self._listening.start(batch, count_images(batch, self.images_from_batch), batch_idx, switch=switch)
+            self._listening.start(batch, self.images_from_batch, batch_idx, switch=switch)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,

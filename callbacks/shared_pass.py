@@ -35,8 +35,8 @@ def measure_with(
     Returns:
         One reading for each monitor.
     """
-    where = layers if layers is not None else [monitor.layers_of(module) for monitor in monitors]
     with kept_random_state(), as_validation(trainer):
+        where = layers if layers is not None else [monitor.layers_of(module) for monitor in monitors]
         share = images.share if isinstance(images, Images) else Share()
         collectors = [m.collector(trainer, module, own, share) for m, own in zip(monitors, where, strict=True)]
         first, context = monitors[0], trainer.precision_plugin.forward_context
@@ -67,8 +67,8 @@ def measure_control(
         raise UserError(f"untrained=True needs {type(module).__name__}.untrained_model(); or give the untrained module")
     with leave_unchanged(module):
         control = own if isinstance(own, nn.Module) else module.untrained_model()
+        layers = [monitor.layers_of(module) for monitor in monitors]
     control = trainer.precision_plugin.convert_module(control).to(trainer.strategy.root_device)
-    layers = [monitor.layers_of(module) for monitor in monitors]
     return measure_with(monitors, trainer, control, Images(trainer, monitors[0].images), layers)
 
 

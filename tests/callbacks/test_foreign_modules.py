@@ -275,10 +275,10 @@ def test_a_layer_whose_first_dimension_is_not_the_batch(tmp_path):
             self.turn = nn.Identity()
 
         def forward(self, x):
-            self.turn(x[:, None].repeat(1, 3, 1).transpose(0, 1))
+            self.turn(x.repeat(3, 1))
             return super().forward(x)
 
-    with pytest.raises(UserError, match="'turn' gave 3 rows for 16 images"):
+    with pytest.raises(ValueError, match="'turn' gave 48 rows for 16 images"):
         fit(tmp_path, KurtosisMonitor(layers=["turn"]), module=Tokens())
 
 
