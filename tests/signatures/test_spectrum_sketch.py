@@ -59,7 +59,7 @@ def test_errors_are_as_stated(name, seed):
     # the squares are rounded in the precision of the products
     rounding = 1e-12 if W.dtype == torch.float64 or name in ("smaller than the sketch", "one row") else 2e-6
     assert ((found.leading / size) ** 2 <= (sigma[:k] / size) ** 2 + rounding).all()
-    assert found.frobenius == pytest.approx(float(torch.linalg.norm(sigma / size)) * size, rel=2e-8)
+    assert found.frobenius == pytest.approx(float(torch.linalg.norm(sigma / size)) * size, rel=2e-7)
     assert found.stable_rank == pytest.approx((found.frobenius / float(found.leading[0])) ** 2)
     low, high = found.effective_rank_low, found.effective_rank_high
     assert low * 0.99 <= whole.effective_rank <= high * 1.01
@@ -126,6 +126,6 @@ def test_zero_and_refusals():
         sketch_spectrum(torch.zeros(5))
     with pytest.raises(ValueError, match="not finite"):
         sketch_spectrum(torch.tensor([[1.0, math.inf]]))
-    for wrong in ({"k": 0}, {"k": 65}, {"block": 0}, {"steps": 1}):
+    for wrong in ({"k": 0}, {"k": 49}, {"block": 0}, {"steps": 1}):
         with pytest.raises(ValueError, match="needs block ≥ 1, steps ≥ 2 and k in 1"):
             sketch_spectrum(torch.ones(3, 3), **wrong)
