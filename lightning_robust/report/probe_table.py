@@ -216,9 +216,11 @@ def _direction_note(records: Mapping[str, ProbeRecord]) -> str:
     }
     if len(names) < 2:
         return note
-    shared = set.intersection(*names.values())
-    alone = [f"{letter} alone: {_joined(own - set.union(*(n for o, n in names.items() if o != letter)))}"
-             for letter, own in names.items()]  # fmt: skip
+    shared = set[str].intersection(*names.values())
+    alone = []
+    for letter, own in names.items():
+        others = set[str]().union(*(found for other, found in names.items() if other != letter))
+        alone.append(f"{letter} alone: {_joined(own - others)}")
     return f"{note} Listed in all: {len(shared)}; " + "; ".join(alone) + "."
 
 
