@@ -85,7 +85,7 @@ def _from_folder(name: str, folder: Path, pretrained: bool, seed: int) -> Encode
             f"Encoder {name!r}: {folder} holds no weights; put {WEIGHTS_FILE} there, or ask for random weights with "
             "pretrained=False."
         )
-    with _quiet_open_clip(), _seeded(seed):
+    with quiet_loading(), _seeded(seed):
         try:
             model, _, transform = open_clip.create_model_and_transforms(f"{LOCAL}{folder}", load_weights=pretrained)
             tokenizer = open_clip.get_tokenizer(f"{LOCAL}{folder}")
@@ -107,7 +107,7 @@ def _from_open_clip(name: str, pretrained: bool, seed: int) -> Encoder:
     weights: str | None = None
     if pretrained:
         weights = _fetch(architecture, tag)
-    with _quiet_open_clip(), _seeded(seed):
+    with quiet_loading(), _seeded(seed):
         model, _, transform = open_clip.create_model_and_transforms(
             architecture, pretrained=tag if pretrained else None, pretrained_text=False
         )
@@ -161,7 +161,7 @@ def _fetch(architecture: str, tag: str) -> str:
             f"{'' if quick else 'out'} QuickGELU; use '{other}/{tag}'."
         )
     try:
-        with _quiet_open_clip():
+        with quiet_loading():
             return str(open_clip.download_pretrained(facts))
     except Exception as error:
         source = str(facts.get("hf_hub") or facts.get("url") or "its source").rstrip("/")
@@ -210,8 +210,11 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_open_clip() -> Iterator[None]:
-    """Keep open_clip from writing to the root logger, which would also install a handler on it."""
+def quiet_loading() -> Iterator[None]:
+    """Keep loaders quiet: open_clip writes to the root logger and installs a handler on it, others report retries.
+
+    What goes wrong is raised, and said in one sentence.
+    """
     placeholder, before = logging.NullHandler(), logging.root.manager.disable
     logging.root.addHandler(placeholder)
     logging.disable(logging.ERROR)

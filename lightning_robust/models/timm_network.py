@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_robust.models.checkpoint_files import load_theta, state_hash
+from lightning_robust.models.encoders import quiet_loading
 from lightning_robust.models.network import Network, blocks_of
 from lightning_robust.results import file_sha256
 
@@ -38,7 +39,8 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
     state = torch.get_rng_state()
     try:
         torch.default_generator.manual_seed(seed)
-        model = timm.create_model(known, pretrained=not untrained and weights is None)
+        with quiet_loading():
+            model = timm.create_model(known, pretrained=not untrained and weights is None)
     except Exception as error:
         if untrained or weights is not None:
             raise
