@@ -121,7 +121,7 @@ def reduced_rank(
     if not bool(W.isfinite().all()):
         raise ValueError("head must be finite to be truncated.")
     U, s, _ = torch.linalg.svd(W @ root, full_matrices=False)
-    r = int((s > _rounding(W, root, head.dtype)).sum())
+    r = min(int((s > _rounding(W, root)).sum()), _rank(W, head.dtype))
     U = U[:, :r]
     signs = U.gather(0, U.abs().argmax(dim=0, keepdim=True)).sign() if r else U.new_ones(1, 0)
     U = (U * signs).contiguous()
@@ -250,10 +250,14 @@ def _root(second_moment: Tensor) -> Float64[Tensor, "d d"]:
     return root
 
 
-def _rounding(W: Tensor, root: Tensor, dtype: torch.dtype) -> float:
-    """Below this a singular value of W R is rounding, of the head (as for its own rank) or of the moment."""
-    own = torch.finfo(dtype if dtype in (torch.float32, torch.float64) else torch.float32).eps
-    size = max(W.shape)
-    # an eigenvalue of Σ is known to eps times the largest, so a root to the square root of that
-    relative = max(size * own, (size * torch.finfo(torch.float64).eps) ** 0.5)
+def _rounding(W: Tensor, root: Tensor) -> float:
+    """Below this a singular value of W R is rounding of the moment: Σ's eigenvalues are known to eps, roots to √eps."""
+    relative = (max(W.shape) * torch.finfo(torch.float64).eps) ** 0.5
     return float(relative * torch.linalg.matrix_norm(W, 2) * torch.linalg.matrix_norm(root, 2))
+
+
+def _rank(W: Tensor, dtype: torch.dtype) -> int:
+    """Numerical rank by the rule of ``thin_svd``, with 0 for a head of zeros."""
+    sigma = torch.linalg.svdvals(W)
+    resolution = torch.finfo(dtype if dtype in (torch.float32, torch.float64) else torch.float32).eps
+    return int((sigma > max(W.shape) * resolution * sigma[0]).sum())

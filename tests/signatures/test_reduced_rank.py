@@ -150,6 +150,15 @@ def test_images_in_a_plane_leave_a_rank_of_two_and_a_single_image_of_one():
     assert reduced_rank_regression(W, h[:1], unit_norm=True).r == 1
 
 
+def test_a_float32_head_of_low_rank_has_no_components_of_rounding_but_keeps_small_ones():
+    """Rounding fills the null space of a product in float32; a spread of 1e5 between components is no rounding."""
+    W, h = head_and_features(C=8, d=10)
+    low = (W[:, :3] @ W[:3]).float()
+    assert reduced_rank_regression(low, h, unit_norm=False).r == 3
+    spread = torch.diag(torch.logspace(0, -5, 8)).float()
+    assert reduced_rank_regression(spread, torch.eye(8), unit_norm=False).r == 8
+
+
 def test_one_feature_one_class():
     found = reduced_rank_regression(torch.tensor([[2.0]]), torch.tensor([[3.0], [-5.0]]), unit_norm=False)
     assert found.energies.tolist() == pytest.approx([68])
