@@ -118,7 +118,9 @@ def test_signatures_along_the_path_are_those_of_each_checkpoint(judged, tmp_path
         trainer(tmp_path, callbacks=monitors, max_epochs=1).fit(model, datamodule=Data())
         alone = {tag: value for monitor in monitors for tag, value in monitor.history[0]["scalars"].items()}
         assert set(row.signatures) == set(alone)
-        assert dict(row.signatures) == pytest.approx(alone, rel=1e-6, nan_ok=True)
+        changes = {tag for tag in alone if tag.rpartition("/")[2] in ("persisted", "appeared", "vanished")}
+        found = {tag: value for tag, value in row.signatures.items() if tag not in changes}
+        assert found == pytest.approx({tag: alone[tag] for tag in found}, rel=1e-6, nan_ok=True)
     figures = [row.signatures[f"kurtosis/{LAYER}"] for row in wise.path.rows]
     assert len(set(figures)) == len(GRID)
 
