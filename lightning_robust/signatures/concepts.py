@@ -127,7 +127,7 @@ def average_precision_rows(
     if scores.dtype not in (torch.float32, torch.float64):
         scores = scores.to(torch.float32)
     rows = np.ascontiguousarray(scores.detach().cpu().numpy())
-    if np.isnan(rows).any():
+    if rows.size and np.isnan(rows.min(axis=1)).any():  # a minimum is NaN if any is, and is quick to find
         raise ValueError("scores hold NaN, which has no rank.")
     up, down = ranking.average_precision(rows)
     return torch.from_numpy(up), torch.from_numpy(down)
