@@ -21,6 +21,7 @@ from lightning_robust.results import file_sha256
 
 SUPERVISED = "scenes-supervised"
 CLASSIFIER_FILE = "model.safetensors"
+_FACTS = "classifier"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +64,15 @@ def load_classifier(name: str) -> Classifier:
         raise ValueError(
             f"No classifier {name!r}: '{SUPERVISED}' would work, or a folder that holds {CLASSIFIER_FILE}."
         )
-    facts, state = load_metadata(file), load_tensors(file)
+    state, header = load_tensors(file), load_metadata(file).get(_FACTS)
+    facts = json.loads(header) if header is not None else {}
     if not {"encoder", "class_names"} <= set(facts) or "head.weight" not in state:
         raise ValueError(f"{file} does not say its encoder and class names: it was not written by save_classifier.")
     encoder = load_encoder(facts["encoder"], pretrained=False)
     model = ImageClassifier(ImageTower(encoder.model.get_submodule("visual")), torch.empty_like(state["head.weight"]))
     check_same_entries(state, model.state_dict(), (str(file), f"a classifier with the encoder {facts['encoder']!r}"))
     model.load_state_dict(state)
-    names = tuple(json.loads(facts["class_names"]))
-    return Classifier(name, model.eval(), encoder.transform, names, file_sha256(file))
+    return Classifier(name, model.eval(), encoder.transform, tuple(facts["class_names"]), file_sha256(file))
 
 
 def save_classifier(path: str | Path, model: ImageClassifier, *, encoder: str, class_names: Sequence[str]) -> None:
@@ -89,6 +90,7 @@ def save_classifier(path: str | Path, model: ImageClassifier, *, encoder: str, c
     classes = model.head.weight.shape[0]
     if len(class_names) != classes:
         raise ValueError(f"The head has {classes} classes, but {len(class_names)} names were given.")
-    facts = {"encoder": encoder, "class_names": json.dumps(list(class_names))}
+    # one string: safetensors writes several in any order, and the same model should give the same file
+    facts = {_FACTS: json.dumps({"encoder": encoder, "class_names": list(class_names)})}
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     save_tensors(Path(path) / CLASSIFIER_FILE, state, facts)

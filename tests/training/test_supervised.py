@@ -6,7 +6,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.callbacks import SignatureMonitor
+from lightning_robust.cli.main import main
 from lightning_robust.models import load_classifier, load_encoder
+from lightning_robust.results import read_curves, read_run
 from lightning_robust.training import SupervisedPretraining
 
 
@@ -129,6 +131,21 @@ def test_what_it_exports_loads_as_the_same_classifier(data, trainer, tiny_folder
     images = data.sets[1][0]
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(images), module.eval()(images))
+
+
+@pytest.mark.filterwarnings("ignore:.*`isinstance.treespec, LeafSpec.` is deprecated")
+def test_the_shipped_config_trains_measures_and_exports(tmp_path, monkeypatch):
+    """Cut to two steps."""
+    monkeypatch.chdir(tmp_path)
+    sizes = {"n_train": 256, "n_val": 60, "n_val_shift": 40, "n_test": 40, "n_concepts": 300}
+    tiny = [f"--data.init_args.{name}={n}" for name, n in sizes.items()]
+    assert main(["fit", "--config", "supervised.yaml", "--trainer.max_epochs=1", "--run_name=a", *tiny]) == 0
+    folder = tmp_path / "checkpoints" / "supervised" / "a"
+    assert len(load_classifier(str(folder / "classifier")).class_names) == 20
+    tags = {row.tag for row in read_curves(folder / "signatures.csv")}
+    assert any(tag.startswith("concepts/") for tag in tags)
+    assert any(tag.startswith("importance/model.encoder.visual/centred") for tag in tags)
+    assert read_run(folder / "results.json").kind == "SupervisedPretraining"
 
 
 def test_the_head_is_ready_for_names_given_by_hand(tiny_folder, data, trainer):
