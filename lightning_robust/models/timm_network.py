@@ -47,7 +47,7 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(
             f"the weights of {name!r} are not on this machine and could not be fetched ({first[0][:100]}); give a file "
-            "with weights=, or ask for random ones with untrained."
+            f"of them (weights=, --weights), or ask for random ones: 'untrained:{name}'."
         ) from error
     finally:
         torch.set_rng_state(state)

@@ -38,19 +38,19 @@ def test_package_data_are_named_files_that_exist():
 def test_every_data_file_is_package_data():
     """Whatever lies in a package folder and is no Python would be missing from a wheel without a word."""
     runs = ROOT / "checkpoints"
-    bundled = runs / "scenes-clip"
+    bundled = {runs / "scenes-clip", runs / "scenes-supervised"}
     here = {
         path
         for folder in ("lightning_robust", *MAPPED.values())
         for path in tracked_below(folder)
-        if path.suffix != ".py" and (runs not in path.parents or bundled in path.parents)
+        if path.suffix != ".py" and (runs not in path.parents or bundled & {*path.parents})
     }
     listed = {folder_of(package) / name for package, names in SETUPTOOLS["package-data"].items() for name in names}
     assert sorted(here - listed) == []
 
 
 def test_there_are_configs():
-    assert {path.name for path in CONFIGS} >= {"finetune.yaml", "pretrain.yaml"}
+    assert {path.name for path in CONFIGS} >= {"finetune.yaml", "pretrain.yaml", "supervised.yaml"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
