@@ -174,8 +174,10 @@ class Collector:
                 f"concepts need labels (n, C) in {{1, 0, -1}} as second part of each batch, found {found}; give the "
                 "monitor images=, a loader of a concept set, or labels_from_batch="
             )
-        labels = self._labels if self._kept is None else self._labels[self._kept.to(self._labels.device)]
-        return off_mps(labels) if isinstance(labels, Tensor) else labels
+        labels = self._labels
+        if isinstance(labels, Tensor):
+            return off_mps(labels if self._kept is None else labels[self._kept.to(labels.device)])
+        return labels if self._kept is None else labels.select(self._kept)
 
     def read(self) -> Reading:
         """Compute every figure of the images seen since the start; in a distributed run, on all processes at once."""

@@ -74,18 +74,17 @@ def share_of(loader: Any, world: int, *, watched: bool) -> Share:
     unknown = Share(spread=watched, known=not watched)
     if not isinstance(loader, DataLoader):
         return unknown
-    sampler, batches = loader.sampler, loader.batch_sampler
-    if isinstance(loader.dataset, IterableDataset):
+    batches = loader.batch_sampler
+    if isinstance(loader.dataset, IterableDataset) or type(batches) is not BatchSampler:
         return unknown
-    if type(batches) is not BatchSampler or batches.sampler is not sampler:
-        return Share(spread=unknown.spread or isinstance(sampler, DistributedSampler), known=False)
+    sampler: Any = batches.sampler
     if type(sampler) in (SequentialSampler, RandomSampler):
         return Share()  # each process has them all
     if not isinstance(sampler, DistributedSampler):
         return unknown
     if sampler.num_replicas == 1:
         return Share()
-    images = len(sampler.dataset)  # type: ignore[arg-type]
+    images = len(sampler.dataset)
     if sampler.total_size <= images:
         return Share(spread=True)
     if type(sampler).__iter__ not in _PADDING:

@@ -83,7 +83,8 @@ def first_validation_loader(trainer: Trainer) -> Iterable[Any]:
     loaders = trainer.val_dataloaders
     while isinstance(loaders, dict | list | tuple):
         loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders), None)
-    if loaders is None or not trainer.num_val_batches or not trainer.num_val_batches[0]:
+    none = not trainer.num_val_batches or not trainer.num_val_batches[0]
+    if loaders is None or (none and not (trainer.world_size > 1 and trainer.enable_validation)):  # others may have some
         raise UserError(
             "the images of validation loader 0 are asked for, but this Trainer runs none; give it one, or images="
         )

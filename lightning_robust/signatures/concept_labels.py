@@ -64,15 +64,22 @@ def eligible_concepts(labels: Labels | SparseLabels) -> ConceptEligibility:
 
 
 @overload
-def permute_within_category(labels: SparseLabels, categories: Sequence[str], seed: int = 0) -> SparseLabels: ...
+def permute_within_category(
+    labels: SparseLabels, categories: Sequence[str], seed: int = 0, order: Int64[Tensor, " n"] | None = None
+) -> SparseLabels: ...
 
 
 @overload
-def permute_within_category(labels: Tensor, categories: Sequence[str], seed: int = 0) -> Tensor: ...
+def permute_within_category(
+    labels: Tensor, categories: Sequence[str], seed: int = 0, order: Int64[Tensor, " n"] | None = None
+) -> Tensor: ...
 
 
 def permute_within_category(
-    labels: Labels | SparseLabels, categories: Sequence[str], seed: int = 0
+    labels: Labels | SparseLabels,
+    categories: Sequence[str],
+    seed: int = 0,
+    order: Int64[Tensor, " n"] | None = None,
 ) -> Tensor | SparseLabels:
     """Shuffle, category by category, which annotated image carries which labels.
 
@@ -84,6 +91,8 @@ def permute_within_category(
         labels: ``(n, C)`` in {1, 0, −1 unknown}, or ``SparseLabels``.
         categories: the category of each of the C concepts.
         seed: of the permutation.
+        order: all images in an order of their own, by which the permutation goes instead of by their place: the same
+            images in another sequence (those of several processes) then get the same labels.
 
     Returns:
         New labels of the same kind, shape and dtype; the same permutation for both kinds.
@@ -105,14 +114,15 @@ def permute_within_category(
     for category in dict.fromkeys(categories):
         of = torch.tensor([name == category for name in categories], device=device)
         bits = pack_bits(of[None])
-        annotated = (sparse.known & bits).any(dim=1).nonzero().flatten()
-        order = torch.randperm(len(annotated), generator=generator).to(device)
-        # annotated[i] gets what annotated[order[i]] had
+        shown = (sparse.known & bits).any(dim=1).bool()
+        annotated = shown.nonzero().flatten() if order is None else order[shown[order]]
+        drawn = torch.randperm(len(annotated), generator=generator).to(device)
+        # annotated[i] gets what annotated[drawn[i]] had
         receiver = torch.arange(len(sparse), device=device)
-        receiver[annotated[order]] = annotated
+        receiver[annotated[drawn]] = annotated
         moved = of[sparse.positives.long()]
         images = torch.where(moved, receiver[images], images)
-        known[annotated] = (known[annotated] & ~bits) | (sparse.known[annotated[order]] & bits)
+        known[annotated] = (known[annotated] & ~bits) | (sparse.known[annotated[drawn]] & bits)
     keys = (images * sparse.concepts + sparse.positives).sort().values
     count = torch.bincount(images, minlength=len(sparse)).to(torch.int32)
     permuted = SparseLabels(count, (keys % max(1, sparse.concepts)).to(torch.int32), known, sparse.concepts)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lightning_robust.signatures.bases import random_rotation
 from lightning_robust.signatures.concept_labels import eligible_concepts, permute_within_category
 from lightning_robust.signatures.concept_ranking import PositiveRanking
 from lightning_robust.signatures.concepts import Unknown, average_precision_rows, ranking_of
@@ -136,7 +137,10 @@ class ConceptAveragePrecision(MergeableMetric):
             up, down = self._scored(features, basis, ranking)
             result[f"ap/{name}"], result[f"negative/{name}"] = torch.fmax(up, down), down > up
         if self.categories is not None:
-            ranking = ranking_of(permute_within_category(labels, self.categories, self.seed), self.unknown)
+            # by what the images look like, not by their place: ranks and batches may come in any order
+            order = torch.cat([h @ random_rotation(h.shape[1], 1).to(h) for h in float64_pieces(features)])
+            permuted = permute_within_category(labels, self.categories, self.seed, order.flatten().argsort())
+            ranking = ranking_of(permuted, self.unknown)
             for name, basis in self.bases.items():
                 result[f"ap_permuted/{name}"] = torch.fmax(*self._scored(features, basis, ranking))
         rule = eligible_concepts(labels)
