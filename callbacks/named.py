@@ -67,11 +67,14 @@ class SpectrumMonitor(SignatureMonitor):
         `importance/<layer>/<form>/directions_for_90`: how many of the most important directions keep 90 % of the second
             moment of the logits.
         `importance/<layer>/<form>/random_head/max_over_median`: the same figure as above of a Gaussian head.
+        `importance/<layer>/<form>/random_head/privileged`: likewise, the mean over the draws.
         `importance/<layer>/<form>/random_head/directions_for_90`: likewise.
         `importance/<layer>/<form>/random_rotation/max_over_median`: of the head in a randomly rotated representation.
+        `importance/<layer>/<form>/random_rotation/privileged`: likewise, the mean over the draws.
         `importance/<layer>/<form>/random_rotation/directions_for_90`: likewise.
         `importance/<layer>/<form>/reduced_rank_regression/max_over_median`: of the truncation best for the logits: root
             mean squares of its components in the place of importance.
+        `importance/<layer>/<form>/reduced_rank_regression/privileged`: components above 10 × the median.
         `importance/<layer>/<form>/reduced_rank_regression/directions_for_90`: no choice of directions needs fewer.
     TensorBoard figures, values by rank with those before training in grey:
         `spectrum/<layer>/eigenvalues`: of E[hhᵀ].

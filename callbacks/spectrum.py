@@ -96,6 +96,7 @@ def control_figures(report: ImportanceWithControls, layer: str) -> dict[str, flo
         if row["head"] != "head":
             place += f"/{str(row['head']).replace(' ', '_').replace('-', '_')}"
             figures[f"{place}/max_over_median"] = float(row["max_over_median"])
+            figures[f"{place}/privileged"] = float(row["privileged"])
         figures[f"{place}/directions_for_90"] = float(row["directions_for_90"])
     return figures
 

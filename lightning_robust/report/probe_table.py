@@ -50,10 +50,14 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
         folder: Where the files are.
         console: Where to print.
     """
+    images = {tuple(record.data.images.items()) for record in records.values()}
     for letter, record in records.items():
         console.print(f"\n[bold]{_title(letter, record)}[/bold]", highlight=False)
-        console.print(f"[dim]{_subtitle(record)}[/dim]", highlight=False)
-    if len({tuple(record.data.images.items()) for record in records.values()}) > 1:
+        if len(images) > 1:
+            console.print(f"[dim]{_images(record)}[/dim]", highlight=False)
+    if len(images) == 1:
+        console.print(f"[dim]{_images(next(iter(records.values())))}[/dim]", highlight=False)
+    else:
         console.print("[bold red]They were measured on different images.[/bold red]", highlight=False)
     for title, table, note in (
         ("Outliers, layer by layer", _layer_table(records, _OUTLIER_COLUMNS, {}), _OUTLIER_NOTE),
@@ -78,9 +82,8 @@ def _title(letter: str, record: ProbeRecord) -> str:
     return f"{start}{record.model.name} · {record.model.parameters / 1e6:.2f} M parameters · {record.model.origin}"
 
 
-def _subtitle(record: ProbeRecord) -> str:
-    images = ", ".join(f"{n:,} images of {name}" for name, n in record.data.images.items())
-    return f"{images}; weights {record.model.checkpoint_hash[:12]}"
+def _images(record: ProbeRecord) -> str:
+    return ", and ".join(f"{n:,} images of {name}" for name, n in record.data.images.items())
 
 
 def _left_out(letter: str, record: ProbeRecord) -> list[str]:
@@ -133,14 +136,14 @@ def _layer_table(
 def _importance_table(records: Mapping[str, ProbeRecord]) -> Table:
     several = len(records) > 1
     lead = ["head", *([""] if several else [])]
-    table = _new_table(*lead, "raw: max/median", "for 90 %", "centred: max/median", "for 90 %", left=len(lead))
+    table = _new_table(*lead, "raw", "privileged", "90 %", "centred", "privileged", "90 %", left=len(lead))
     for control, words in _HEADS.items():
         for k, (letter, record) in enumerate(records.items()):
             tags = [f"importance/{_h(record)}/{form}{control}" for form in ("raw", "centred")]
             cells = [
                 _figure(record, f"{tag}/{name}", form)
                 for tag in tags
-                for name, form in (("max_over_median", "{:.1f}"), ("directions_for_90", "{:.1f}"))
+                for name, form in (("max_over_median", "{:.1f}"), ("privileged", "{:g}"), ("directions_for_90", "{:g}"))
             ]
             if set(cells) != {_DASH}:
                 style = "dim" if control else ""
@@ -152,10 +155,11 @@ def _importance_note(records: Iterable[ProbeRecord]) -> str:
     ranks = {len(r.curves[tag]) for r in records if (tag := f"importance/{_h(r)}/raw/directions") in r.curves}
     of = " and ".join(str(rank) for rank in sorted(ranks))
     return (
-        f"importance: σ · mean |cos(v, h)| over the {of} right singular vectors; max/median: largest over median. for "
-        "90 %: how many of the most important directions keep 90 % of the logits' second moment. centred: without "
-        "the mean of the rows: predictions are the same, and only what it shows tells classes apart. Controls below: 5 "
-        "random heads, the head in 5 random rotations of h, reduced-rank regression."
+        f"importance: σ · mean |cos(v, h)| over the {of} right singular vectors. raw: the largest over the median one; "
+        "privileged: directions above 10 × the median, which may never be with few classes; 90 %: how many of the most "
+        "important keep 90 % of the logits' second moment. centred: the same without the mean of the head's rows: "
+        "predictions are the same, and only what it shows tells classes apart. Controls, means of 5: random heads, the "
+        "head in random rotations of h; best truncation: reduced-rank regression."
     )
 
 

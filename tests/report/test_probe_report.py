@@ -34,6 +34,8 @@ SCALARS = {
     f"outliers/{BLOCK}/share_of_norm": 0.071,
     f"spectrum/{H}/rankme": 14.2,
     f"importance/{H}/raw/max_over_median": 148.9,
+    f"importance/{H}/raw/privileged": 6.0,
+    f"importance/{H}/raw/random_head/privileged": 0.4,
     f"importance/{H}/centred/max_over_median": 52.1,
     f"importance/{H}/raw/random_head/max_over_median": 1.9,
     f"concepts/{H}/singular_vectors/unique_0.9": 4.0,
@@ -90,8 +92,8 @@ def test_one_model(tmp_path):
     text = printed({"": record()}, tmp_path)
     assert row(text, "visual.layer4")[:3] == ["visual.layer4", "7.29", "–"]
     assert "7.1%" in text
-    assert row(text, "the head")[2:] == ["148.9", "–", "52.1", "–"]
-    assert row(text, "random heads")[2:] == ["1.9", "–", "–", "–"]
+    assert row(text, "the head")[2:] == ["148.9", "6", "–", "52.1", "–", "–"]
+    assert row(text, "random heads")[2:] == ["1.9", "0.4", "–", "–", "–", "–"]
     assert row(text, "singular vectors ")[2:] == ["4", "0.45", "25%"]
     assert row(text, "labels permuted")[2:] == ["0", "0.11", "–"]
     assert "v3* (50.0%): −class:star 0.93" in text
