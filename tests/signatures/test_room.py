@@ -15,7 +15,7 @@ def test_never_imports_a_trainer():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_public_names_are_sorted_and_there():
+def test_public_names_are_there_once():
     names = signatures.__all__
-    assert sorted(names) == names
+    assert len(set(names)) == len(names)  # their order is the linter's
     assert all(hasattr(signatures, name) for name in names)
