@@ -84,7 +84,8 @@ def share_of(loader: Any, world: int, *, watched: bool) -> Share:
         return unknown
     if sampler.num_replicas == 1:
         return Share()
-    images = len(sampler.dataset)
+    shared: Any = sampler.dataset
+    images = len(shared)
     if sampler.total_size <= images:
         return Share(spread=True)
     if type(sampler).__iter__ not in _PADDING:

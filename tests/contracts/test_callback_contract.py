@@ -28,7 +28,7 @@ from lightning_robust.callbacks import (
     SpectrumMonitor,
     WiseFT,
 )
-from lightning_robust.signatures import ActivationKurtosis
+from lightning_robust.signatures import ActivationKurtosis, MassiveActivations
 
 pytestmark = QUIET
 
@@ -56,6 +56,16 @@ CALLBACKS = {
     "steps on validation": lambda folder: [KurtosisMonitor(every_n_steps=1)],
     "steps on own images": lambda folder: [SignatureMonitor(images=own_images(), every_n_steps=2, every_n_epochs=0)],
     "untrained": lambda folder: [KurtosisMonitor(untrained=True)],
+    "every layer by wildcard": lambda folder: [SignatureMonitor(layers=["*", "*:input"], pool="tokens")],
+    "controls of importance": lambda folder: [SpectrumMonitor(controls=True, weights=["all"])],
+    "several rotations": lambda folder: [ConceptMonitor(rotations=3)],
+    "functions for batches": lambda folder: [
+        ConceptMonitor(images_from_batch=lambda b: b[0], labels_from_batch=lambda b: b[1]),
+        KurtosisMonitor(images_from_batch=lambda b: b[0] + 0 * torch.rand(1), prefix="a"),
+    ],
+    "a forward that draws": lambda folder: [
+        KurtosisMonitor(images=own_images(), forward=lambda m, b: m(b[0] + torch.rand(1)))
+    ],
     "wise-ft": lambda folder: [WiseFT([0.5], module="", replicates=10)],
     "random states": lambda folder: [RandomStates()],
     "recorder": lambda folder: [CurveRecorder(folder / "curves.csv")],
@@ -174,8 +184,20 @@ def assert_nothing_left(module, monitor):
 @pytest.mark.parametrize("images", ["validation", "own"])
 @pytest.mark.parametrize(
     ("owner", "method", "when"),
-    [(ActivationKurtosis, "update", 2), (ActivationKurtosis, "compute", 1), (ActivationKurtosis, "update", 5)],
-    ids=["an update before training", "a result before training", "an update after a step"],
+    [
+        (ActivationKurtosis, "update", 2),
+        (ActivationKurtosis, "compute", 1),
+        (ActivationKurtosis, "update", 5),
+        (MassiveActivations, "update", 4),
+        (MassiveActivations, "merge_state", 2),
+    ],
+    ids=[
+        "an update before training",
+        "a result before training",
+        "an update after a step",
+        "an update inside a forward",
+        "a merge after a batch",
+    ],
 )
 def test_a_measurement_that_raises_leaves_nothing_behind(images, owner, method, when, tmp_path, monkeypatch):
     raise_on_call(monkeypatch, owner, method, when)
@@ -209,14 +231,14 @@ def test_a_forward_that_raises_leaves_nothing_behind(tmp_path):
     moment.assert_unchanged(module)
 
 
-@pytest.mark.parametrize("what", ["metric", "forward", "result"])
+@pytest.mark.parametrize("what", ["metric", "hidden", "forward", "result"])
 def test_what_raises_while_a_monitor_listens_leaves_no_hooks(what, tmp_path, monkeypatch):
     module, monitor = RaisingForward(), KurtosisMonitor()
     if what == "forward":
         module.when = 4
     else:
-        method, when = ("update", 4) if what == "metric" else ("compute", 2)
-        raise_on_call(monkeypatch, ActivationKurtosis, method, when)
+        method, when = ("compute", 2) if what == "result" else ("update", 4)
+        raise_on_call(monkeypatch, MassiveActivations if what == "hidden" else ActivationKurtosis, method, when)
     with pytest.raises(Boom):
         trainer(tmp_path, callbacks=[monitor]).fit(module, datamodule=Data())
     assert len(module.losses) == 3
