@@ -10,6 +10,9 @@ from torch import Tensor
 _CONVERGED = 1e-2
 """Largest residual, relative to the eigenvalue, of a Ritz value that counts as an eigenvalue by itself."""
 
+_CHANCE = 4
+"""Standard deviations by which the weight of converged values may exceed its expectation."""
+
 _PIECE = 512
 
 
@@ -28,9 +31,13 @@ class SketchSpectrum:
         stable_rank: ``‖W‖_F²/leading₁²``: up to rounding none too small; at least ``‖W‖_F²/upper₁²``.
         effective_rank: estimate of ``exp(H(σ/Σσ))``: geometric mean of the next two.
         effective_rank_low: what a Gauss-Radau rule with a node at 0 gives for Σσ and Σσ·ln σ, less two standard errors
-            over the random starts.
-        effective_rank_high: likewise by the Gauss rule, two standard errors added. For Σ√λ these rules are bounds
-            below and above in expectation; for the effective rank the interval is an estimate of the error, no bound.
+            over the random starts; what cannot be told from rounding counts as 0.
+        effective_rank_high: likewise by the Gauss rule, two standard errors and the rounding of ‖W‖_F² added. An
+            estimate of the error, no bound: for Σ√λ the rules are bounds in expectation, for the effective rank none,
+            and chance reaches beyond two standard errors (one draw in twenty by up to 2 % for a few values above many
+            equal ones, none in a hundred for spectra that decay). Below ``1e-3 σ₁`` float32 products lose directions:
+            where hundreds of values form a plateau down there, like the rounding of a bfloat16 weight of rank few,
+            one draw in three missed, by up to 4 %. The rank is that of W as stored, its rounding included.
     """
 
     leading: Float64[Tensor, " k"]
@@ -101,17 +108,22 @@ def _sketch(W: Tensor, energy: float, k: int, block: int, steps: int, seed: int,
     d = min(W.shape)
     if d <= block * steps:
         W, block, steps = W.double(), d, 1  # all of the space
-    V, GV = _krylov(W, block, steps, seed)
-    T = V.T @ GV
-    T = (T + T.T) / 2
-    theta, S = _eigen(T)
+    V, WV, GV = _krylov(W, block, steps, seed)
+    # VᵀGV = RᵀR: values of R are rounded by ε σ₁, roots of the eigenvalues of VᵀGV by √ε σ₁
+    R = torch.linalg.qr(WV, mode="r")[1]
+    values, S = _values(R)
+    theta = values.square()
     eps = torch.finfo(W.dtype).eps
-    # rounding of the products, relative to the largest eigenvalue
-    rounding, blurred = 16 * eps * float(theta[0]), 4 * eps * energy
+    # of the products, relative to the largest eigenvalue
+    rounding = 16 * eps * float(theta[0])
+    # and of sums of squares: of W in its precision, of values found in float64
+    blurred = (4 * eps + 32 * torch.finfo(torch.float64).eps) * energy
     residual = torch.linalg.vector_norm(GV @ S - V @ (S * theta), dim=0) + rounding
-    leading = theta[:k].sqrt()
+    leading = values[:k]
     missed = (max(energy - float(theta.sum()), 0.0) + blurred if block < d else 0.0) + rounding
-    low, high = _effective_rank(T, theta, S, residual, energy, blurred, d, block)
+    low, high = _effective_rank(
+        R, values, S, residual - rounding, energy, blurred, d, block, 8 * eps * float(values[0])
+    )
     return SketchSpectrum(
         leading=leading * size,
         # |σ − s| = |σ² − s²|/(σ + s), and what rounds to 0 is within the root of the bound on its square
@@ -133,51 +145,66 @@ def _energy(W: Tensor) -> float:
     return float(norms.square().sum() + flat[whole:].double().square().sum())
 
 
-def _krylov(W: Tensor, block: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Orthonormal basis V of the block Krylov space of the smaller Gram matrix G, ``(d, block·steps)``, and G V."""
+def _krylov(W: Tensor, block: int, steps: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Orthonormal basis V of the block Krylov space of the smaller Gram matrix G, ``(d, block·steps)``, W V and G V."""
     d = min(W.shape)
     tall = W.shape[0] >= W.shape[1]
     start = torch.randn(d, block, generator=torch.Generator().manual_seed(seed))
     X = torch.linalg.qr(start.to(W.device, torch.float64))[0]
-    V, GV = X.new_empty(d, 0), X.new_empty(d, 0)
+    V, WV, GV = X.new_empty(d, 0), X.new_empty(max(W.shape), 0), X.new_empty(d, 0)
     for step in range(steps):
         narrow = X.to(W.dtype)
         # products with W as its rows lie in memory are a third faster than those with its transpose
-        product = (((W @ narrow).T @ W).T if tall else W @ (narrow.T @ W).T).double()
-        V, GV = torch.cat([V, X], dim=1), torch.cat([GV, product], dim=1)
+        half = W @ narrow if tall else (narrow.T @ W).T
+        product = ((half.T @ W).T if tall else W @ half).double()
+        V, WV, GV = torch.cat([V, X], 1), torch.cat([WV, half.double()], 1), torch.cat([GV, product], 1)
         if step < steps - 1:
             X = product
             for _ in range(2):  # once more for what rounding left; where nothing is new, QR goes on with any directions
                 X = torch.linalg.qr(X - V @ (V.T @ X))[0]
-    return V, GV
+    return V, WV, GV
 
 
-def _eigen(T: Tensor) -> tuple[Tensor, Tensor]:
-    eigenvalues, vectors = torch.linalg.eigh(T)
-    return eigenvalues.flip(0).clamp(min=0), vectors.flip(1)
+def _values(R: Tensor) -> tuple[Tensor, Tensor]:
+    _, values, Sh = torch.linalg.svd(R, full_matrices=False)
+    return values, Sh.T
 
 
 def _effective_rank(
-    T: Tensor, theta: Tensor, S: Tensor, residual: Tensor, energy: float, blurred: float, d: int, block: int
+    R: Tensor,
+    values: Tensor,
+    S: Tensor,
+    residual: Tensor,
+    energy: float,
+    blurred: float,
+    d: int,
+    block: int,
+    floor: float,
 ) -> tuple[float, float]:
     """Interval for the effective rank; converged values count as they are, the rest by quadrature."""
     if block == d:
-        exact = float(_rank_of(theta.sqrt(), theta.new_zeros(1, 0), theta.new_zeros(0), 0, 0.0)[0])
+        exact = float(_rank_of(values, values.new_zeros(1, 0), values.new_zeros(0), 0, 0.0)[0])
         return exact, exact
-    converged = int((residual <= _CONVERGED * theta).int().cumprod(0).sum())
-    # far more weight than that many single values have: some stand for several, and the rule counts them better
-    if float(S[:block, :converged].square().sum()) > 3 * block * converged / d:
+    converged = int((residual <= _CONVERGED * values.square()).int().cumprod(0).sum())
+    # more weight than chance gives that many single values: some stand for several, and the rule counts them better
+    by_chance = block * converged / d * (1 + _CHANCE * math.sqrt(2 / max(block * converged, 1)))
+    if float(S[:block, :converged].square().sum()) > by_chance:
         converged = 0
-    alone = theta[:converged].sqrt()
+    alone = values[:converged]
     rest = energy - float(alone.square().sum())
     ends: list[float] = []
-    for nodes, vectors, sign in ((theta, S, 1.0), (*_eigen(_with_node_at_zero(T, block)), -1.0)):
+    # without its last rows RᵀR has 0 as an eigenvalue ``block`` times: the Gauss-Radau rule
+    for (nodes, vectors), sign in (((values, S), 1.0), (_values(R[:-block]), -1.0)):
         each = vectors[:block, converged:].square()
+        each = torch.cat([each, 1 - vectors[:block].square().sum(1, keepdim=True)], 1) if sign < 0 else each
         weights = torch.cat([each.sum(0, keepdim=True), each.sum(0) - each])  # all starts, and each left out
+        left = nodes[converged:]
+        if sign < 0:
+            left = torch.cat([(left - floor).clamp(min=0), left.new_zeros(1)])
         energy_left = max(rest + sign * blurred, 0.0)
-        ranks = _rank_of(alone, weights, nodes[converged:].sqrt(), d - converged, energy_left)
+        ranks = _rank_of(alone, weights, left, d - converged, energy_left)
         ends.append(float(ranks[0] + 2 * sign * math.sqrt(block - 1) * ranks[1:].std(correction=0)))
-    return min(max(min(ends), 1.0), d), max(min(max(ends), float(d)), 1.0)
+    return min(max(min(ends), 1.0), float(d)), max(min(max(ends), float(d)), 1.0)
 
 
 def _rank_of(alone: Tensor, weights: Tensor, nodes: Tensor, number: int, energy: float) -> Tensor:
@@ -189,11 +216,3 @@ def _rank_of(alone: Tensor, weights: Tensor, nodes: Tensor, number: int, energy:
     entropy = torch.special.entr(alone).sum() + (counts * torch.special.entr(values)).sum(1)
     ranks: Tensor = (total.log() + entropy / total).exp()
     return ranks
-
-
-def _with_node_at_zero(T: Tensor, block: int) -> Tensor:
-    """The block Jacobi matrix whose last diagonal block makes 0 an eigenvalue ``block`` times (Gauss-Radau)."""
-    inner, side = T[:-block, :-block], T[:-block, -block:]
-    changed = T.clone()
-    changed[-block:, -block:] = side.T @ torch.linalg.pinv(inner, rtol=1e-10, hermitian=True) @ side
-    return changed

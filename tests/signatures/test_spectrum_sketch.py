@@ -15,9 +15,9 @@ def gaussian(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def with_singular_values(sigma, seed=0):
+def with_singular_values(sigma, seed=0, dtype=torch.float32):
     n = len(sigma)
-    U, V = (torch.linalg.qr(gaussian(n, n, seed=seed + i))[0] for i in (1, 2))
+    U, V = (torch.linalg.qr(gaussian(n, n, seed=seed + i).to(dtype))[0] for i in (1, 2))
     return (U * sigma) @ V.T
 
 
@@ -65,6 +65,40 @@ def test_errors_are_as_stated(name, seed):
     assert low * 0.99 <= whole.effective_rank <= high * 1.01
     assert 1 <= low <= found.effective_rank <= high <= min(W.flatten(1).shape)
     assert found.effective_rank == pytest.approx(math.sqrt(low * high))
+
+
+K = torch.arange(1, 257, dtype=torch.float64)
+FAST = {
+    "exp(-k/2)": ((-K / 2).exp(), 5.493),
+    "2^-k": (2.0**-K, 4.0),
+    "k^-3": (K**-3, 1.971),
+    "k^-4": (K**-4, 1.396),
+    "k^-6": (K**-6, 1.097),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", FAST)
+def test_the_interval_holds_the_effective_rank_of_spectra_that_decay_fast(name, dtype):
+    sigma, known = FAST[name]
+    W = with_singular_values(sigma, dtype=torch.float64).to(dtype)
+    true = matrix_spectrum(W).effective_rank
+    assert true == pytest.approx(known, abs=1e-3)
+    for seed in range(10):
+        found = sketch_spectrum(W, 10, seed=seed)
+        assert found.effective_rank_low <= true <= found.effective_rank_high
+        assert found.effective_rank_high / found.effective_rank_low < 1.06  # and says something
+        assert found.effective_rank == pytest.approx(true, rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_that_rounding_finds_twice_do_not_pass_for_all_of_them(dtype):
+    sigma = torch.where(K <= 64, 1.0, 1e-3).double()
+    W = with_singular_values(sigma, dtype=torch.float64).to(dtype)
+    true = matrix_spectrum(W).effective_rank
+    for seed in range(10):
+        found = sketch_spectrum(W, 10, seed=seed)
+        assert found.effective_rank_low * 0.95 <= true <= found.effective_rank_high * 1.05
 
 
 def test_residuals_are_small_where_values_stand_apart():
