@@ -5,18 +5,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int8, Int32, Int64, Integer, UInt8
+from jaxtyping import Bool, Float, Int8, Int32, Int64, Integer, UInt8
 from torch import Tensor
 
-Labels = Integer[Tensor, "n C"] | Bool[Tensor, "n C"]
-"""Image-level labels: 1 the concept is there, 0 it is not, −1 not annotated."""
+from lightning_robust.signatures.concept_checks import check_dtype, check_range, check_tensor
+
+Labels = Integer[Tensor, "n C"] | Bool[Tensor, "n C"] | Float[Tensor, "n C"]
+"""Image-level labels of any dtype: 1 the concept is there, 0 it is not, −1 not annotated; nothing between."""
 
 _PIECE_ELEMENTS = 2**24
 
 
 def check_labels(labels: Labels) -> None:
-    """Raise ``ValueError`` if labels hold anything but 1, 0 and −1."""
-    if labels.numel() and not (int(labels.min()) >= -1 and int(labels.max()) <= 1):
+    """Raise if labels are anything but a matrix of 1, 0 and −1.
+
+    Raises:
+        TypeError: if they are no tensor.
+        ValueError: if they are no matrix or hold another value.
+    """
+    check_tensor(labels, "labels", "(n, C)")
+    if not labels.numel():
+        return
+    if labels.is_floating_point() or labels.is_complex():
+        wrong = labels[(labels != 1) & (labels != 0) & (labels != -1)]
+        if len(wrong):
+            raise ValueError(f"labels must be 1, 0 or -1, not {wrong[0].item()}.")
+    elif not (int(labels.min()) >= -1 and int(labels.max()) <= 1):
         raise ValueError(f"labels must be 1, 0 or -1, they reach from {int(labels.min())} to {int(labels.max())}.")
 
 
@@ -32,12 +46,34 @@ class SparseLabels:
         positives: ``(p,)`` int32, these concepts, image after image, ascending within an image.
         known: ``(n, ⌈C/8⌉)`` uint8, one bit for each concept, the lowest first: was the image annotated for it?
         concepts: C.
+
+    Raises:
+        TypeError: if one is no tensor, or of another dtype.
+        ValueError: if their sizes do not go together, or a concept is none of the C.
     """
 
     positives_per_image: Int32[Tensor, " n"]
     positives: Int32[Tensor, " p"]
     known: UInt8[Tensor, "n bytes"]
     concepts: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right; what the bits say of a positive is not looked up."""
+        for name, shape, dtype in (
+            ("positives_per_image", "(n,)", torch.int32),
+            ("positives", "(p,)", torch.int32),
+            ("known", "(n, bytes)", torch.uint8),
+        ):
+            check_dtype(check_tensor(getattr(self, name), name, shape), name, dtype)
+        n, C, count = len(self), self.concepts, self.positives_per_image
+        if C < 0 or self.known.shape != (n, -(-C // 8)):
+            wanted = f"{(n, max(0, -(-C // 8)))} for {n} images and {C} concepts"
+            raise ValueError(f"known must have shape {wanted}, not {tuple(self.known.shape)}.")
+        check_range(self.positives, "positives", C)
+        if n and int(count.min()) < 0:
+            raise ValueError(f"positives_per_image must be 0 or more, not {int(count.min())}.")
+        if int(count.sum()) != len(self.positives):
+            raise ValueError(f"positives_per_image sum to {int(count.sum())}, not to {len(self.positives)} positives.")
 
     @classmethod
     def from_dense(cls, labels: Labels) -> "SparseLabels":
@@ -50,7 +86,8 @@ class SparseLabels:
             The same labels, on the same device.
 
         Raises:
-            ValueError: if labels hold other values.
+            TypeError: if labels are no tensor.
+            ValueError: if they are no matrix or hold other values.
 
         Example:
             >>> sparse = SparseLabels.from_dense(torch.tensor([[1, 0, 1], [-1, 1, 0]]))
@@ -89,8 +126,9 @@ class SparseLabels:
             The labels.
 
         Raises:
-            ValueError: if an index is out of range, a pair comes twice, or an image shows a concept of a category it
-                was not annotated for.
+            TypeError: if one is no tensor, images or concepts are no integers, or ``annotated`` is not bool.
+            ValueError: if the pairs are not as many images as concepts, an index is out of range, a pair comes twice,
+                or an image shows a concept of a category it was not annotated for.
 
         Example:
             >>> annotated = torch.tensor([[True, True], [False, True]])
@@ -98,6 +136,11 @@ class SparseLabels:
             >>> SparseLabels.from_pairs(*pairs, annotated, [0, 0, 1]).dense().tolist()
             [[1, 0, 0], [-1, -1, 1]]
         """
+        check_tensor(annotated, "annotated", "(n, K)", flags=True)
+        for name, index in (("images", images), ("concepts", concepts)):
+            check_dtype(check_tensor(index, name, "(p,)"), name, torch.int64)
+        if len(images) != len(concepts):
+            raise ValueError(f"pairs need as many images as concepts, not {len(images)} and {len(concepts)}.")
         n, C = len(annotated), len(categories)
         of = torch.tensor(categories, dtype=torch.int64, device=annotated.device)
         for name, index, size in (
@@ -105,8 +148,7 @@ class SparseLabels:
             ("concepts", concepts, C),
             ("categories", of, annotated.shape[1]),
         ):
-            if len(index) and not (int(index.min()) >= 0 and int(index.max()) < size):
-                raise ValueError(f"{name} must lie in 0 … {size - 1}, not {int(index.min())} … {int(index.max())}.")
+            check_range(index, name, size)
         if not bool(annotated[images, of[concepts]].all()):
             raise ValueError("an image shows a concept of a category that it was not annotated for.")
         keys = (images * C + concepts).sort().values
@@ -205,7 +247,8 @@ def as_sparse(labels: Labels | SparseLabels) -> SparseLabels:
     """Labels of either form as ``SparseLabels``.
 
     Raises:
-        ValueError: if a matrix holds anything but 1, 0 and −1.
+        TypeError: if they are of neither.
+        ValueError: if they are no matrix, or hold anything but 1, 0 and −1.
     """
     return labels if isinstance(labels, SparseLabels) else SparseLabels.from_dense(labels)
 

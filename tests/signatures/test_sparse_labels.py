@@ -1,11 +1,19 @@
 """Sparse labels are the dense ones, whatever is done to them."""
 
+import inspect
+
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_robust.signatures import SparseLabels, eligible_concepts, permute_within_category
+from lightning_robust.signatures import (
+    SparseLabels,
+    concept_average_precision,
+    eligible_concepts,
+    permute_within_category,
+)
 from lightning_robust.signatures.sparse_labels import pack_bits, unpack_bits
 
 
@@ -85,6 +93,60 @@ def test_from_pairs_refuses():
         SparseLabels.from_pairs(one, one + 1, annotated, [0, 1])
     with pytest.raises(ValueError, match="twice"):
         SparseLabels.from_pairs(one.repeat(2), one.repeat(2), annotated, [0, 1])
+
+
+def test_pairs_are_not_made_by_broadcasting():
+    annotated, two = torch.tensor([[True], [True]]), torch.tensor([0, 1])
+    with pytest.raises(Exception, match=r"as many images as concepts, not 2 and 1|Type-check"):
+        SparseLabels.from_pairs(two, two[:1], annotated, [0, 0])
+    with pytest.raises(ValueError, match=r"as many images as concepts, not 2 and 1\."):
+        inspect.unwrap(SparseLabels.from_pairs.__func__)(SparseLabels, two, two[:1], annotated, [0, 0])
+
+
+@pytest.mark.parametrize("value", [0.5, -0.5, 0.9999999, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_labels_between_are_no_labels(value, dtype):
+    labels = torch.tensor([[0, 1], [-1, value], [1, 7]], dtype=dtype)
+    with pytest.raises(ValueError, match=rf"^labels must be 1, 0 or -1, not {float(labels[1, 1])}\.$"):
+        SparseLabels.from_dense(labels)
+    with pytest.raises(ValueError, match="must be 1, 0 or -1"):
+        concept_average_precision(torch.tensor([[3.0], [2.0], [1.0]]), labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.int8, torch.int64])
+def test_labels_of_any_dtype(dtype):
+    dense = draw(20, 9)
+    assert torch.equal(SparseLabels.from_dense(dense.to(dtype)).dense().long(), dense)
+    assert permute_within_category(dense.to(dtype), ["a"] * 9).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"positives": torch.tensor([0, 2, 1])}, TypeError, "positives must be int32, not int64"),
+        ({"known": torch.tensor([[7], [6]])}, TypeError, "known must be uint8, not int64"),
+        ({"positives_per_image": [2, 1]}, TypeError, "positives_per_image must be a torch tensor, not list"),
+        ({"concepts": 9}, ValueError, r"known must have shape \(2, 2\) for 2 images and 9 concepts, not \(2, 1\)"),
+        ({"concepts": 2}, ValueError, "positives must lie in 0 … 1, not 0 … 2"),
+        ({"concepts": -1}, ValueError, r"known must have shape \(2, 0\) for 2 images and -1 concepts"),
+        ({"positives": torch.tensor([0, -1, 1]).int()}, ValueError, "positives must lie in 0 … 2, not -1 … 1"),
+        ({"positives": torch.tensor([0, 2]).int()}, ValueError, "positives_per_image sum to 3, not to 2 positives"),
+        ({"positives_per_image": torch.tensor([4, -1]).int()}, ValueError, "must be 0 or more, not -1"),
+        ({"positives_per_image": torch.tensor([3]).int()}, ValueError, r"known must have shape \(1, 1\) for 1 images"),
+        ({"positives": torch.tensor([[0, 2, 1]]).int()}, ValueError, r"positives must have shape \(p,\), not \(1, 3\)"),
+    ],
+)
+def test_made_by_hand(changed, error, message, monkeypatch):
+    right = {
+        "positives_per_image": torch.tensor([2, 1]).int(),
+        "positives": torch.tensor([0, 2, 1]).int(),
+        "known": torch.tensor([[7], [6]], dtype=torch.uint8),
+        "concepts": 3,
+    }
+    assert SparseLabels(**right).dense().tolist() == [[1, 0, 1], [-1, 1, 0]]
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(error, match=message):
+        SparseLabels(**right | changed)
 
 
 def test_joining_refuses():
