@@ -46,7 +46,8 @@ def eligible_concepts(labels: Labels | SparseLabels) -> ConceptEligibility:
         The frozen record.
 
     Raises:
-        ValueError: if labels hold other values.
+        TypeError: if labels are no tensor.
+        ValueError: if they are no matrix or hold other values.
 
     Example:
         >>> labels = torch.tensor([[1, 1]] * 10 + [[0, 1]] * 10)
@@ -98,16 +99,17 @@ def permute_within_category(
         New labels of the same kind, shape and dtype; the same permutation for both kinds.
 
     Raises:
-        ValueError: if there is not one category per concept, or labels hold other values.
+        TypeError: if labels are no tensor.
+        ValueError: if there is not one category per concept, or labels are no matrix or hold other values.
 
     Example:
         >>> permute_within_category(torch.tensor([[1, 0], [-1, 0]]), ["colour", "part"])
         tensor([[ 1,  0],
                 [-1,  0]])
     """
-    if len(categories) != labels.shape[1]:
-        raise ValueError(f"{labels.shape[1]} concepts need as many categories, not {len(categories)}.")
     sparse = as_sparse(labels)
+    if len(categories) != sparse.concepts:
+        raise ValueError(f"{sparse.concepts} concepts need as many categories, not {len(categories)}.")
     generator = torch.Generator().manual_seed(seed)
     device = sparse.known.device
     images, known = sparse.images, sparse.known.clone()

@@ -4,9 +4,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64, Real
 from torch import Tensor
 
+from lightning_robust.signatures.concept_checks import check_tensor
 from lightning_robust.signatures.concept_ranking import PositiveRanking
 from lightning_robust.signatures.sparse_labels import Labels, SparseLabels, as_sparse
 
@@ -18,7 +19,7 @@ _COLUMNS = 64
 
 
 def concept_average_precision(
-    scores: Float[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
+    scores: Real[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
 ) -> Float64[Tensor, "D C"]:
     """Average precision of every direction's score for every concept.
 
@@ -28,7 +29,7 @@ def concept_average_precision(
 
     Args:
         scores: ``(n, D)``, ``⟨v, h(x)⟩`` for D directions; ``h`` of unit norm, as the head reads it. Half precision
-            is ranked as float32.
+            is ranked as float32, integers as float64.
         labels: ``(n, C)`` in {1, 0, −1 unknown}, or ``SparseLabels``.
         unknown: ``"ignore"`` leaves an image out for the concepts it is unknown for, ``"negative"`` counts it as 0.
 
@@ -36,8 +37,9 @@ def concept_average_precision(
         ``(D, C)`` in float64, in (0, 1]; NaN where a concept has no (known) positive, as with no image at all.
 
     Raises:
-        ValueError: if scores hold NaN, the numbers of images differ, labels hold other values, or ``unknown`` is
-            neither word.
+        TypeError: if scores or labels are no tensor.
+        ValueError: if scores or labels are no matrix, scores hold NaN, the numbers of images differ, labels hold other
+            values, or ``unknown`` is neither word.
 
     Example:
         >>> scores = torch.tensor([[0.9], [0.8], [0.7]])
@@ -48,7 +50,7 @@ def concept_average_precision(
 
 
 def signed_average_precision(
-    scores: Float[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
+    scores: Real[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
 ) -> Float64[Tensor, "D C"]:
     """The larger average precision of each direction and its negative, since the sign of a direction is arbitrary.
 
@@ -61,6 +63,7 @@ def signed_average_precision(
         ``(D, C)`` in float64.
 
     Raises:
+        TypeError: as there.
         ValueError: as there.
 
     Example:
@@ -72,7 +75,7 @@ def signed_average_precision(
 
 
 def two_sided_average_precision(
-    scores: Float[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
+    scores: Real[Tensor, "n D"], labels: Labels | SparseLabels, unknown: Unknown = "ignore"
 ) -> tuple[Float64[Tensor, "D C"], Float64[Tensor, "D C"]]:
     """The average precisions of every direction and of its negative, from one sort.
 
@@ -85,6 +88,7 @@ def two_sided_average_precision(
         That of ``v`` and that of ``−v``, each ``(D, C)`` in float64.
 
     Raises:
+        TypeError: as there.
         ValueError: as there.
 
     Example:
@@ -93,6 +97,8 @@ def two_sided_average_precision(
         >>> round(float(up), 4), float(down)
         (0.5833, 1.0)
     """
+    check_tensor(scores, "scores", "(n, D)")
+    labels = as_sparse(labels)
     if len(scores) != len(labels):
         raise ValueError(f"scores have {len(scores)} images and labels {len(labels)}; they must be the same images.")
     ranking = ranking_of(labels, unknown)
@@ -117,7 +123,7 @@ def ranking_of(labels: Labels | SparseLabels, unknown: str) -> PositiveRanking:
 
 
 def average_precision_rows(
-    ranking: PositiveRanking, scores: Float[Tensor, "D n"]
+    ranking: PositiveRanking, scores: Real[Tensor, "D n"]
 ) -> tuple[Float64[Tensor, "D C"], Float64[Tensor, "D C"]]:
     """The average precisions of directions, one a row, and of their negatives; on the CPU.
 
@@ -125,7 +131,7 @@ def average_precision_rows(
         ValueError: if scores hold NaN.
     """
     if scores.dtype not in (torch.float32, torch.float64):
-        scores = scores.to(torch.float32)
+        scores = scores.to(torch.float32 if scores.is_floating_point() else torch.float64)
     rows = np.ascontiguousarray(scores.detach().cpu().numpy())
     if rows.size and np.isnan(rows.min(axis=1)).any():  # a minimum is NaN if any is, and is quick to find
         raise ValueError("scores hold NaN, which has no rank.")

@@ -232,6 +232,13 @@ def test_half_precision_scores():
     np.testing.assert_allclose(concept_average_precision(scores, labels), want, rtol=1e-12)
 
 
+def test_integers_are_not_rounded():
+    """As float32 these two would be equal, and the average precision 1/2."""
+    scores, labels = torch.tensor([[2**24 + 1], [2**24]]), torch.tensor([[1], [0]])
+    for dtype in (torch.int32, torch.int64):
+        assert float(concept_average_precision(scores.to(dtype), labels)) == 1
+
+
 def test_nothing_to_score():
     assert concept_average_precision(torch.zeros(3, 0), torch.ones(3, 2, dtype=torch.int8)).shape == (0, 2)
     assert concept_average_precision(torch.zeros(0, 2), torch.ones(0, 3, dtype=torch.int8)).isnan().all()
