@@ -8,6 +8,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.bases import random_rotation
+from lightning_robust.signatures.concept_checks import check_tensor
 from lightning_robust.signatures.concept_labels import eligible_concepts, permute_within_category
 from lightning_robust.signatures.concept_ranking import PositiveRanking
 from lightning_robust.signatures.concepts import Unknown, average_precision_rows, ranking_of
@@ -17,6 +18,10 @@ from lightning_robust.signatures.sparse_labels import Labels, SparseLabels, as_s
 
 _DIRECTIONS = 256
 """Directions whose scores are held at once: 65 MB for Broden."""
+
+
+_NONE_SEEN = -1
+"""Number of concepts before the first images; 0 is a number, too."""
 
 
 class ConceptAveragePrecision(MergeableMetric):
@@ -45,7 +50,9 @@ class ConceptAveragePrecision(MergeableMetric):
         kwargs: for ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: if there is no basis, the widths differ, or the labels do not fit the features or one another.
+        TypeError: if a basis, features or labels are no tensor.
+        ValueError: if there is no basis, one is no matrix of finite numbers, the widths differ, the labels do not fit
+            the features or one another, or what is merged (instances, or ranks) has seen other numbers of concepts.
         RuntimeError: on ``compute()`` before any update.
 
     Example:
@@ -78,6 +85,10 @@ class ConceptAveragePrecision(MergeableMetric):
             raise ValueError("bases is empty; give at least one, such as {'neurons': neurons(d)}.")
         if unknown not in ("ignore", "negative"):
             raise ValueError(f"unknown must be 'ignore' or 'negative', not {unknown!r}.")
+        for name, basis in bases.items():
+            wrong = int((~check_tensor(basis, f"basis {name!r}", "(d, D)").isfinite()).sum())
+            if wrong:
+                raise ValueError(f"basis {name!r} must be finite; {wrong} of its {basis.numel()} numbers are not.")
         widths = {name: len(basis) for name, basis in bases.items()}
         if len(set(widths.values())) > 1:
             raise ValueError(f"bases must have the same number of features d, not {widths}.")
@@ -85,11 +96,12 @@ class ConceptAveragePrecision(MergeableMetric):
         self.unknown: Unknown = unknown
         self.categories = None if categories is None else tuple(categories)
         self.seed = seed
+        # first, so that nothing is merged before it is compared
+        self.add_state("concepts", torch.tensor(_NONE_SEEN), dist_reduce_fx=_same_concepts)
         self.add_rows_state("features", torch.zeros(0, 0, dtype=torch.float32))
         self.add_rows_state("positives_per_image", torch.zeros(0, dtype=torch.int32))
         self.add_rows_state("positives", torch.zeros(0, dtype=torch.int32))
         self.add_rows_state("known", torch.zeros(0, 0, dtype=torch.uint8))
-        self.add_state("concepts", torch.tensor(0), dist_reduce_fx="max")
         self.add_state("not_finite", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, features: Float[Tensor, "n d"], labels: Labels | SparseLabels) -> None:
@@ -99,30 +111,35 @@ class ConceptAveragePrecision(MergeableMetric):
             features: ``(n, d)``, normalised here.
             labels: ``(n, C)`` in {1, 0, −1}, or ``SparseLabels``.
         """
-        features = checked_features(features).to(self.device)
-        self._check(features, labels)
-        sparse = as_sparse(labels).to(self.device)
+        check_tensor(features, "features")
+        features, sparse = checked_features(features).to(self.device), as_sparse(labels).to(self.device)
+        self._check(features, sparse)
         features, finite = finite_rows(features)
-        self.not_finite += (~finite).sum()
+        self.not_finite = self.not_finite + (~finite).sum()  # not in place: it may come from an inference mode
         if len(features) < len(sparse):
             sparse = sparse.select(finite)
         self.features.append(torch.cat([unit_rows(rows).float() for rows in float64_pieces(features)]))
         self.positives_per_image.append(sparse.positives_per_image)
         self.positives.append(sparse.positives)
         self.known.append(sparse.known)
-        self.concepts.fill_(sparse.concepts)
+        self.concepts = torch.full_like(self.concepts, sparse.concepts)
 
-    def _check(self, features: Tensor, labels: Labels | SparseLabels) -> None:
+    def _check(self, features: Tensor, labels: SparseLabels) -> None:
         d = len(next(iter(self.bases.values())))
         if features.shape[1] != d:
             raise ValueError(f"the bases have {d} features, the layer gave {features.shape[1]}.")
         if len(labels) != len(features):
             raise ValueError(f"{len(features)} images came with labels for {len(labels)}.")
-        concepts = int(self.concepts) if self.features else labels.shape[1]
-        if labels.shape[1] != concepts:
-            raise ValueError(f"this metric has seen {concepts} concepts, now it got {labels.shape[1]}.")
+        concepts = int(self.concepts) if self.features else labels.concepts
+        if labels.concepts != concepts:
+            raise ValueError(f"this metric has seen {concepts} concepts, now it got {labels.concepts}.")
         if self.categories is not None and len(self.categories) != concepts:
             raise ValueError(f"{concepts} concepts need as many categories, not {len(self.categories)}.")
+
+    def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
+        if "concepts" in incoming_state:
+            _same_concepts(torch.stack([self.concepts, incoming_state["concepts"].to(self.device)]))
+        super()._reduce_states(incoming_state)
 
     def compute(self) -> dict[str, Tensor]:
         """Score all images seen; see the class."""
@@ -160,3 +177,13 @@ class ConceptAveragePrecision(MergeableMetric):
             found.append(average_precision_rows(ranking, scores))
         up, down = (torch.cat(tables).to(features.device) for tables in zip(*found, strict=True))
         return up, down
+
+
+def _same_concepts(numbers: Tensor) -> Tensor:
+    """The number of concepts that instances, or ranks, have seen; some may have seen nothing yet."""
+    seen = numbers[numbers != _NONE_SEEN].unique().tolist()
+    if len(seen) > 1:
+        raise ValueError(
+            f"one of {seen[0]} concepts and one of {seen[-1]} cannot be merged: labels must be of one concept set."
+        )
+    return numbers.max()

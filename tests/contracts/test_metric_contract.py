@@ -265,6 +265,20 @@ def test_states_made_in_inference_mode_can_be_used_outside(case):
     assert_same(metric.compute(), whole(case))
 
 
+def test_an_epoch_in_inference_mode_then_one_outside(case):
+    """What reset makes in inference mode cannot be changed in place outside."""
+    metric = case.make()
+    with torch.inference_mode():
+        feed(metric, case, H * 2 + 1, Y)
+        metric.compute()
+        metric.reset()
+    feed(metric, case, H[:20], Y[:20])
+    with torch.inference_mode():
+        feed(metric, case, H[20:40], Y[20:40])
+    feed(metric, case, H[40:], Y[40:])
+    assert_same(metric.compute(), whole(case))
+
+
 def test_compute_before_update_is_an_error(case):
     with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(RuntimeError, match="no features"):
         case.make().compute()

@@ -1,5 +1,6 @@
 """The concept metric: what a direction that knows a concept scores, and its controls."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -157,6 +158,70 @@ def test_bases_are_copied():
 def test_wrong_construction(bases, kwargs, match):
     with pytest.raises(ValueError, match=match):
         ConceptAveragePrecision(bases, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("basis", "message"),
+    [
+        (torch.ones(3), r"basis 'b' must have shape \(d, D\), not \(3,\)\."),
+        (torch.ones(3, 2, 1), r"basis 'b' must have shape \(d, D\), not \(3, 2, 1\)\."),
+        (torch.tensor([[1.0, float("nan")]]), r"basis 'b' must be finite; 1 of its 2 numbers are not\."),
+        (torch.tensor([[float("inf"), 1.0]]), r"basis 'b' must be finite; 1 of its 2 numbers are not\."),
+    ],
+)
+def test_wrong_basis(basis, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        ConceptAveragePrecision({"b": basis})
+
+
+def test_inference_mode_and_out_again():
+    h, labels = planted()
+    metric = ConceptAveragePrecision({"neurons": neurons(D), "rotation": random_rotation(D, seed=1)})
+    with torch.inference_mode():
+        metric.update(h * 2 + 1, labels)
+        metric.compute()
+        metric.reset()
+    metric.update(h[:100], labels[:100])
+    with torch.inference_mode():
+        metric.update(h[100:200], labels[100:200])
+    metric.update(h[200:], labels[200:])
+    found, want = metric.compute(), computed(h, labels)
+    assert all(torch.equal(found[key], want[key]) for key in want)
+
+
+@pytest.mark.parametrize("other", [5, 9, 0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_other_concepts_are_not_merged(other, turned):
+    """5 and 7 fit one byte, 5 and 9 do not."""
+    first, second = (ConceptAveragePrecision({"neurons": neurons(D)}) for _ in range(2))
+    h, labels = torch.randn(30, D), torch.randint(-1, 2, (30, 9))
+    first.update(h, labels[:, :7])
+    second.update(h, labels[:, :other])
+    if turned:
+        first, second = second, first
+    mine = first.compute()
+    with pytest.raises(
+        ValueError, match=rf"one of {min(7, other)} concepts and one of {max(7, other)} cannot be merged"
+    ):
+        first.merge_state(second)
+    assert torch.equal(first.compute()["ap/neurons"].nan_to_num(2), mine["ap/neurons"].nan_to_num(2)), "as it was"
+    with pytest.raises(ValueError, match=r"cannot be merged"):
+        first.merge_state(second.metric_state)
+
+
+@pytest.mark.parametrize("other", [5, 9, 0])
+def test_ranks_of_other_concepts(other):
+    ranks = [ConceptAveragePrecision({"neurons": neurons(D)}) for _ in range(2)]
+    labels = torch.randint(-1, 2, (30, 9))
+    for rank, C in zip(ranks, (7, other), strict=True):
+        rank.update(torch.randn(30, D), labels[:, :C])
+    sent = {name: getattr(ranks[1], name) for name in ranks[1].metric_state}
+    asked = iter([value if isinstance(value, torch.Tensor) else ranks[1].rows(name) for name, value in sent.items()])
+    with pytest.raises(
+        ValueError, match=rf"one of {min(7, other)} concepts and one of {max(7, other)} cannot be merged"
+    ):
+        ranks[0].sync(dist_sync_fn=lambda state, group: [state, next(asked)], distributed_available=lambda: True)
 
 
 def test_wrong_batches():
