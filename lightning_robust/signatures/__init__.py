@@ -5,7 +5,7 @@ Nothing here knows of a trainer: everything works in a plain PyTorch loop. Defin
 
 from lightning_robust.signatures.bases import control_bases, neurons, random_rotation, right_singular_vectors
 from lightning_robust.signatures.batches import images_from_batch, labels_from_batch
-from lightning_robust.signatures.concept_counts import CURVE_THRESHOLDS, ConceptCounts, count_concepts
+from lightning_robust.signatures.concept_counts import CURVE_THRESHOLDS, THRESHOLDS, ConceptCounts, count_concepts
 from lightning_robust.signatures.concept_labels import ConceptEligibility, eligible_concepts, permute_within_category
 from lightning_robust.signatures.concept_lists import (
     ConceptEntry,
@@ -75,6 +75,7 @@ from lightning_robust.signatures.weight_spectra import SpectrumCache, WeightSpec
 
 __all__ = [
     "CURVE_THRESHOLDS",
+    "THRESHOLDS",
     "ActivationKurtosis",
     "ActivationProbe",
     "ConceptAveragePrecision",

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from lightning_robust.signatures.concept_checks import check_table
+
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Those that monitors log."""
+"""0.5, 0.6 … 0.9: those that monitors log."""
 
 CURVE_THRESHOLDS = tuple(step / 20 for step in range(6, 20))
 """0.3, 0.35 … 0.95: the count as a curve; every threshold of ``THRESHOLDS`` is among them."""
@@ -63,7 +65,9 @@ def count_concepts(
         The frozen counts: 0 and NaN if no concept is eligible, or there is none.
 
     Raises:
-        ValueError: if ap holds no direction, a threshold is outside (0, 1], or there is not one category per concept.
+        TypeError: if ap or eligible is no tensor, or eligible is not bool.
+        ValueError: if the numbers of concepts differ, ap holds no direction, a threshold is outside (0, 1], or there
+            is not one category per concept.
 
     Example:
         >>> import torch
@@ -72,6 +76,7 @@ def count_concepts(
         >>> counts.unique_concepts, counts.concepts_per_direction, counts.polysemantic_share
         ((2,), (1.5,), (0.5,))
     """
+    ap, eligible = check_table(ap, eligible)
     if len(ap) == 0:
         raise ValueError("ap holds no direction, so there is nothing to count.")
     wrong = [level for level in thresholds if not 0 < level <= 1]

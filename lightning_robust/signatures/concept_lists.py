@@ -7,6 +7,8 @@ from typing import Literal
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from lightning_robust.signatures.concept_checks import check_computed, check_table
+
 MIN_LISTED_AP = 0.5
 """A concept below it is not listed: the lowest threshold at which concepts are counted in the logs."""
 
@@ -79,6 +81,7 @@ def concept_lists(
         One list for each direction; entries of equal average precision in the order of the concepts.
 
     Raises:
+        TypeError: if ap, prevalence, negative or eligible is no tensor, or one of the last two is not bool.
         ValueError: if the numbers of concepts differ, two concepts of one category share a name, a direction is none
             of the D, or ``top`` is negative.
 
@@ -90,6 +93,11 @@ def concept_lists(
         >>> first.names, second.names
         ((('red', 'colour'), ('sky', 'scene')), ())
     """
+    ap, eligible = check_table(ap, eligible)
+    prevalence = check_computed(prevalence, "prevalence", "(C,)")
+    negative = None if negative is None else check_computed(negative, "negative", "(D, C)", flags=True)
+    if negative is not None and negative.shape != ap.shape:
+        raise ValueError(f"negative must have the shape of ap, {tuple(ap.shape)}, not {tuple(negative.shape)}.")
     D, C = ap.shape
     named = tuple(zip(concepts, categories, strict=False))
     if not len(concepts) == len(categories) == len(prevalence) == C:

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from lightning_robust.signatures import CURVE_THRESHOLDS, count_concepts
-from lightning_robust.signatures.concept_counts import THRESHOLDS
+from lightning_robust.signatures import CURVE_THRESHOLDS, THRESHOLDS, count_concepts
 
 NAN = float("nan")
 AP = torch.tensor(
