@@ -7,33 +7,78 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 
-def thin_svd(head: Float[Tensor, "C d"]) -> tuple[Float64[Tensor, " r"], Float64[Tensor, "d r"]]:
-    """Singular values and right singular vectors of a head, in float64, up to its numerical rank.
+def checked_head(head: object) -> Float64[Tensor, "C d"]:
+    """Return the weight of a linear head in float64, detached, or raise a clear error.
 
-    The rank is numpy's: singular values above ``max(C, d) · eps · σ₁``, eps that of the head's own dtype (at least
-    float32's, since half-precision heads come from float32 ones by rounding, which makes every direction real).
+    Raises:
+        TypeError: if it is not a tensor.
+        ValueError: if it is not a finite matrix.
+    """
+    if not isinstance(head, Tensor):
+        raise TypeError(f"head must be a torch tensor, not {type(head).__name__}: torch.from_numpy(...) makes one.")
+    if head.ndim != 2 or head.numel() == 0:
+        raise ValueError(f"head must have shape (C, d), not {tuple(head.shape)}.")
+    W = head.detach().to(torch.float64)
+    if not bool(W.isfinite().all()):
+        raise ValueError("head must be finite: it holds a NaN or an infinity.")
+    return W
+
+
+def head_rank(sigma: Float64[Tensor, " m"], head: Float[Tensor, "C d"], *, centred: bool = False) -> int:
+    """Numerical rank of a head, by numpy's rule: singular values above ``max(C, d) · eps · σ₁``.
+
+    eps is that of the head's own dtype, at least float32's: half-precision heads come from float32 ones by rounding,
+    which makes every direction real. σ₁ is the raw head's (to a factor √2) also where the head was centred: what is
+    left of classes that are all alike is rounding of the weights they had.
+
+    Args:
+        sigma: all singular values of the head, or of the centred head, descending.
+        head: the raw head, in the dtype it came in.
+        centred: whether ``sigma`` are those of the centred head.
+
+    Returns:
+        The rank; 0 where all weights are zero, or all classes alike and the head centred.
+    """
+    largest = float(sigma[0])
+    if centred:  # WᵀW is that of the centred head + C·mean·meanᵀ
+        mean = head.detach().to(torch.float64).mean(dim=0)
+        largest = max(largest, len(head) ** 0.5 * float(torch.linalg.vector_norm(mean)))
+    dtype = head.dtype if head.dtype in (torch.float32, torch.float64) else torch.float32
+    return int((sigma > max(head.shape) * torch.finfo(dtype).eps * largest).sum())
+
+
+def thin_svd(
+    head: Float[Tensor, "C d"], *, centred: bool = False
+) -> tuple[Float64[Tensor, " r"], Float64[Tensor, "d r"]]:
+    """Singular values and right singular vectors of a head, in float64, up to its numerical rank (``head_rank``).
+
     Each vector's sign is chosen so that its largest entry is positive.
 
     Args:
         head: weight ``W`` of the linear head, ``(C, d)``.
+        centred: subtract the mean row first, in float64 whatever the head's dtype.
 
     Returns:
-        ``σ`` descending ``(r,)`` and ``V`` ``(d, r)``.
+        ``σ`` descending ``(r,)`` and ``V`` ``(d, r)``. A head of zeros has no directions, r = 0; nor has, centred, a
+        head of one class or of classes that are all alike.
 
     Raises:
-        ValueError: if the head is not a finite matrix with at least one non-zero entry.
+        TypeError: if the head is not a tensor.
+        ValueError: if it is not a finite matrix.
     """
-    if head.ndim != 2 or head.numel() == 0:
-        raise ValueError(f"head must have shape (C, d), not {tuple(head.shape)}.")
-    W = head.detach().to(torch.float64)
-    if not bool(W.isfinite().all()) or not bool(W.any()):
-        raise ValueError("head must be finite and not all zero to have directions.")
-    _, sigma, Vh = torch.linalg.svd(W, full_matrices=False)
-    dtype = head.dtype if head.dtype in (torch.float32, torch.float64) else torch.float32
-    keep = sigma > max(W.shape) * torch.finfo(dtype).eps * sigma[0]
-    V = Vh[keep].T
+    W = checked_head(head)
+    _, sigma, Vh = torch.linalg.svd(W - W.mean(dim=0) if centred else W, full_matrices=False)
+    r = head_rank(sigma, head, centred=centred)
+    V = Vh[:r].T
     signs = V.gather(0, V.abs().argmax(dim=0, keepdim=True)).sign()
-    return sigma[keep], (V * signs).contiguous()
+    return sigma[:r], (V * signs).contiguous()
+
+
+def no_directions(head: Float[Tensor, "C d"], *, centred: bool = False) -> ValueError:
+    """The error, to be raised, of whatever needs a direction of a head that has none (``thin_svd`` found r = 0)."""
+    alike = centred and bool(head.any())
+    why = "once centred: no class differs from the mean class" if alike else "all its weights are zero"
+    return ValueError(f"the head of shape {tuple(head.shape)} has no directions, {why}.")
 
 
 def right_singular_vectors(head: Float[Tensor, "C d"], k: int | None = None) -> Float64[Tensor, "d r"]:
@@ -56,6 +101,8 @@ def right_singular_vectors(head: Float[Tensor, "C d"], k: int | None = None) -> 
                 [0., 0.]], dtype=torch.float64)
     """
     V = thin_svd(head)[1]
+    if V.shape[1] == 0:
+        raise no_directions(head)
     return V[:, : _checked_k(k, V.shape[1], "the rank of the head")]
 
 
@@ -63,7 +110,7 @@ def neurons(d: int, k: int | None = None, seed: int = 0) -> Float64[Tensor, "d k
     """The coordinate axes as columns: all d, or k of them drawn with a seed, to compare bases of equal size.
 
     Raises:
-        ValueError: if k is not between 1 and d.
+        ValueError: if d is not positive, or k not between 1 and d.
 
     Example:
         >>> neurons(2)
@@ -82,7 +129,7 @@ def random_rotation(d: int, k: int | None = None, seed: int = 0) -> Float64[Tens
     """The first k columns of a random orthogonal matrix (Haar measure), drawn with a seed: the control for any basis.
 
     Raises:
-        ValueError: if k is not between 1 and d.
+        ValueError: if d is not positive, or k not between 1 and d.
 
     Example:
         >>> Q = random_rotation(5, 3, seed=1)
@@ -117,9 +164,10 @@ def control_bases(
 
     Example:
         >>> bases = control_bases(torch.eye(2, 4), d=4, seeds=[7, 8])
-        >>> {name: tuple(basis.shape) for name, basis in bases.items()}
-        {'singular_vectors': (4, 2), 'neurons': (4, 2),
-         'random_rotation_7': (4, 2), 'random_rotation_8': (4, 2)}
+        >>> list(bases)
+        ['singular_vectors', 'neurons', 'random_rotation_7', 'random_rotation_8']
+        >>> {tuple(basis.shape) for basis in bases.values()}
+        {(4, 2)}
     """
     seeds = checked_seeds(seeds)
     bases = {}
@@ -144,6 +192,8 @@ def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
 
 
 def _checked_k(k: int | None, most: int, what: str) -> int:
+    if most < 1:
+        raise ValueError(f"{what} must be at least 1, not {most}.")
     if k is None:
         return most
     if not 1 <= k <= most:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lightning_robust.signatures.head_controls import CONTROL_SEEDS
 from lightning_robust.signatures.importance import PRIVILEGED_FACTOR, PRIVILEGED_RULE
-from lightning_robust.signatures.importance_controls import FORMS, HEADS, ImportanceControls, median
+from lightning_robust.signatures.importance_controls import FORMS, HEADS, ImportanceControls
+from lightning_robust.signatures.quantiles import median
 from lightning_robust.signatures.reduced_rank import rank_for
 
 KEPT_SHARE = 0.9
@@ -43,7 +44,7 @@ class DrawnImportance:
     @property
     def max_over_median(self) -> Float64[Tensor, " S"]:
         """Largest importance over the median one, for each draw."""
-        return self.importance.max(dim=1).values / median(self.importance)[:, 0]
+        return _largest(self.importance) / median(self.importance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,7 @@ class ImportanceWithControls:
         over the median; ``largest``, the largest share of ``Σσ`` in one direction, in [0, 1]; ``privileged``, how many
         directions the rule finds; ``kept_by_one``, share of the logits' second moment that the most important direction
         keeps; ``directions_for_90``, how many of the most important directions keep 90 % of it; ``n``.
+        Where a head has no directions in a form, r = 0: nothing is privileged and its other figures are NaN.
         The rows of the reduced-rank regression apply the same formulas to ``s_i``, the root mean square that component
         i has in the logits, in the place of importance. A standard deviation of one draw is NaN.
         """
@@ -102,18 +104,18 @@ class ImportanceWithControls:
     def _columns(drawn: DrawnImportance) -> tuple[int, dict[str, list[float]]]:
         return drawn.importance.shape[1], {
             "max_over_median": drawn.max_over_median.tolist(),
-            "largest": drawn.normalised.max(dim=1).values.tolist(),
+            "largest": _largest(drawn.normalised).tolist(),
             "privileged": drawn.privileged.sum(dim=1).tolist(),
-            "kept_by_one": drawn.kept[:, 0].tolist(),
+            "kept_by_one": (drawn.kept[:, 0] if drawn.kept.shape[1] else _largest(drawn.kept)).tolist(),
             "directions_for_90": [_directions_for(curve) for curve in drawn.kept],
         }
 
     def _best_columns(self, form: str) -> tuple[int, dict[str, list[float]]]:
         r = int((self.energies[form] > 0).sum())
         s = self.energies[form][: r or None].sqrt()
-        middle = median(s[None])[0]
+        middle = float(median(s))
         return r, {
-            "max_over_median": (s.max() / middle).tolist(),
+            "max_over_median": [float(s.max()) / middle if middle else math.nan],
             "largest": [float(s.max() / s.sum())],
             "privileged": [int((s > PRIVILEGED_FACTOR * middle).sum())],
             "kept_by_one": [float(self.best[form][0])],
@@ -147,8 +149,9 @@ def importance_with_controls(
         The frozen record; ``.table()`` makes it flat.
 
     Raises:
-        ValueError: if the head has no directions raw or centred, the widths differ, there is no image, or there is no
-            seed or one twice.
+        TypeError: if head or features are not floating-point tensors.
+        ValueError: if the head is not a finite matrix, the widths differ, there is no image, or there is no seed or one
+            twice.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -190,5 +193,9 @@ def importance_with_controls_report(result: Mapping[str, Tensor], metric: Import
     )
 
 
+def _largest(rows: Float64[Tensor, "S r"]) -> Float64[Tensor, " S"]:
+    return rows.amax(dim=1) if rows.shape[1] else rows.new_full((len(rows),), math.nan)
+
+
 def _directions_for(curve: Tensor) -> float:
-    return float(rank_for(curve, KEPT_SHARE)) if bool(curve.isfinite().all()) else math.nan
+    return float(rank_for(curve, KEPT_SHARE)) if len(curve) and bool(curve.isfinite().all()) else math.nan

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_robust.signatures.bases import checked_seeds, random_rotation
+from lightning_robust.signatures.bases import checked_head, checked_seeds, random_rotation
 
 CONTROL_SEEDS = (0, 1, 2, 3, 4)
 """Five draws of each random control: its figures come with a mean and a standard deviation."""
@@ -45,14 +45,15 @@ def random_head(head: Float[Tensor, "C d"], seed: int = 0) -> Float[Tensor, "C d
         ``(C, d)`` in the head's dtype, on its device.
 
     Raises:
-        ValueError: if the head is not a finite matrix with at least one non-zero entry.
+        TypeError: if the head is not a tensor.
+        ValueError: if it is not a finite matrix.
 
     Example:
         >>> W = torch.diag(torch.tensor([3.0, 4.0]))
         >>> round(float(torch.linalg.matrix_norm(random_head(W, seed=1))), 4)
         5.0
     """
-    W = _checked_head(head)
+    W = checked_head(head)
     gaussian = torch.randn(W.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     scale = float(torch.linalg.matrix_norm(W)) / float(torch.linalg.matrix_norm(gaussian))
     return (scale * gaussian).to(head)
@@ -73,14 +74,15 @@ def rotated_head(head: Float[Tensor, "C d"], seed: int = 0) -> Float[Tensor, "C 
         ``(C, d)`` in the head's dtype, on its device.
 
     Raises:
-        ValueError: if the head is not a finite matrix with at least one non-zero entry.
+        TypeError: if the head is not a tensor.
+        ValueError: if it is not a finite matrix.
 
     Example:
         >>> W = torch.diag(torch.tensor([3.0, 4.0], dtype=torch.float64))
         >>> torch.linalg.svdvals(rotated_head(W, seed=1))
         tensor([4.0000, 3.0000], dtype=torch.float64)
     """
-    W = _checked_head(head)
+    W = checked_head(head)
     return (W @ random_rotation(W.shape[1], seed=seed).to(W.device)).to(head.dtype)
 
 
@@ -95,7 +97,7 @@ def control_heads(head: Float[Tensor, "C d"], seeds: Sequence[int] = CONTROL_SEE
         The frozen record.
 
     Raises:
-        ValueError: if there is no seed or one twice, or the head is not a finite matrix with a non-zero entry.
+        ValueError: if there is no seed or one twice, or the head is not a finite matrix.
 
     Example:
         >>> controls = control_heads(torch.eye(2, 3), seeds=[0, 1])
@@ -109,12 +111,3 @@ def control_heads(head: Float[Tensor, "C d"], seeds: Sequence[int] = CONTROL_SEE
         rotated=tuple(rotated_head(head, seed) for seed in seeds),
         seeds=seeds,
     )
-
-
-def _checked_head(head: Tensor) -> Tensor:
-    if head.ndim != 2 or head.numel() == 0:
-        raise ValueError(f"head must have shape (C, d), not {tuple(head.shape)}.")
-    W = head.detach().to(torch.float64)
-    if not bool(W.isfinite().all()) or not bool(W.any()):
-        raise ValueError("head must be finite and not all zero to have controls.")
-    return W

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lightning_robust.signatures.bases import thin_svd
+from lightning_robust.signatures.bases import no_directions, thin_svd
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.quantiles import sorted_quantile
+from lightning_robust.signatures.quantiles import median
 from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, unit_rows
 
 PRIVILEGED_FACTOR = 10.0
@@ -48,13 +48,18 @@ class DirectionImportanceReport:
 
 
 def centre_head(head: Float[Tensor, "C d"]) -> Float[Tensor, "C d"]:
-    """Subtract from every row of a head the mean row: ``W − 1·mean(W)ᵀ``, in the head's dtype.
+    """Subtract from every row of a head the mean row: ``W − 1·mean(W)ᵀ``.
 
     Softmax and argmax ignore a per-image constant, so the predictions stay the same, and what every class shares
-    (the cone of the text embeddings) no longer counts as important.
+    (the cone of the text embeddings) no longer counts as important. That holds up to rounding, which in half precision
+    is coarse enough to change predictions: half-precision heads come back in float32. The figures here centre in
+    float64 whatever the dtype.
 
     Args:
         head: weight ``W`` of the linear head, ``(C, d)``.
+
+    Returns:
+        ``(C, d)`` in the head's dtype, but at least float32.
 
     Example:
         >>> centre_head(torch.tensor([[3.0, 1.0], [1.0, 1.0]]))
@@ -62,7 +67,7 @@ def centre_head(head: Float[Tensor, "C d"]) -> Float[Tensor, "C d"]:
                 [-1.,  0.]])
     """
     W = head.to(torch.float64)
-    return (W - W.mean(dim=0)).to(head.dtype)
+    return (W - W.mean(dim=0)).to(torch.promote_types(head.dtype, torch.float32))
 
 
 def direction_importance(
@@ -84,7 +89,9 @@ def direction_importance(
         The frozen report.
 
     Raises:
-        ValueError: if the head has no directions, or the widths differ, or there is no image.
+        TypeError: if head or features are not floating-point tensors.
+        ValueError: if the head is not finite or has no directions (all zero, or all classes alike and centred), or the
+            widths differ, or there is no image.
 
     Example:
         >>> report = direction_importance(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[4.0, 3.0]]))
@@ -92,6 +99,8 @@ def direction_importance(
         tensor([2.4000, 0.6000], dtype=torch.float64)
     """
     metric = DirectionImportance(head, centred=centred)
+    if len(metric.sigma) == 0:
+        raise no_directions(head, centred=centred)
     metric.update(features)
     if len(features) == 0:
         raise ValueError("features has no rows; importance needs at least one image.")
@@ -135,19 +144,23 @@ class DirectionImportance(MergeableMetric):
             are.
         ``privileged``: ``(r,)`` bool, by the rule ``PRIVILEGED_RULE``. ``n``: images seen, int64.
         ``not_finite``: images among them that were left out for a NaN or infinite feature, int64.
-    Figures that depend on images are NaN where no image is left.
+    Figures that depend on images are NaN where no image is left. A head without directions, which a head in
+    training may be, has an answer too: r = 0, nothing privileged, ``max_over_median`` NaN. That is a head of zeros and,
+    centred, a head of one class or of classes that are all alike.
 
     Args:
         head: weight ``W`` of the linear head, ``(C, d)``; copied, so later training does not change it.
-        centred: centre the head first.
+        centred: centre the head first, in float64.
         kwargs: for ``torchmetrics.Metric``.
 
     Attributes:
+        head: the head as it was, not centred.
         directions: right singular vectors as columns, ``(d, r)`` in float64.
         sigma: singular values, ``(r,)``.
 
     Raises:
-        ValueError: if the head has no directions, or the features have another width.
+        TypeError: if the head or the features are not tensors.
+        ValueError: if the head is not a finite matrix, or the features have another width.
         RuntimeError: on ``compute()`` before any update.
 
     Example:
@@ -165,8 +178,9 @@ class DirectionImportance(MergeableMetric):
         super().__init__(**kwargs)
         self.centred = centred
         # plain attributes: a buffer would follow metric.half()
-        self.sigma, self.directions = thin_svd(centre_head(head) if centred else head)
-        # one row, no columns before the first update
+        self.sigma, self.directions = thin_svd(head, centred=centred)
+        self.head = head.detach().clone()
+        # one row, no columns before the first update; one column of zeros after it where there are no directions
         self.add_state("cosines", torch.zeros(1, 0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("not_finite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -178,9 +192,9 @@ class DirectionImportance(MergeableMetric):
         if features.shape[1] != len(self.directions):
             raise ValueError(f"the head reads {len(self.directions)} features, the layer gave {features.shape[1]}.")
         kept, mask = finite_rows(features)
-        cosines = torch.zeros(1, len(self.sigma), dtype=torch.float64, device=self.device)
+        cosines = torch.zeros(1, max(len(self.sigma), 1), dtype=torch.float64, device=self.device)
         for rows in float64_pieces(kept):
-            cosines += (unit_rows(rows) @ self.directions).abs_().sum(dim=0)
+            cosines[:, : len(self.sigma)] += (unit_rows(rows) @ self.directions).abs_().sum(dim=0)
         self.cosines = self.cosines + cosines if self.cosines.shape[1] else cosines
         self.n = self.n + len(features)
         self.not_finite = self.not_finite + (~mask).sum()
@@ -190,14 +204,14 @@ class DirectionImportance(MergeableMetric):
         if self.cosines.shape[1] == 0:
             raise self._nothing_seen()
         sigma = self.sigma.to(self.cosines.device)
-        importance = sigma * self.cosines[0] / (self.n - self.not_finite)
-        median = sorted_quantile(importance.sort().values, 0.5)
+        importance = sigma * self.cosines[0, : len(sigma)] / (self.n - self.not_finite)
+        middle = median(importance)
         return {
             "importance": importance,
             "normalised": importance / sigma.sum(),
-            "max_over_median": importance.max() / median,
+            "max_over_median": (importance.max() if len(sigma) else middle) / middle,
             "singular_values": sigma,
             "n": self.n,
             "not_finite": self.not_finite,
-            "privileged": importance > PRIVILEGED_FACTOR * median,
+            "privileged": importance > PRIVILEGED_FACTOR * middle,
         }

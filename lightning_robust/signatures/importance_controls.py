@@ -9,9 +9,10 @@ from torch import Tensor
 
 from lightning_robust.signatures.bases import random_rotation, thin_svd
 from lightning_robust.signatures.head_controls import CONTROL_SEEDS, ControlHeads, control_heads
-from lightning_robust.signatures.importance import PRIVILEGED_FACTOR, centre_head
+from lightning_robust.signatures.importance import PRIVILEGED_FACTOR
 from lightning_robust.signatures.mergeable import MergeableMetric
 from lightning_robust.signatures.moments import Moments, merge, merge_packed, moments, pack, unpack
+from lightning_robust.signatures.quantiles import median
 from lightning_robust.signatures.reduced_rank import kept_by_directions, reduced_rank
 from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, unit_rows
 
@@ -36,7 +37,8 @@ class ImportanceControls(MergeableMetric):
         ``energies/<form>``: ``s_i²``, descending, ``(min(C, d),)`` float64, 0 beyond the rank. ``kept/<form>/best``:
             the same share for the best truncation, which no choice of directions exceeds.
     ``n``: images seen, ``not_finite``: images among them left out for a NaN or infinite feature, int64.
-    Figures that depend on images are NaN where no image is left. (torchmetrics squeezes a single direction.)
+    Figures that depend on images are NaN where no image is left. (torchmetrics squeezes a single direction.) A head
+    without directions in a form, see ``DirectionImportance``, has r = 0 there, energies of 0 and shares of NaN.
 
     Args:
         head: weight ``W`` of the linear head, ``(C, d)``; copied, so later training does not change it.
@@ -50,8 +52,9 @@ class ImportanceControls(MergeableMetric):
         sigma: for each ``<form>/<which>`` the singular values, ``(S, r)``.
 
     Raises:
-        ValueError: if the head has no directions raw or centred (a single class, or all alike, has none centred),
-            there is no seed or one twice, or the features have another width.
+        TypeError: if the head or the features are not tensors.
+        ValueError: if the head is not a finite matrix, there is no seed or one twice, or the features have another
+            width.
         RuntimeError: on ``compute()`` before any update.
 
     Example:
@@ -80,7 +83,7 @@ class ImportanceControls(MergeableMetric):
         # plain attributes: a buffer would follow metric.half()
         self.sigma, directions = _decompose(self.controls)
         self._columns = torch.cat([V.movedim(0, 1).flatten(1) for V in directions.values()], dim=1)
-        # one row, no columns before the first update
+        # one row, no columns before the first update; one column of zeros after it where no head has directions
         self.add_state("cosines", torch.zeros(1, 0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("packed", torch.zeros(1, 0, 0, dtype=torch.float64), dist_reduce_fx=merge_packed)
         self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -101,11 +104,12 @@ class ImportanceControls(MergeableMetric):
         if features.shape[1] != d:
             raise ValueError(f"the head reads {d} features, the layer gave {features.shape[1]}.")
         kept, mask = finite_rows(features)
-        cosines = torch.zeros(1, self._columns.shape[1], dtype=torch.float64, device=self.device)
+        r = self._columns.shape[1]
+        cosines = torch.zeros(1, max(r, 1), dtype=torch.float64, device=self.device)
         seen = unpack(self.packed) if self.packed.shape[1] else moments(kept[:0])
         for rows in float64_pieces(kept):
             unit = unit_rows(rows)
-            cosines += (unit @ self._columns).abs_().sum(dim=0)
+            cosines[:, :r] += (unit @ self._columns).abs_().sum(dim=0)
             seen = merge(seen, moments(unit if self.unit_norm else rows))
         self.cosines = self.cosines + cosines if self.cosines.shape[1] else cosines
         self.packed = pack(seen)
@@ -127,14 +131,15 @@ class ImportanceControls(MergeableMetric):
         seen = self.moments()
         second_moment = seen.second_moment
         result: dict[str, Tensor] = {}
-        parts = self.cosines[0].split([sigma.numel() for sigma in self.sigma.values()])
+        sizes = [sigma.numel() for sigma in self.sigma.values()]
+        parts = self.cosines[0, : sum(sizes)].split(sizes)
         for (name, V), cosines in zip(self.directions.items(), parts, strict=True):
             sigma = self.sigma[name].to(self.device)
             importance = sigma * (cosines / seen.n).reshape(sigma.shape)
             order = importance.argsort(dim=1, descending=True)
             rows = zip(sigma, V.to(self.device), order, strict=True)
             result[f"importance/{name}"] = importance
-            result[f"privileged/{name}"] = importance > PRIVILEGED_FACTOR * median(importance)
+            result[f"privileged/{name}"] = importance > PRIVILEGED_FACTOR * median(importance)[:, None]
             result[f"kept/{name}"] = torch.stack([kept_by_directions(s, v, second_moment, o) for s, v, o in rows])
         for form in FORMS:
             energies = self._energies(second_moment, form)
@@ -152,26 +157,14 @@ class ImportanceControls(MergeableMetric):
         return energies
 
 
-def median(rows: Float64[Tensor, "S r"]) -> Float64[Tensor, "S 1"]:
-    """Median of each row, the mean of the middle two where r is even; NaN where a value is.
-
-    Example:
-        >>> median(torch.tensor([[3.0, 1.0, 2.0, 10.0]], dtype=torch.float64))
-        tensor([[2.5000]], dtype=torch.float64)
-    """
-    ascending, r = rows.sort(dim=1).values, rows.shape[1]
-    middle = torch.lerp(ascending[:, (r - 1) // 2], ascending[:, r // 2], 0.5)
-    return torch.where(ascending[:, -1].isnan(), ascending[:, -1], middle)[:, None]
-
-
 def _decompose(controls: ControlHeads) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Singular values ``(S, r)`` and right singular vectors ``(S, d, r)`` of every head in both forms."""
     sigmas, directions = {}, {}
     d, device = controls.head.shape[1], controls.head.device
     rotations = [random_rotation(d, seed=seed).to(device) for seed in controls.seeds]
     for form in FORMS:
-        sigma, V = thin_svd(_form(controls.head, form))
-        random = [thin_svd(_form(head, form)) for head in controls.random]
+        sigma, V = thin_svd(controls.head, centred=form == "centred")
+        random = [thin_svd(head, centred=form == "centred") for head in controls.random]
         r = min(len(s) for s, _ in random)
         sigmas[f"{form}/head"], directions[f"{form}/head"] = sigma[None], V[None]
         sigmas[f"{form}/random"] = torch.stack([s[:r] for s, _ in random])
@@ -180,12 +173,3 @@ def _decompose(controls: ControlHeads) -> tuple[dict[str, Tensor], dict[str, Ten
         # W Q = U S (Qᵀ V)ᵀ: no decomposition of its own, and exactly the same singular values
         directions[f"{form}/rotated"] = torch.stack([Q.T @ V for Q in rotations])
     return sigmas, directions
-
-
-def _form(head: Tensor, form: Form) -> Tensor:
-    if form == "raw":
-        return head
-    centred = centre_head(head)
-    if not bool(centred.any()):
-        raise ValueError(f"all {len(head)} classes of the head have the same weights: centred, it has no directions.")
-    return centred

@@ -17,17 +17,28 @@ BINS = 32_768
 """Bins of the histogram, 256 KiB: a bin is ``ln(d) / 32768`` wide relative to its value, 2.0e-4 for d = 768."""
 
 
-def sorted_quantile(ascending: Float64[Tensor, " n"], level: float) -> Float64[Tensor, ""]:
+def sorted_quantile(ascending: Float64[Tensor, "*rows n"], level: float) -> Float64[Tensor, "*rows"]:
     """Quantile of values already sorted, linearly interpolated; NaN of none (``torch.quantile`` stops at 16 million).
 
     Example:
         >>> sorted_quantile(torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64), 0.75)
         tensor(3., dtype=torch.float64)
     """
-    if len(ascending) == 0:
-        return ascending.new_tensor(float("nan"))
-    low, high, share = _position(len(ascending), level)
-    return torch.lerp(ascending[low], ascending[high], share)
+    n = ascending.shape[-1]
+    if n == 0:
+        return ascending.new_full(ascending.shape[:-1], float("nan"))
+    low, high, share = _position(n, level)
+    return torch.lerp(ascending[..., low], ascending[..., high], share)
+
+
+def median(values: Float64[Tensor, "*rows n"]) -> Float64[Tensor, "*rows"]:
+    """Median along the last dimension, the mean of the middle two for an even count; NaN of none, and where one is NaN.
+
+    Example:
+        >>> median(torch.tensor([[3.0, 1.0, 2.0, 10.0]], dtype=torch.float64))
+        tensor([2.5000], dtype=torch.float64)
+    """
+    return sorted_quantile(values.sort(dim=-1).values, 0.5).masked_fill(values.isnan().any(dim=-1), torch.nan)
 
 
 def keep(keeper: Float64[Tensor, "1 _"], values: Float64[Tensor, " n"], before: int) -> Float64[Tensor, "1 _"]:
@@ -101,4 +112,4 @@ def histogram_quantile(counts: Int64[Tensor, "1 _"], d: int, level: float) -> Fl
 def _position(n: int, level: float) -> tuple[int, int, float]:
     position = level * (n - 1)
     low = int(position)
-    return low, min(low + 1, n - 1), position - low
+    return low, math.ceil(position), position - low

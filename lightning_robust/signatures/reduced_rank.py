@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from lightning_robust.signatures.bases import checked_head, head_rank
 from lightning_robust.signatures.feature_spectrum import FeatureSpectrum
 from lightning_robust.signatures.importance import centre_head
 from lightning_robust.signatures.rows import checked_features, float64_pieces, unit_rows
@@ -102,6 +103,7 @@ def reduced_rank(
         The frozen record.
 
     Raises:
+        TypeError: if the head is not a tensor.
         ValueError: if a matrix is not finite, the shapes do not fit, or Σ has a clearly negative eigenvalue.
 
     Example:
@@ -113,15 +115,13 @@ def reduced_rank(
         tensor([[0., 0.],
                 [0., 2.]], dtype=torch.float64)
     """
-    W = head.detach().to(torch.float64)
+    W = checked_head(head)
     W = centre_head(W) if centred else W
     root = _root(second_moment.to(W.device))
-    if W.ndim != 2 or W.numel() == 0 or W.shape[1] != len(root):
+    if W.shape[1] != len(root):
         raise ValueError(f"the second moment has {len(root)} features, the head has shape {tuple(head.shape)}.")
-    if not bool(W.isfinite().all()):
-        raise ValueError("head must be finite to be truncated.")
     U, s, _ = torch.linalg.svd(W @ root, full_matrices=False)
-    r = min(int((s > _rounding(W, root)).sum()), _rank(W, head.dtype))
+    r = min(int((s > _rounding(W, root)).sum()), head_rank(torch.linalg.svdvals(W), head, centred=centred))
     U = U[:, :r]
     signs = U.gather(0, U.abs().argmax(dim=0, keepdim=True)).sign() if r else U.new_ones(1, 0)
     U = (U * signs).contiguous()
@@ -254,10 +254,3 @@ def _rounding(W: Tensor, root: Tensor) -> float:
     """Below this a singular value of W R is rounding of the moment: Σ's eigenvalues are known to eps, roots to √eps."""
     relative = (max(W.shape) * torch.finfo(torch.float64).eps) ** 0.5
     return float(relative * torch.linalg.matrix_norm(W, 2) * torch.linalg.matrix_norm(root, 2))
-
-
-def _rank(W: Tensor, dtype: torch.dtype) -> int:
-    """Numerical rank by the rule of ``thin_svd``, with 0 for a head of zeros."""
-    sigma = torch.linalg.svdvals(W)
-    resolution = torch.finfo(dtype if dtype in (torch.float32, torch.float64) else torch.float32).eps
-    return int((sigma > max(W.shape) * resolution * sigma[0]).sum())

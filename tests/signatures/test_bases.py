@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightning_robust.signatures import control_bases, neurons, random_rotation, right_singular_vectors
-from lightning_robust.signatures.bases import thin_svd
+from lightning_robust.signatures.bases import checked_head, no_directions, thin_svd
 
 
 def assert_orthonormal(V):
@@ -71,9 +71,46 @@ def test_refusals():
         random_rotation(4, 0)
     with pytest.raises(ValueError, match="rank of the head, 2, not 3"):
         right_singular_vectors(torch.randn(2, 5, generator=torch.Generator().manual_seed(0)), 3)
-    for bad in (torch.zeros(3, 4), torch.full((3, 4), float("nan"))):
-        with pytest.raises(ValueError, match="finite and not all zero"):
-            right_singular_vectors(bad)
+    with pytest.raises(ValueError, match=r"shape \(3, 4\) has no directions, all its weights are zero"):
+        right_singular_vectors(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="head must be finite"):
+        right_singular_vectors(torch.full((3, 4), float("nan")))
+    with pytest.raises(ValueError, match=r"shape \(C, d\), not \(4,\)"):
+        checked_head(torch.ones(4))
+    with pytest.raises(TypeError, match=r"torch tensor, not ndarray: torch.from_numpy"):
+        checked_head(np.ones((3, 4)))
+    for make in (neurons, random_rotation):
+        with pytest.raises(ValueError, match="must be at least 1, not 0"):
+            make(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(10, 64), (64, 10)])
+def test_centring_costs_one_direction_of_classes_and_is_exact_in_every_dtype(dtype, shape):
+    """Rounding the centred head to its dtype again would fill the direction that centring empties."""
+    W = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) + 3).to(dtype)
+    sigma, V = thin_svd(W, centred=True)
+    matrix = W.double().numpy()
+    _, want, Vh = np.linalg.svd(matrix - matrix.mean(axis=0), full_matrices=False)
+    r = min(shape[0] - 1, shape[1])
+    assert len(sigma) == r == V.shape[1]
+    np.testing.assert_allclose(sigma, want[:r], rtol=1e-12)
+    np.testing.assert_allclose(np.abs((Vh[:r] @ V.numpy()).diagonal()), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("C", [1, 2, 10, 37])
+def test_classes_that_are_all_alike_have_no_direction_once_centred(dtype, C):
+    """What is left of them is rounding, which is no direction however small the largest singular value."""
+    generator = torch.Generator().manual_seed(0)
+    row = torch.randn(1, 16, generator=generator, dtype=torch.float64)
+    nearly = row * (1 + 1e-16 * torch.randn(C, 16, generator=generator, dtype=torch.float64))
+    for W in (row.to(dtype).repeat(C, 1), nearly.to(dtype), torch.zeros(C, 16, dtype=dtype)):
+        sigma, V = thin_svd(W, centred=True)
+        assert (sigma.shape, V.shape) == ((0,), (16, 0))
+        assert "no directions" in str(no_directions(W, centred=True))
+    assert len(thin_svd(row.to(dtype).repeat(C, 1))[0]) == 1
+    assert "no class differs from the mean class" in str(no_directions(row, centred=True))
 
 
 def test_control_bases_have_equal_numbers_of_directions_and_one_rotation_for_each_seed():

@@ -136,6 +136,22 @@ def test_one_direction():
     assert (row["max_over_median"], row["privileged"], row["r"]) == (1, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("W", "r"), [(torch.ones(1, 4), (1, 0)), (torch.full((3, 4), 0.1), (1, 0)), (torch.zeros(2, 4), (0, 0))]
+)
+def test_a_head_without_directions_has_a_table_all_the_same(W, r):
+    h = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    rows = {(row["form"], row["head"]): row for row in importance_with_controls(W, h, seeds=[0, 1]).table()}
+    assert len(rows) == 8
+    for form, directions in zip(("raw", "centred"), r, strict=True):
+        for name in ("head", "random rotation", "reduced-rank regression"):
+            row = rows[form, name]
+            assert (row["r"], row["n"]) == (directions, 6)
+            figures = [row[key] for key in ("max_over_median", "largest", "kept_by_one", "directions_for_90")]
+            assert all(math.isnan(figure) == (directions == 0) for figure in figures)
+            assert row["privileged"] == 0
+
+
 def test_no_image_is_an_error():
     W, h = cone()
     with pytest.raises(ValueError, match="no rows"):

@@ -25,11 +25,10 @@ def test_equals_a_naive_loop(centred):
     for i in range(r):
         for x in h.double().numpy():
             want[i] += sigma[i] * abs(Vh[i] @ x) / np.sqrt(x @ x) / len(h)
-    # float32 rows, centred in float64 and rounded to float32 again
-    np.testing.assert_allclose(report.importance, want, rtol=1e-5 if centred else 1e-10)
-    np.testing.assert_allclose(report.normalised, want / sigma[:r].sum(), rtol=1e-5 if centred else 1e-10)
+    np.testing.assert_allclose(report.importance, want, rtol=1e-12)
+    np.testing.assert_allclose(report.normalised, want / sigma[:r].sum(), rtol=1e-12)
     assert report.r == r == len(report.singular_values) == report.directions.shape[1]
-    assert report.max_over_median == pytest.approx(want.max() / np.median(want), rel=1e-5)
+    assert report.max_over_median == pytest.approx(want.max() / np.median(want), rel=1e-12)
     assert (report.n, report.centred) == (40, centred)
 
 
@@ -53,6 +52,53 @@ def test_the_centred_head_predicts_the_same():
     raw, centred = (h @ W.T).softmax(dim=1), (h @ centre_head(W).T).softmax(dim=1)
     torch.testing.assert_close(raw, centred, rtol=1e-10, atol=1e-12)
     assert centre_head(W).mean(dim=0).abs().max() < 1e-14
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_centred_half_precision_head_predicts_the_same(dtype):
+    """Rounded to half precision again, it would change the class of several of these images."""
+    W, h = head_and_features(C=100, d=64, n=2000)
+    W = W.to(dtype)
+    centred = centre_head(W)
+    assert centred.dtype == torch.float32
+    scores = h.double() @ W.double().T
+    assert torch.equal((h.double() @ centred.double().T).argmax(dim=1), scores.argmax(dim=1))
+    rounded = centred.to(dtype).double()
+    assert not torch.equal((h.double() @ rounded.T).argmax(dim=1), scores.argmax(dim=1)), "or the test says nothing"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_importance_of_a_low_precision_head_is_that_of_its_float64_copy(dtype):
+    W, h = head_and_features(C=10, d=64)
+    W = (W + 1).to(dtype)
+    for centred in (False, True):
+        low, high = direction_importance(W, h, centred=centred), direction_importance(W.double(), h, centred=centred)
+        assert low.r == high.r == (9 if centred else 10)
+        torch.testing.assert_close(low.importance, high.importance, rtol=1e-12, atol=0)
+        assert low.max_over_median == pytest.approx(high.max_over_median, rel=1e-12)
+
+
+NO_DIRECTIONS = [
+    (torch.ones(1, 16), True),
+    (torch.randn(1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).repeat(10, 1), True),
+    (torch.zeros(3, 16), False),
+    (torch.zeros(3, 16), True),
+]
+
+
+@pytest.mark.parametrize(("W", "centred"), NO_DIRECTIONS, ids=["one class", "all alike", "zeros", "zeros, centred"])
+def test_a_head_without_directions_gives_a_monitor_an_answer_and_a_caller_a_sentence(W, centred):
+    h = torch.randn(5, 16, generator=torch.Generator().manual_seed(1))
+    metric, other = DirectionImportance(W, centred=centred), DirectionImportance(W, centred=centred)
+    metric.update(h)
+    other.update(h[:2])
+    metric.merge_state(other)
+    result = metric.compute()
+    assert (int(result["n"]), int(result["not_finite"])) == (7, 0)
+    assert all(result[key].shape == (0,) for key in ("importance", "normalised", "singular_values", "privileged"))
+    assert result["max_over_median"].isnan()
+    with pytest.raises(ValueError, match="no directions"):
+        direction_importance(W, h, centred=centred)
 
 
 def test_privileged_is_strictly_above_ten_times_the_median():
@@ -101,5 +147,7 @@ def test_refusals():
     W, h = head_and_features()
     with pytest.raises(ValueError, match="reads 30 features, the layer gave 8"):
         DirectionImportance(W).update(torch.ones(2, 8))
+    with pytest.raises(ValueError, match="head must be finite"):
+        DirectionImportance(W * float("nan"))
     with pytest.raises(ValueError, match="no rows"):
         direction_importance(W, h[:0])

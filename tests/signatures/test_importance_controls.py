@@ -1,13 +1,11 @@
 """The metric of importance and its controls equals the metrics that it replaces (its contract: tests/contracts)."""
 
-import numpy as np
 import pytest
 import torch
 from controls_reference import SEEDS, heads
 from metric_cases import HEAD, D, data
 
 from lightning_robust.signatures import FeatureSpectrum, ImportanceControls, direction_importance, reduced_rank
-from lightning_robust.signatures.importance_controls import median
 
 HEADS = heads(HEAD)
 
@@ -80,16 +78,40 @@ def test_a_single_image():
     torch.testing.assert_close(best, torch.ones_like(best), rtol=1e-12, atol=0)
 
 
-def test_median():
-    rows = torch.tensor([[5.0, 1.0, 2.0], [float("inf"), 1.0, 3.0], [float("nan"), 1.0, 1.0]], dtype=torch.float64)
-    torch.testing.assert_close(median(rows)[:, 0], torch.tensor([2.0, 3.0, float("nan")]).double(), equal_nan=True)
-    even = torch.randn(4, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(median(even)[:, 0], np.median(even.numpy(), axis=1), rtol=1e-15)
+def test_a_half_precision_head_has_the_directions_of_its_float64_copy_and_so_have_its_controls():
+    h, _ = data()
+    W = (HEAD + 2).half()
+    low, high = ImportanceControls(W, SEEDS), ImportanceControls(W.double(), SEEDS)
+    for metric in (low, high):
+        metric.update(h)
+    got, want = low.compute(), high.compute()
+    for form, r in (("raw", 7), ("centred", 6)):
+        assert {name: sigma.shape[1] for name, sigma in low.sigma.items() if name.startswith(form)} == {
+            f"{form}/{which}": r for which in HEADS
+        }
+        for key in (f"importance/{form}/head", f"importance/{form}/rotated", f"energies/{form}"):
+            torch.testing.assert_close(got[key], want[key], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("W", [torch.ones(1, 4), torch.full((3, 4), 0.1), torch.zeros(3, 4)])
+def test_a_head_without_directions_has_none_and_goes_on(W):
+    metric, other = ImportanceControls(W, SEEDS), ImportanceControls(W, SEEDS)
+    h = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    metric.update(h)
+    other.update(h)
+    metric.merge_state(other)
+    result = metric.compute()
+    assert int(result["n"]) == 12
+    assert metric.sigma["raw/head"].shape == (1, int(W.any()))
+    assert metric.sigma["centred/head"].shape == (1, 0)
+    assert result["importance/centred/head"].numel() == 0
+    assert not result["energies/centred"].any()
+    assert result["kept/centred/best"].isnan().all()
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="all 3 classes of the head have the same weights"):
-        ImportanceControls(torch.ones(3, 4))
+    with pytest.raises(ValueError, match="head must be finite"):
+        ImportanceControls(torch.full((3, 4), float("nan")))
     with pytest.raises(ValueError, match="different numbers"):
         ImportanceControls(HEAD, [])
     with pytest.raises(ValueError, match=f"reads {D} features, the layer gave 8"):

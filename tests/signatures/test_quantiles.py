@@ -12,6 +12,7 @@ from lightning_robust.signatures.quantiles import (
     histogram_quantile,
     keep,
     log_histogram,
+    median,
     merge_keepers,
     sorted_quantile,
 )
@@ -81,3 +82,12 @@ def test_keepers_merge():
     half = keep(row()[None], torch.ones(CAPACITY // 2 + 1, dtype=torch.float64), 0)
     assert not merge_keepers(torch.stack([half, half])).any(), "one too many"
     assert merge_keepers(torch.zeros(3, 1, 0, dtype=torch.float64)).shape == (1, 0)
+
+
+def test_median():
+    rows = torch.tensor([[5.0, 1.0, 2.0], [float("inf"), 1.0, 3.0], [float("nan"), 1.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(median(rows), torch.tensor([2.0, 3.0, float("nan")]).double(), equal_nan=True)
+    even = torch.randn(4, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(median(even), np.median(even.numpy(), axis=1), rtol=1e-15)
+    assert median(even[:, :0]).isnan().all()
+    assert median(even[0]).shape == ()

@@ -217,6 +217,14 @@ def test_what_the_most_important_directions_keep(centred):
     assert float((best - kept).max()) > 0.01  # and it is no empty bound here
 
 
+def test_a_head_whose_classes_are_alike_keeps_nothing_once_centred():
+    _, h = head_and_features()
+    for C in (1, 10):
+        found = reduced_rank_regression(h[:1].repeat(C, 1), h, unit_norm=True, centred=True)
+        assert (found.r, found.rank_for(0.9)) == (0, 0)
+        assert reduced_rank_regression(h[:1].repeat(C, 1), h, unit_norm=True).r == 1
+
+
 def test_rank_for():
     shares = torch.tensor([0.5, 0.8, 0.9, 1.0 - 1e-15], dtype=torch.float64)
     assert [rank_for(shares, share) for share in (0.4, 0.5, 0.51, 0.9, 1.0)] == [1, 1, 2, 3, 4]
