@@ -11,6 +11,8 @@ from lightning_robust.signatures.moments import Moments, merge, merge_packed, mo
 from lightning_robust.signatures.rows import checked_features, finite_rows
 from lightning_robust.signatures.spectrum import entropy_rank
 
+_EASY = 1e6
+
 
 class FeatureSpectrum(MergeableMetric):
     """Accumulate count, mean and centred co-moments of the features; give their spectra and ranks.
@@ -25,8 +27,11 @@ class FeatureSpectrum(MergeableMetric):
         ``participation_ratio``: ``(Σλ)² / Σλ²`` on the covariance, in [1, d].
         ``n``: images seen. ``not_finite``: images among them left out for a NaN or infinite feature.
 
-    Eigenvalues below ``d · eps · λ₁`` are rounding and are set to zero; ranks of an all-zero spectrum are NaN, as
-    after a single image those of the covariance, and all figures are NaN where no image is left.
+    Eigenvalues below ``d · eps · λ₁`` of the covariance are rounding and are set to zero, in either spectrum; ranks of
+    an all-zero spectrum are NaN, as after a single image those of the covariance, and all figures are NaN where no
+    image is left. A mean m far larger than the deviations from it costs the uncentred spectrum nothing: the covariance
+    holds no squares of it, and where ``‖m‖² > λ₁`` and ``λ₁ + ‖m‖² > 1e6 λ_d`` (λ of the covariance) the eigenvalues
+    come from a decomposition that keeps the two apart, at two to three times the cost.
 
     Raises:
         ValueError: if the number of features changes between updates.
@@ -70,17 +75,41 @@ class FeatureSpectrum(MergeableMetric):
     def compute(self) -> dict[str, Tensor]:
         """Decompose the moments of all images seen; see the class."""
         seen = self.moments()
-        eigenvalues = _eigenvalues(seen.second_moment)
         centred = _eigenvalues(seen.covariance)
+        eigenvalues = _uncentred_eigenvalues(seen, centred)
+        shares = centred / centred.sum()
         return {
             "eigenvalues": eigenvalues,
             "covariance_eigenvalues": centred,
             "rankme": entropy_rank(eigenvalues.sqrt()),
             "covariance_effective_rank": entropy_rank(centred.sqrt()),
-            "participation_ratio": centred.sum().square() / centred.square().sum(),
+            "participation_ratio": 1 / shares.square().sum(),
             "n": seen.n.to(torch.int64) + self.not_finite,
             "not_finite": self.not_finite,
         }
+
+
+def _uncentred_eigenvalues(seen: Moments, centred: Float64[Tensor, " d"]) -> Float64[Tensor, " d"]:
+    """Eigenvalues of ``E[hhᵀ] = Σ + mmᵀ``, the small ones too where the mean m is large.
+
+    Summed up, the matrix rounds what is below ``eps ‖m‖²`` away: with a mean of 1e6 standard deviations, half of
+    RankMe. Its eigenvalues are the squared singular values of ``[√λ Vᵀ; mᵀ]``, with λ and V of the covariance, which
+    holds no squares of the mean. The matrix itself is decomposed where it loses
+    nothing that counts: where ``‖m‖² ≤ λ₁``, no more than the covariance has lost already; where ``λ₁ + ‖m‖² ≤ 1e6
+    λ_d``, about 1e-9 of the smallest eigenvalue.
+    """
+    size = seen.mean.square().sum()
+    if not bool(size.isfinite()) or not bool(centred.isfinite().all()):
+        return torch.full_like(centred, float("nan"))
+    if bool(size <= centred[0]) or bool(centred[0] + size <= _EASY * centred[-1]):
+        return _eigenvalues(seen.second_moment)
+    covariance = seen.covariance
+    values, V = torch.linalg.eigh((covariance + covariance.T) / 2)
+    eps = len(values) * torch.finfo(torch.float64).eps
+    lost = eps * values[-1].clamp(min=0)  # what the covariance does not know, the sum does not either
+    roots = values.where(values > lost, 0.0).sqrt()
+    s = torch.linalg.svdvals(torch.cat([(V * roots).T, seen.mean[None]]))
+    return torch.where(s.square() > lost + (eps * s[0]).square(), s.square(), 0.0)
 
 
 def _eigenvalues(matrix: Float64[Tensor, "d d"]) -> Float64[Tensor, " d"]:

@@ -43,6 +43,50 @@ def test_fewer_images_than_features():
     assert float(result["rankme"]) == pytest.approx(entropy_rank(singular), rel=1e-10)
 
 
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e5, 1e6, 1e7])
+@pytest.mark.parametrize("n", [300, 12])
+@pytest.mark.parametrize("decay", [0.0, 3.0])
+def test_a_large_mean_hides_no_eigenvalue(mean, n, decay):
+    """Against singular values of the images themselves, which know nothing of moments."""
+    generator = np.random.default_rng(0)
+    h = generator.normal(size=(n, 20)) * np.logspace(0, -decay, 20) + mean * generator.normal(size=20)
+    result = spectrum(*np.split(h, [5, n // 2]))
+    singular = np.linalg.svd(h, compute_uv=False) / math.sqrt(n)
+    got = result["eigenvalues"].sqrt().numpy()
+    want = np.zeros(20)
+    want[: len(singular)] = singular
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=5e-15 * singular[0])
+    assert int((got > 0).sum()) == min(n, 20)
+    # a mean that dominates leaves a RankMe near 1: what is above it is the figure
+    assert float(result["rankme"]) - 1 == pytest.approx(entropy_rank(singular) - 1, rel=1e-6)
+
+
+def test_a_mean_within_the_span_of_few_images_adds_no_rank():
+    """Also where only rounding is left outside of it: 5 dimensions, a mean among them."""
+    generator = np.random.default_rng(0)
+    frame = np.linalg.qr(generator.normal(size=(100, 5)))[0].T
+    for mean in (1.0, 1e3, 1e6):
+        h = (generator.normal(size=(300, 5)) + mean) @ frame
+        result = spectrum(h[:100], h[100:])
+        assert int((result["eigenvalues"] > 0).sum()) == 5
+        singular = np.linalg.svd(h, compute_uv=False)[:5]
+        np.testing.assert_allclose(result["eigenvalues"][:5].sqrt(), singular / math.sqrt(300), rtol=1e-6)
+
+
+def test_the_same_image_many_times_has_one_direction():
+    h = np.random.default_rng(0).normal(size=(1, 20)).repeat(40, axis=0)
+    assert int((spectrum(h)["eigenvalues"] > 0).sum()) == 1
+    assert float(spectrum(h)["rankme"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e90])
+def test_ranks_of_very_small_and_very_large_features(scale):
+    h = np.random.default_rng(0).normal(size=(50, 8)) + 1
+    small, base = spectrum(h * scale), spectrum(h)
+    for key in ("rankme", "covariance_effective_rank", "participation_ratio"):
+        assert float(small[key]) == pytest.approx(float(base[key]), rel=1e-9)
+
+
 def test_one_image_has_no_covariance():
     result = spectrum([[1.0, 2.0, 2.0]])
     assert result["eigenvalues"].tolist() == pytest.approx([9, 0, 0])
