@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lightning_robust.signatures.spectrum import check_weight
+
 _CONVERGED = 1e-2
 """Largest residual, relative to the eigenvalue, of a Ritz value that counts as an eigenvalue by itself."""
 
@@ -71,6 +73,7 @@ def sketch_spectrum(
         The frozen record with its errors; NaN ranks for a zero matrix.
 
     Raises:
+        TypeError: if the weight is no tensor.
         ValueError: if the weight is no matrix, is empty or not finite, or k, block or steps does not fit: ``k ≤
             block·steps``, all at least 1, steps at least 2.
 
@@ -80,10 +83,7 @@ def sketch_spectrum(
         >>> bool((torch.linalg.svdvals(W)[:3] - sketch.leading < 1e-4).all())
         True
     """
-    if weight.ndim < 2 or weight.numel() == 0:
-        raise ValueError(
-            f"a spectrum needs a weight of shape (out, in) or (out, in, kh, kw), not {tuple(weight.shape)}."
-        )
+    check_weight(weight)
     if block < 1 or steps < 2 or not 1 <= k <= block * steps:
         raise ValueError(
             f"a sketch needs block ≥ 1, steps ≥ 2 and k in 1 … block·steps; got block={block}, steps={steps}, k={k}."

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lightning_robust.signatures.spectrum import MatrixSpectrum, Method, matrix_spectrum
+from lightning_robust.signatures.spectrum import MatrixSpectrum, Method, check_weight, matrix_spectrum, own_eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +16,8 @@ class WeightChange:
 
     Attributes:
         spectrum: of ΔW: singular values, stable and effective rank, alpha; the ranks are NaN where nothing changed.
+            ΔW carries the rounding of W and W0, so alpha is fitted to singular values above ``ε (‖W0‖_F + ‖ΔW‖_F)``, a
+            bound on that of both rounded once; ε as in ``MatrixSpectrum``. The ranks count all values.
         relative_frobenius: ``‖ΔW‖_F / ‖W0‖_F``; infinite where W0 is zero and W is not, NaN where both are.
         relative_spectral: ``σ₁(ΔW) / σ₁(W0)``; likewise.
         input_share: ``‖ΔW V_k‖_F² / ‖ΔW‖_F²``, V_k the k leading right singular vectors of W0: how much of the change
@@ -102,7 +104,8 @@ def weight_change(
         The frozen record.
 
     Raises:
-        ValueError: if the shapes differ or a value is not finite.
+        TypeError: if one is no tensor.
+        ValueError: if they are no matrices, the shapes differ, or a value is not finite.
 
     Example:
         >>> W0 = torch.diag(torch.tensor([4.0, 1.0]))
@@ -110,13 +113,19 @@ def weight_change(
         >>> change.relative_spectral, round(change.input_share, 6)
         (0.25, 1.0)
     """
+    check_weight(weight)
+    check_weight(reference)
     if weight.shape != reference.shape:
         raise ValueError(f"the reference has shape {tuple(reference.shape)}, the weight {tuple(weight.shape)}.")
     delta = weight.detach().to(torch.float64) - reference.detach().to(weight.device, torch.float64)
-    spectrum = matrix_spectrum(delta, method)
+    largest = float(delta.abs().max())
+    if not math.isfinite(largest):
+        raise ValueError("the weight or its reference holds values that are not finite, so there is no change.")
     start = directions or leading_directions(reference, top)
+    frobenius = float(torch.linalg.vector_norm(delta / largest)) * largest if largest > 0 else 0.0
+    eps = max(own_eps(weight), own_eps(reference))
+    spectrum = matrix_spectrum(delta, method, noise=eps * (start.frobenius + frobenius))
     size = float(spectrum.singular_values[0])
-    frobenius = float(torch.linalg.vector_norm(delta / size)) * size if size > 0 else 0.0
     shares = (math.nan, math.nan)
     k = start.V.shape[1]
     if size > 0 and k:

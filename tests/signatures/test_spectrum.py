@@ -208,6 +208,60 @@ def test_orthogonal_and_low_rank():
         assert math.isnan(found.alpha)  # three values are no tail
 
 
+def of_rank(rank, n, dtype):
+    A, B = (torch.randn(n, rank, dtype=dtype, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    return A @ B.T
+
+
+@pytest.mark.parametrize("method", ["exact", "gram", "auto"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_no_part_of_the_tail(method, dtype):
+    assert math.isnan(matrix_spectrum(of_rank(8, 128, dtype), method).alpha)  # eight values are no tail
+    W = of_rank(40, 128, dtype)
+    sigma = np.linalg.svd(W.double().numpy(), compute_uv=False)
+    assert matrix_spectrum(W, method).alpha == pytest.approx(loop_alpha(sigma[:40] ** 2), rel=1e-6)
+    assert matrix_spectrum(W.T, method).alpha == pytest.approx(loop_alpha(sigma[:40] ** 2), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["exact", "gram", "auto"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_up_to_rounding_is_equal(method, dtype):
+    orthogonal = rotation(128, 0).to(dtype)
+    assert math.isnan(matrix_spectrum(orthogonal, method).alpha)
+    assert math.isnan(matrix_spectrum(3 * orthogonal[:100], method).alpha)
+    assert math.isnan(matrix_spectrum(torch.eye(128, dtype=dtype), method).alpha)
+    # nor are the larger ones of two values a tail: that has no slope, and their rounding alone one of millions
+    sigma = torch.cat([torch.full((40,), 3.0), torch.ones(88)]).double()
+    two = with_singular_values(sigma).to(dtype)
+    assert matrix_spectrum(two, method).alpha < 3
+    # a spread well above rounding is one
+    sigma = 1 + 0.01 * torch.rand(128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    near = with_singular_values(sigma).to(dtype)
+    assert matrix_spectrum(near, method).alpha == pytest.approx(loop_alpha(sigma.numpy() ** 2), rel=1e-2)
+
+
+def test_noise_that_is_known_is_no_part_of_the_tail():
+    sigma = 1e3 / torch.arange(1, 41, dtype=torch.float64)
+    W = torch.diag(sigma)
+    assert matrix_spectrum(W, noise=49.9).alpha == pytest.approx(loop_alpha(sigma[:20].numpy() ** 2), rel=1e-12)
+    assert matrix_spectrum(W, noise=49.9).effective_rank == matrix_spectrum(W).effective_rank
+    assert math.isnan(matrix_spectrum(W, noise=101.0).alpha)  # nine are left
+    assert math.isnan(matrix_spectrum(W, noise=1e9).alpha)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_alpha_of_any_precision(dtype):
+    values = torch.arange(1, 31).to(dtype)
+    assert power_law_alpha(values) == pytest.approx(reference_alpha(values.tolist()), rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_alpha_of_what_is_not_finite(value):
+    values = torch.rand(100, dtype=torch.float64) + 1
+    values[40] = value
+    assert math.isnan(power_law_alpha(values))
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="'exact', 'gram' or 'auto'"):  # without the type check of the tests
         inspect.unwrap(matrix_spectrum)(torch.eye(3), "fast")
@@ -215,5 +269,10 @@ def test_refusals():
         matrix_spectrum(torch.zeros(5))
     with pytest.raises(ValueError, match="not finite"):
         matrix_spectrum(torch.tensor([[1.0, float("nan")]]))
+    with pytest.raises(ValueError, match=r"one dimension, \(k,\), not the shape \(3, 4\)"):
+        inspect.unwrap(power_law_alpha)(torch.ones(3, 4))
+    for function, what in ((matrix_spectrum, "a weight is"), (power_law_alpha, "eigenvalues are")):
+        with pytest.raises(TypeError, match=f"{what} a torch tensor, not ndarray; torch.as_tensor makes one"):
+            inspect.unwrap(function)(np.ones((3, 3)))
     with pytest.raises(ValueError, match="positive"):
         power_law_alpha(torch.zeros(12, dtype=torch.float64))

@@ -1,5 +1,6 @@
 """The sketch against the whole spectrum: its bounds hold, and its estimates are as good as it says."""
 
+import inspect
 import math
 
 import numpy as np
@@ -158,6 +159,8 @@ def test_zero_and_refusals():
     assert all(math.isnan(x) for x in (zero.stable_rank, zero.effective_rank, zero.effective_rank_low))
     with pytest.raises(ValueError, match=r"not \(5,\)"):
         sketch_spectrum(torch.zeros(5))
+    with pytest.raises(TypeError, match="a weight is a torch tensor, not ndarray"):
+        inspect.unwrap(sketch_spectrum)(np.ones((3, 3)))
     with pytest.raises(ValueError, match="not finite"):
         sketch_spectrum(torch.tensor([[1.0, math.inf]]))
     for wrong in ({"k": 0}, {"k": 49}, {"block": 0}, {"steps": 1}):

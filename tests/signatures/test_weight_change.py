@@ -87,6 +87,25 @@ def test_laws(out, inp, seed, scale):
     assert 0 <= base.input_share <= 1 + 1e-9
 
 
+def test_rounding_of_the_weights_is_no_part_of_the_tail_of_their_change():
+    W0 = gaussian(128, 96).float()
+    moved = W0.double() + 1e-3 * gaussian(128, 30, seed=1) @ gaussian(30, 96, seed=2)
+    exact = weight_change(moved, W0.double(), method="exact").spectrum
+    stored = weight_change(moved.float(), W0, method="exact").spectrum
+    assert exact.singular_values[30] < 1e-12 < 1e-7 < stored.singular_values[30]  # that is the rounding
+    assert stored.alpha == pytest.approx(exact.alpha, rel=1e-3)
+    rounded = weight_change(W0 * (1 + 1e-7), W0).spectrum  # nothing but rounding
+    assert rounded.singular_values[0] > 0
+    assert math.isnan(rounded.alpha)
+
+
 def test_refusals():
+    for wrong in ((np.ones((2, 3)), torch.ones(2, 3)), (torch.ones(2, 3), np.ones((2, 3)))):
+        with pytest.raises(TypeError, match="a weight is a torch tensor, not ndarray"):
+            weight_change.__wrapped__(*wrong)
+    bad = torch.tensor([[1.0, math.nan]])
+    for pair in ((bad, torch.ones(1, 2)), (torch.ones(1, 2), bad)):
+        with pytest.raises(ValueError, match="not finite"):
+            weight_change(*pair)
     with pytest.raises(ValueError, match=r"reference has shape \(2, 3\), the weight \(3, 2\)"):
         weight_change.__wrapped__(torch.ones(3, 2), torch.ones(2, 3))
