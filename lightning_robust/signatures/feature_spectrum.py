@@ -44,6 +44,7 @@ class FeatureSpectrum(MergeableMetric):
         (tensor([9., 1.], dtype=torch.float64), tensor([1., 0.], dtype=torch.float64))
     """
 
+    border = 1
     state: Tensor
     not_finite: Tensor
 

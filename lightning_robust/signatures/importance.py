@@ -170,6 +170,7 @@ class DirectionImportance(MergeableMetric):
         tensor([0.6000, 0.1500], dtype=torch.float64)
     """
 
+    settings = ("head", "centred")
     cosines: Tensor
     n: Tensor
     not_finite: Tensor

@@ -64,6 +64,8 @@ class ImportanceControls(MergeableMetric):
         tensor([[2.4000, 0.6000]], dtype=torch.float64)
     """
 
+    settings = ("head", "seeds", "unit_norm")
+    border = 1
     cosines: Tensor
     packed: Tensor
     n: Tensor
@@ -88,6 +90,16 @@ class ImportanceControls(MergeableMetric):
         self.add_state("packed", torch.zeros(1, 0, 0, dtype=torch.float64), dist_reduce_fx=merge_packed)
         self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("not_finite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def head(self) -> Float[Tensor, "C d"]:
+        """The head as it was, ``controls.head``."""
+        return self.controls.head
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the random and rotated heads, ``controls.seeds``."""
+        return self.controls.seeds
 
     @property
     def directions(self) -> dict[str, Float64[Tensor, "S d r"]]:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lightning_robust.signatures.mergeable import MergeableMetric
+from lightning_robust.signatures.mergeable import MergeableMetric, one_width
 from lightning_robust.signatures.quantiles import (
     CAPACITY,
     histogram_quantile,
@@ -128,10 +128,11 @@ class ActivationKurtosis(MergeableMetric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # first, so that nothing is merged before it is compared
+        self.add_state("width", torch.zeros((), dtype=torch.int64), dist_reduce_fx=one_width)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("kept", torch.zeros(1, 0, dtype=torch.float64), dist_reduce_fx=merge_keepers)
         self.add_state("histogram", torch.zeros(1, 0, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("width", torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
         for count in ("n", "undefined", "not_finite"):
             self.add_state(count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

@@ -55,6 +55,7 @@ class MassiveActivations(MergeableMetric):
     """
 
     uses_hidden: ClassVar[bool] = True
+    settings = ("magnitude", "ratio")
     extremes: Tensor
     found: Tensor
     images: Tensor

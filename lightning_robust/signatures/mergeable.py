@@ -1,7 +1,6 @@
 """The base of every metric here: states that merge over batches, ranks and instances, of a width known only later."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -33,8 +32,45 @@ def pad_trailing(parts: list[Tensor]) -> list[Tensor]:
     return padded
 
 
-def _gather_padded(gather: Callable[..., list[Tensor]], state: Tensor, group: Any = None) -> list[Tensor]:
-    return pad_trailing(gather(state, group=group))
+def check_widths(parts: Sequence[Tensor], border: int = 0) -> None:
+    """Check that every dimension but the first has one size, or size 0: no data yet.
+
+    Args:
+        parts: tensors with the same number of dimensions.
+        border: how many of a width are not features, for the sentence of the error.
+
+    Raises:
+        ValueError: if two have different widths, neither of them 0.
+    """
+    for sizes in zip(*(part.shape[1:] for part in parts), strict=True):
+        _one_size(sizes, border)
+
+
+def one_width(parts: Tensor) -> Tensor:
+    """Fold the widths of k states, 0 where nothing was seen, into the one they share (a ``dist_reduce_fx``).
+
+    Raises:
+        ValueError: if there are two.
+    """
+    _one_size(parts.tolist())
+    return parts.amax()
+
+
+def _one_size(sizes: Iterable[int], border: int = 0) -> None:
+    known = sorted({size for size in sizes if size})
+    if len(known) > 1:
+        one, other = (size - border for size in known[:2])
+        raise ValueError(
+            f"figures of {one} features and of {other} cannot be merged: each layer needs a metric of its own."
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one.cpu(), other.cpu())
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one) == list(other) and all(_same(value, other[key]) for key, value in one.items())
+    return type(one) is type(other) and bool(one == other)
 
 
 class MergeableMetric(Metric):
@@ -43,7 +79,8 @@ class MergeableMetric(Metric):
     The law that makes it work: the first dimension of a state is its rows (or is the same everywhere), every other
     dimension has size 0 until data arrive, and zeros mean *no data*. A rank, or an instance, that has seen nothing
     is therefore padded with zeros and adds nothing. ``merge_state``, ``forward`` and the synchronisation over ranks
-    all go through it.
+    all go through it. Two different numbers of features, neither of them 0, are a ``ValueError`` in all three, and so
+    are different settings (a threshold, a head, seeds) in ``merge_state``: what they measure is not the same figure.
 
     ``compute()`` before any ``update`` on any rank raises ``RuntimeError`` (torchmetrics itself also warns).
     Features may arrive in any floating dtype and on any device: they are moved to the metric's device. States keep
@@ -53,6 +90,8 @@ class MergeableMetric(Metric):
     Attributes:
         uses_labels: whether ``update`` takes ``(features, labels)`` rather than ``(features)``.
         uses_hidden: whether ``update`` takes what the layer gave as it is, ``(n, *state)``, not pooled features.
+        settings: names of the attributes that must be the same in instances to be merged.
+        border: how many of a state's width are not features.
     """
 
     full_state_update = False
@@ -60,6 +99,8 @@ class MergeableMetric(Metric):
     higher_is_better = None
     uses_labels: ClassVar[bool] = False
     uses_hidden: ClassVar[bool] = False
+    settings: ClassVar[tuple[str, ...]] = ()
+    border: ClassVar[int] = 0
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -83,7 +124,16 @@ class MergeableMetric(Metric):
         return torch.cat(parts) if parts else self._empty_rows[name].to(self.device)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Merge the state of another instance into this one, as if it had seen the other's data too."""
+        """Merge the state of another instance into this one, as if it had seen the other's data too.
+
+        Args:
+            incoming_state: the other instance, which is not changed, or its ``metric_state``.
+
+        Raises:
+            ValueError: if the other is of another class, has other settings, or has seen another number of features.
+        """
+        if isinstance(incoming_state, type(self)):
+            self._check_settings(incoming_state)
         super().merge_state(incoming_state)
         self._computed = None
         self._update_count += incoming_state.update_count if isinstance(incoming_state, Metric) else 1
@@ -100,9 +150,13 @@ class MergeableMetric(Metric):
         incoming = dict(incoming_state)
         for name, value in self.metric_state.items():
             if isinstance(value, Tensor):
-                mine, theirs = pad_trailing([value, incoming[name].to(value.device)])
+                check_widths([value, incoming[name]], self.border)
+            elif isinstance(incoming[name], list):
+                check_widths([self._empty_rows[name], *value, *incoming[name]], self.border)
+        for name, value in self.metric_state.items():
+            if isinstance(value, Tensor):
+                mine, incoming[name] = pad_trailing([value, incoming[name].to(value.device)])
                 setattr(self, name, mine)
-                incoming[name] = theirs
         super()._reduce_states(incoming)
 
     def _sync_dist(
@@ -112,7 +166,26 @@ class MergeableMetric(Metric):
         for name, empty in self._empty_rows.items():
             if not getattr(self, name):
                 setattr(self, name, [empty.to(self.device)])
-        super()._sync_dist(partial(_gather_padded, dist_sync_fn), process_group)
+        refused: list[ValueError] = []
+
+        def gather(state: Tensor, group: Any = None) -> list[Tensor]:
+            parts = dist_sync_fn(state, group=group)
+            try:
+                check_widths(parts, self.border)
+            except ValueError as error:
+                refused.append(error)
+            return pad_trailing(parts)
+
+        super()._sync_dist(gather, process_group)
+        if refused:  # only now: a reduction may have known more of what differs
+            raise refused[0]
+
+    def _check_settings(self, other: Metric) -> None:
+        for name in self.settings:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if not _same(mine, theirs):
+                values = f" ({mine} and {theirs})" if isinstance(mine, int | float | str | tuple) else ""
+                raise ValueError(f"instances of {type(self).__name__} with another {name}{values} cannot be merged.")
 
     def _nothing_seen(self) -> RuntimeError:
         return RuntimeError(f"{type(self).__name__} has seen no features: call update before compute.")

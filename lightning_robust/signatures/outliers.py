@@ -154,6 +154,7 @@ class OutlierFeatures(MergeableMetric):
         1
     """
 
+    settings = ("threshold", "min_share")
     sums: Tensor
     n: Tensor
     not_finite: Tensor
