@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
@@ -68,6 +69,9 @@ class LeftOut:
     never: bool = False
 
 
+_SCALE = LeftOut("the scale of a weight under weight_norm, a number for each row of its weight_v", never=True)
+
+
 @dataclass
 class Found:
     """What a model holds.
@@ -96,6 +100,21 @@ def matches(pattern: str, name: str) -> bool:
     """Whether a name fits a wildcard: ``*`` is anything and ``?`` one character; brackets are letters like others."""
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(expression, name) is not None
+
+
+def check_weights(weights: object) -> None:
+    """Refuse what is neither a module nor a mapping of names to tensors.
+
+    Raises:
+        TypeError: says what came, and where a numpy array is.
+    """
+    if isinstance(weights, nn.Module):
+        return
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights are a module or a state dict of tensors by name, not {type(weights).__name__}.")
+    arrays = [name for name, value in weights.items() if isinstance(value, np.ndarray)]
+    if arrays:
+        raise TypeError(f"{arrays[0]} is a numpy array, not a torch tensor; torch.from_numpy makes one.")
 
 
 def find_in_module(module: nn.Module) -> Found:
@@ -128,7 +147,7 @@ def find_in_state(state: Mapping[str, Tensor]) -> Found:
         if first != name and not (first in found.cuts and found.cuts[first][2] is not None):
             found.aliases[name] = first
             continue
-        found.add(name, tensor, _of_name(name, tensor))
+        found.add(name, tensor, _SCALE if _is_scale(key, tensor, state) else _of_name(name, tensor))
     return found
 
 
@@ -148,8 +167,8 @@ def _of_owner(
         return LeftOut("the scale of a norm", never=True)
     if own and isinstance(owner, nn.Linear):
         return _checked(parameter) or _linear(name, parameter, parent)
-    if ".parametrizations." in f".{name}":
-        return LeftOut("part of a parametrised weight", never=parameter.ndim > 2)
+    if _is_scale(attribute, parameter, owner._parameters):
+        return _SCALE
     return _of_name(name, parameter, parent, layer_known=True)
 
 
@@ -160,6 +179,8 @@ def _of_name(name: str, tensor: Tensor, parent: nn.Module | None = None, *, laye
     *path, attribute = name.split(".")
     own = attribute == "weight"
     what = path[-1] if own and path else attribute
+    if ".parametrizations." in f".{name}":
+        return LeftOut("part of a parametrised weight", never=tensor.ndim > 2)
     if _TOKENS.search(what):
         return LeftOut("learnt tokens, which multiply nothing", never=tensor.ndim > 2)
     if _POSITIONS.search(what):
@@ -179,6 +200,10 @@ def _linear(name: str, W: Tensor, attention: nn.Module | None) -> Cut:
         return Cut(name, (name,))
     heads = int(getattr(attention, "num_heads", 0)) if getattr(attention, "head_first", False) is True else 0
     return Cut(name, tuple(f"{name}[{part}]" for part in "qkv"), heads)
+
+
+def _is_scale(key: str, tensor: Tensor, siblings: Mapping[str, object]) -> bool:
+    return key.endswith("_g") and f"{key[:-2]}_v" in siblings and tensor.numel() == max(tensor.shape)
 
 
 def _checked(tensor: Tensor) -> LeftOut | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lightning_robust.signatures.layers import plain_name
-from lightning_robust.signatures.matrix_cuts import Cut, Found, find_in_module, find_in_state, matches
+from lightning_robust.signatures.matrix_cuts import Cut, Found, check_weights, find_in_module, find_in_state, matches
 
 Weights = nn.Module | Mapping[str, Tensor]
 """Where weights are: a module, or a state dict."""
@@ -43,10 +43,16 @@ def weight_matrices(
     of two dimensions (open_clip's ``proj`` and ``text_projection``, which are ``(in, out)`` and stay so). The fused
     projections of attention come apart: ``in_proj_weight`` (torch, open_clip) and ``qkv.weight`` (timm) of ``(3·d,
     in)`` become ``….in_proj_weight[q]``, ``[k]`` and ``[v]``, also where timm keeps them head by head. Other fused
-    weights (``kv.weight``, gates of an LSTM) stay whole. Tied parameters come once, under their first name.
+    weights (``kv.weight``, gates of an LSTM, a ``qkv`` that is a convolution, which timm's families keep in several
+    orders and widths) stay whole. Tied parameters come once, under their first name.
+
+    Reparametrised weights: of ``torch.nn.utils.weight_norm`` a linear layer's ``weight_v`` is measured as it is stored,
+    before each row is scaled to its ``weight_g`` (what the layer multiplies with is in neither), and of
+    ``spectral_norm`` likewise ``weight_orig``. Those of ``torch.nn.utils.parametrizations`` are left out.
 
     Left out, with the reason in ``.left_out``: token embeddings (``embeddings=True`` takes them in); positional
-    embeddings, class and register tokens and learnt queries, which multiply nothing; scales of norms; grouped
+    embeddings, class and register tokens and learnt queries, which multiply nothing; scales of norms and of
+    ``weight_norm``; grouped
     convolutions, whose matrix is block diagonal: flattened they would pass for another one. **A state dict cannot tell
     a grouped convolution from one on fewer channels**, nor a fused weight kept head by head: give the module if it may
     have some. From a state dict, embeddings are told by their names.
@@ -62,6 +68,7 @@ def weight_matrices(
         Matrices by name in the order of the module, with ``.left_out``.
 
     Raises:
+        TypeError: if the weights are neither a module nor a mapping, or hold numpy arrays.
         ValueError: if a name or wildcard finds no matrix (names the nearest, or says why what it found is none).
 
     Example:
@@ -69,6 +76,7 @@ def weight_matrices(
         >>> {name: tuple(W.shape) for name, W in weight_matrices(attention, "in_proj*").items()}
         {'in_proj_weight[q]': (8, 8), 'in_proj_weight[k]': (8, 8), 'in_proj_weight[v]': (8, 8)}
     """
+    check_weights(weights)
     chosen, left_out = choose_matrices(weights, names, embeddings=embeddings)
     matrices = {}
     for tensor, cut, wanted in chosen:

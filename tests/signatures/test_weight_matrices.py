@@ -1,5 +1,8 @@
 """Which parameters are weight matrices, how fused ones come apart, and what is said of the others."""
 
+import inspect
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -110,6 +113,51 @@ def test_fused_weights_of_other_makes_stay_whole():
     found = weight_matrices(nn.ModuleDict({"attn": attention}))
     assert shapes(found) == {"attn.qkv.weight": (32, 8), "attn.proj.weight": (8, 16)}
     assert set(found.left_out) == {"attn.attention_biases"}
+
+
+def test_a_fused_weight_that_is_a_convolution_stays_whole():
+    from timm.models.maxxvit import Attention2d
+
+    found = weight_matrices(nn.ModuleDict({"attn": Attention2d(8, dim_head=4)}))
+    assert shapes(found) == {"attn.qkv.weight": (24, 8), "attn.proj.weight": (8, 8)}
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.old, self.conv = (nn.utils.weight_norm(m) for m in (nn.Linear(3, 2), nn.Conv2d(3, 4, 3)))
+        self.spectral = nn.utils.spectral_norm(nn.Linear(3, 2))
+        self.new = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*spectral_norm:FutureWarning")
+@pytest.mark.parametrize("form", ["module", "state dict"])
+def test_the_scale_of_weight_norm_is_no_matrix(form):
+    model = Normed()
+    weights = model if form == "module" else model.state_dict()
+    found = weight_matrices(weights)
+    assert shapes(found) == {"old.weight_v": (2, 3), "spectral.weight_orig": (2, 3)}
+    assert torch.equal(found["old.weight_v"], model.old.weight_v)
+    for name in ("old.weight_g", "conv.weight_g"):
+        assert "scale of a weight under weight_norm" in found.left_out[name]
+    assert "parametrised" in found.left_out["new.parametrizations.weight.original0"]
+    assert "parametrised" in found.left_out["new.parametrizations.weight.original1"]
+    with pytest.raises(ValueError, match=r"old\.weight_g is the scale of a weight under weight_norm"):
+        weight_matrices(weights, "old.weight_g")
+
+
+def test_a_name_that_ends_like_a_scale_is_none_without_its_direction_and_shape():
+    for state in ({"proj_g": torch.ones(2, 1)}, {"proj_g": torch.ones(2, 3), "proj_v": torch.zeros(2, 3)}):
+        assert list(weight_matrices(state)) == list(state)
+
+
+def test_what_holds_no_tensors_is_refused():
+    function = inspect.unwrap(weight_matrices)
+    with pytest.raises(TypeError, match=r"b is a numpy array, not a torch tensor; torch\.from_numpy makes one"):
+        function({"a": torch.ones(2, 2), "b": np.ones((2, 2))})
+    with pytest.raises(TypeError, match="a module or a state dict of tensors by name, not ndarray"):
+        function(np.ones((2, 2)))
 
 
 def test_transformers_projections_as_they_are():
