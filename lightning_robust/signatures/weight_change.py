@@ -24,7 +24,7 @@ class WeightChange:
             reads from W0's leading directions, in [0, 1]; a random change gives k/in. NaN where nothing changed or W0
             is zero.
         output_share: ``‖U_kᵀ ΔW‖_F² / ‖ΔW‖_F²``, with the left ones: how much of it writes there; by chance k/out.
-        top: k, at most the rank of W0; 0 where the shares were not asked for.
+        top: k, at most the rank of W0; 0 where the shares were not asked for or a value is not finite.
     """
 
     spectrum: MatrixSpectrum
@@ -57,7 +57,7 @@ def leading_directions(reference: Float[Tensor, "out inp"], top: int) -> Leading
 
     Args:
         reference: ``(out, in)``.
-        top: how many directions; fewer where the rank is smaller.
+        top: how many directions; fewer where the rank (see ``leading_rank``) is smaller.
 
     Returns:
         The frozen record, in float64.
@@ -74,13 +74,30 @@ def leading_directions(reference: Float[Tensor, "out inp"], top: int) -> Leading
     narrow = scaled if wide else scaled.T
     eigenvalues, vectors = torch.linalg.eigh(narrow @ narrow.T)
     sigma = eigenvalues.clamp(min=0).sqrt().flip(0)
-    # directions below the rounding of the Gram matrix are nobody's
-    rank = int((sigma > math.sqrt(max(W0.shape) * torch.finfo(torch.float64).eps) * sigma[0]).sum())
-    k = min(top, rank)
+    k = min(top, leading_rank(sigma, reference))
     near = vectors.flip(1)[:, :k]
     far = narrow.T @ near / sigma[:k]
     U, V = (near, far) if wide else (far, near)
     return LeadingDirections(float(torch.linalg.vector_norm(scaled)) * size, float(sigma[0]) * size, U, V)
+
+
+def leading_rank(singular_values: Float64[Tensor, " k"], weight: Float[Tensor, "out inp"]) -> int:
+    """How many directions of a weight are its own: those above its rounding, and above that of its Gram matrix.
+
+    Args:
+        singular_values: of the weight, descending.
+        weight: ``(out, in)``; its longer side and precision decide what is rounding.
+
+    Returns:
+        The rank.
+
+    Example:
+        >>> leading_rank(torch.tensor([3.0, 1e-7], dtype=torch.float64), torch.ones(2, 2))
+        1
+    """
+    longest = max(weight.shape)
+    least = max(math.sqrt(longest * torch.finfo(torch.float64).eps), longest * own_eps(weight))
+    return int((singular_values > least * singular_values[0]).sum())
 
 
 def weight_change(

@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from lightning_robust.signatures.layers import plain_name
+from lightning_robust.signatures.matrix_cuts import check_weights
 from lightning_robust.signatures.spectrum import MatrixSpectrum, Method, matrix_spectrum
-from lightning_robust.signatures.weight_change import LeadingDirections, WeightChange, leading_directions, weight_change
+from lightning_robust.signatures.weight_change import (
+    LeadingDirections,
+    WeightChange,
+    leading_directions,
+    leading_rank,
+    weight_change,
+)
 from lightning_robust.signatures.weight_matrices import Weights, choose_matrices
 
 Row = dict[str, str | int | float]
@@ -129,6 +136,7 @@ def weight_spectra(
         The frozen record; ``.table()`` has its figures as rows of plain numbers.
 
     Raises:
+        TypeError: if the weights or the reference are neither a module nor a mapping, or hold numpy arrays.
         ValueError: if a name finds nothing, the reference lacks a matrix or has it in another shape, ``top`` is
             negative, or the method unknown; says which.
 
@@ -143,6 +151,9 @@ def weight_spectra(
     """
     if top < 0:
         raise ValueError(f"top is a number of directions, 0 for none, not {top}.")
+    check_weights(weights)
+    if reference is not None:
+        check_weights(reference)
     chosen, left_out = choose_matrices(weights, names, embeddings=embeddings)
     theta0 = None if reference is None else _entries(reference)
     measure = _Measure(method, top, cache or SpectrumCache())
@@ -174,18 +185,19 @@ class _Measure:
             raise ValueError(f"{name}: the reference has shape {tuple(W0.shape)}, the weight {tuple(W.shape)}.")
         before = _content(W0)
         key = (now, before, self.method, self.top)
-        change, moved = self.cache.get(name, "change", key, lambda: self._change(name, W, W0, now == before, before))
+        change, moved = self.cache.get(name, "change", key, lambda: self._change(found, W, W0, now == before, before))
         return replace(found, change=change), anew or moved
 
     def _spectrum(self, W: Tensor) -> MatrixSpectrum:
         return matrix_spectrum(W, self.method) if _finite(W) else _constant(W, math.nan)
 
-    def _change(self, name: str, W: Tensor, W0: Tensor, same: bool, before: bytes) -> WeightChange:
+    def _change(self, found: WeightSpectrum, W: Tensor, W0: Tensor, same: bool, before: bytes) -> WeightChange:
         if not (_finite(W) and _finite(W0)):
-            return WeightChange(_constant(W, math.nan), math.nan, math.nan, math.nan, math.nan, min(self.top, *W.shape))
+            return WeightChange(_constant(W, math.nan), math.nan, math.nan, math.nan, math.nan, 0)
         if same and bool(W.any()):  # no decomposition for a layer that stands still
-            return WeightChange(_constant(W, 0.0), 0.0, 0.0, math.nan, math.nan, min(self.top, *W.shape))
-        start, _ = self.cache.get(name, "start", (before, self.top), lambda: _on_device_of(W, W0, self.top))
+            top = min(self.top, leading_rank(found.spectrum.singular_values, W))
+            return WeightChange(_constant(W, 0.0), 0.0, 0.0, math.nan, math.nan, top)
+        start, _ = self.cache.get(found.name, "start", (before, self.top), lambda: _on_device_of(W, W0, self.top))
         return weight_change(W, W0, top=self.top, method=self.method, directions=start)
 
 
@@ -224,7 +236,7 @@ def _start(
 def _content(W: Tensor) -> bytes:
     """SHA-256 of a tensor's type, shape and bytes."""
     digest = hashlib.sha256(f"{W.dtype}{tuple(W.shape)}".encode())
-    digest.update(W.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    digest.update(W.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
 
 

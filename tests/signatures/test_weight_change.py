@@ -72,6 +72,12 @@ def test_directions_stop_at_the_rank_of_the_reference():
     assert found.frobenius == pytest.approx(float(torch.linalg.norm(low)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_directions_of_rounding_are_nobodys(dtype):
+    low = gaussian(30, 2).to(dtype) @ gaussian(2, 40, seed=1).to(dtype)
+    assert leading_directions(low, 10).V.shape == (40, 2)
+
+
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 9), st.sampled_from([1e-150, 1e-3, 1e100]))
 def test_laws(out, inp, seed, scale):

@@ -1,6 +1,7 @@
 """Spectra of all weights, their change since a reference, and what is not computed again."""
 
 import csv
+import inspect
 import io
 import math
 
@@ -133,6 +134,23 @@ def test_settings_and_references_are_part_of_what_is_remembered(net):
     np.testing.assert_equal(found.table(), weight_spectra(net, theta0, top=3, method="exact").table())
 
 
+@pytest.mark.parametrize(
+    "W", [torch.ones(6, 8), torch.diag(torch.arange(1.0, 13.0)), torch.randn(100, 3) @ torch.randn(3, 90)]
+)
+def test_an_unchanged_layer_has_the_directions_of_one_that_moved(W):
+    still, moved = (weight_spectra({"a": V}, {"a": W}).matrices["a"].change for V in (W.clone(), W + 1e-3))
+    assert still.top == moved.top == min(10, int(torch.linalg.matrix_rank(W)))
+    assert weight_spectra({"a": W}, {"a": W}, top=0).matrices["a"].change.top == 0
+
+
+@pytest.mark.parametrize("W", [torch.randn(1, 8).T, torch.randn(8, 1).T, torch.randn(8, 2)[:, :1], torch.ones(1, 1).T])
+def test_however_a_matrix_lies_in_memory(W):
+    found = weight_spectra({"a": W}, {"a": W.contiguous().clone()}).matrices["a"]
+    assert found.spectrum.singular_values.item() == pytest.approx(float(torch.linalg.norm(W)))
+    assert found.change.relative_frobenius == 0
+    assert _content(W) == _content(W.clone(memory_format=torch.contiguous_format))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_content_tells_any_change_apart(dtype):
     W = torch.randn(6, 4).to(dtype)
@@ -190,3 +208,9 @@ def test_refusals(net):
     with pytest.raises(ValueError, match="not -1"):
         weight_spectra(net, top=-1)
     assert function(nn.ReLU()).table() == []
+    tensor, array = {"fc.weight": torch.ones(2, 2)}, {"fc.weight": np.ones((2, 2))}
+    for pair in ((array, tensor), (tensor, array)):
+        with pytest.raises(TypeError, match=r"fc\.weight is a numpy array, not a torch tensor"):
+            inspect.unwrap(function)(*pair)
+    with pytest.raises(TypeError, match="a module or a state dict of tensors by name, not list"):
+        inspect.unwrap(function)(net, [torch.ones(2, 2)])
