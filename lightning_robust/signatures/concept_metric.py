@@ -52,7 +52,7 @@ class ConceptAveragePrecision(MergeableMetric):
     Raises:
         TypeError: if a basis, features or labels are no tensor.
         ValueError: if there is no basis, one is no matrix of finite numbers, the widths differ, the labels do not fit
-            the features or one another, or what is merged (instances, or ranks) has seen other numbers of concepts.
+            the features or one another, or what is merged has other settings or has seen another number of concepts.
         RuntimeError: on ``compute()`` before any update.
 
     Example:
@@ -65,6 +65,7 @@ class ConceptAveragePrecision(MergeableMetric):
     """
 
     uses_labels: ClassVar[bool] = True
+    settings: ClassVar[tuple[str, ...]] = ("bases", "unknown", "categories", "seed")
     features: list[Tensor]
     positives_per_image: list[Tensor]
     positives: list[Tensor]

@@ -224,6 +224,24 @@ def test_ranks_of_other_concepts(other):
         ranks[0].sync(dist_sync_fn=lambda state, group: [state, next(asked)], distributed_available=lambda: True)
 
 
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ({"bases": {"neurons": -neurons(D)}}, "bases"),
+        ({"bases": {"other": neurons(D)}}, "bases"),
+        ({"unknown": "negative"}, "unknown"),
+        ({"categories": ["a", "b"]}, "categories"),
+        ({"seed": 1}, "seed"),
+    ],
+)
+def test_other_settings_are_not_merged(other, name):
+    settings = {"bases": {"neurons": neurons(D)}}
+    first, same, second = (ConceptAveragePrecision(**made) for made in (settings, settings, settings | other))
+    first.merge_state(same)
+    with pytest.raises(ValueError, match=f"with another {name}"):
+        first.merge_state(second)
+
+
 def test_wrong_batches():
     h, labels = planted()
     metric = ConceptAveragePrecision({"neurons": neurons(D)})
