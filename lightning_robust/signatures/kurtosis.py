@@ -15,7 +15,13 @@ from lightning_robust.signatures.quantiles import (
     merge_keepers,
     sorted_quantile,
 )
-from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, squared_deviations
+from lightning_robust.signatures.rows import (
+    checked_features,
+    finite_rows,
+    float64_pieces,
+    rescaled,
+    squared_deviations,
+)
 
 _TINY = 1e-280
 
@@ -63,7 +69,7 @@ def _kurtosis(rows: Float64[Tensor, "n d"]) -> Float64[Tensor, " n"]:
 
 
 def _rescaled_kurtosis(rows: Float64[Tensor, "n d"]) -> Float64[Tensor, " n"]:
-    return _kurtosis(rows / rows.abs().amax(dim=1, keepdim=True))
+    return _kurtosis(rescaled(rows))
 
 
 def gaussian_kurtosis(d: int) -> float:

@@ -62,13 +62,15 @@ def massive_activations(
     return MassiveActivationReport(mask.reshape(hidden.shape), mask.sum(dim=1), largest, median)
 
 
-def checked_hidden(hidden: Float[Tensor, "n *state"]) -> Float[Tensor, "n _"]:
+def checked_hidden(hidden: object) -> Float[Tensor, "n _"]:
     """Return hidden states as one row of values an image, detached, or raise a clear error.
 
     Raises:
-        TypeError: if they are not of a floating dtype.
+        TypeError: if they are not a tensor of a floating dtype.
         ValueError: if an image has no values.
     """
+    if not isinstance(hidden, Tensor):
+        raise TypeError(f"hidden must be a torch tensor, not {type(hidden).__name__}: torch.from_numpy(...) makes one.")
     if not hidden.is_floating_point():
         raise TypeError(f"hidden must be floating point, not {hidden.dtype}.")
     if hidden.ndim < 2 or hidden.shape[1:].numel() == 0:

@@ -1,7 +1,9 @@
 """Which outlier features persist, appear and vanish: over epochs, or along the path of a Wise-FT interpolation."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 Label = str | int | float
 
@@ -69,7 +71,7 @@ class OutlierIdentity:
     always: tuple[int, ...]
 
 
-def compare_outliers(before: Iterable[int], after: Iterable[int]) -> OutlierChange:
+def compare_outliers(before: Iterable[SupportsIndex], after: Iterable[SupportsIndex]) -> OutlierChange:
     """Compare the outlier features of two measurements of the same layer.
 
     Args:
@@ -80,6 +82,7 @@ def compare_outliers(before: Iterable[int], after: Iterable[int]) -> OutlierChan
         The frozen record.
 
     Raises:
+        TypeError: if an index is no integer; a mask of bools is none.
         ValueError: if an index is negative.
 
     Example:
@@ -96,7 +99,7 @@ def compare_outliers(before: Iterable[int], after: Iterable[int]) -> OutlierChan
     )
 
 
-def follow_outliers(moments: Sequence[tuple[Label, Iterable[int]]]) -> OutlierIdentity:
+def follow_outliers(moments: Sequence[tuple[Label, Iterable[SupportsIndex]]]) -> OutlierIdentity:
     """Follow the outlier features of a layer over several measurements.
 
     Args:
@@ -107,6 +110,7 @@ def follow_outliers(moments: Sequence[tuple[Label, Iterable[int]]]) -> OutlierId
         The frozen record; empty for no measurements.
 
     Raises:
+        TypeError: if an index is no integer; a mask of bools is none.
         ValueError: if an index is negative.
 
     Example:
@@ -128,8 +132,16 @@ def follow_outliers(moments: Sequence[tuple[Label, Iterable[int]]]) -> OutlierId
     return OutlierIdentity(tuple(records), features, always)
 
 
-def _checked(indices: Iterable[int]) -> tuple[int, ...]:
-    chosen = tuple(sorted({int(index) for index in indices}))
+def _checked(indices: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    chosen = tuple(sorted({_position(index) for index in indices}))
     if chosen and chosen[0] < 0:
         raise ValueError(f"an outlier feature has a position from 0 to d - 1, not {chosen[0]}.")
     return chosen
+
+
+def _position(index: object) -> int:
+    kind = str(getattr(index, "dtype", type(index).__name__)).removeprefix("torch.")
+    # a number of numpy or torch may be meant; torch gives even bools an __index__
+    if not isinstance(index, SupportsIndex) or "int" not in kind:
+        raise TypeError(f"outlier features are positions, integers, not {kind}: of a mask, mask.nonzero().flatten().")
+    return operator.index(index)

@@ -9,7 +9,13 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lightning_robust.signatures.mergeable import MergeableMetric
-from lightning_robust.signatures.rows import checked_features, finite_rows, float64_pieces, squared_deviations
+from lightning_robust.signatures.rows import (
+    checked_features,
+    finite_rows,
+    float64_pieces,
+    rescaled,
+    squared_deviations,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,8 @@ def neuron_norm_kurtosis(features: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
         tensor(2., dtype=torch.float64)
     """
     kept, _ = finite_rows(checked_features(features))
+    if kept.dtype == torch.float64 and len(kept):  # squares of no other dtype leave the range of float64
+        kept = rescaled(kept.flatten()).reshape(kept.shape)
     return _norm_kurtosis(_feature_sums(kept, 6.0)[1])
 
 
@@ -134,7 +142,8 @@ class OutlierFeatures(MergeableMetric):
         ``per_feature_rate``: ``(d,)``, share of the images on which each feature's ``|z|`` exceeds the threshold.
         ``neuron_norm_kurtosis``: in [1, d], NaN where all features are zero. ``n``: images seen, int64.
         ``not_finite``: images among them that were left out for a NaN or infinite feature, int64.
-    Figures are NaN where no image is left.
+    Figures are NaN where no image is left. Sums of squares hold features of magnitudes from 1e-150 to 1e150; beyond,
+    which float64 alone can be, ``share`` and ``neuron_norm_kurtosis`` are NaN.
 
     Args:
         threshold: positive number of standard deviations.
@@ -204,14 +213,16 @@ class OutlierFeatures(MergeableMetric):
 
 
 def _norm_kurtosis(squares: Float64[Tensor, " d"]) -> Float64[Tensor, ""]:
-    return squares.square().mean() / squares.mean().square()
+    shares = squares / squares.amax()  # their squares are in range whatever the scale of the features
+    return shares.square().mean() / shares.mean().square()
 
 
 def _feature_sums(features: Float[Tensor, "n d"], threshold: float) -> Float64[Tensor, "2 d"]:
     """Per feature: on how many images it is far out, and the sum of its squares."""
     sums = torch.zeros(2, features.shape[1], dtype=torch.float64, device=features.device)
     for rows in float64_pieces(features):
-        squares, variance = squared_deviations(rows)
+        # float64 alone reaches further than its squares do; a z-score does not depend on the scale
+        squares, variance = squared_deviations(rescaled(rows) if features.dtype == torch.float64 else rows)
         limit = torch.where(variance > 0, variance * threshold**2, torch.inf)
         far_out = squares.amax(dim=1) > limit  # no image, often
         sums[0] += (squares[far_out] > limit[far_out, None]).sum(dim=0)

@@ -11,19 +11,25 @@ PIECE_ELEMENTS = 2**16
 
 _RESOLUTION = 1e-15
 
+_SQUARES = (1e-140, 1e140)
+"""Norms between these are sums of squares that float64 holds, with digits to spare."""
 
-def checked_features(features: Tensor, name: str = "features") -> Tensor:
+
+def checked_features(features: object) -> Tensor:
     """Return features of shape ``(n, d)``, detached, or raise a clear error.
 
     Raises:
-        TypeError: if they are not of a floating dtype.
+        TypeError: if they are not a tensor of a floating dtype.
         ValueError: if they are not a matrix with at least one column.
     """
+    if not isinstance(features, Tensor):
+        kind = type(features).__name__
+        raise TypeError(f"features must be a torch tensor, not {kind}: torch.from_numpy(...) makes one.")
     if not features.is_floating_point():
-        raise TypeError(f"{name} must be floating point, not {features.dtype}.")
+        raise TypeError(f"features must be floating point, not {features.dtype}.")
     if features.ndim != 2 or features.shape[1] == 0:
         shape = tuple(features.shape)
-        raise ValueError(f"{name} must have shape (n, d) with d >= 1, not {shape}; pool tokens or maps first.")
+        raise ValueError(f"features must have shape (n, d) with d >= 1, not {shape}; pool tokens or maps first.")
     return features.detach()
 
 
@@ -75,6 +81,27 @@ def squared_deviations(rows: Float64[Tensor, "n d"]) -> tuple[Float64[Tensor, "n
 
 
 def unit_rows(rows: Float64[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
-    """Divide each row by its norm; a row of zeros points nowhere and stays zero."""
+    """Divide each row by its norm, however small or large; a row of zeros points nowhere and stays zero."""
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return torch.where(norms == 0, 0.0, rows / norms)
+    unit = torch.where(norms == 0, 0.0, rows / norms)
+    beyond = ((norms < _SQUARES[0]) | (norms > _SQUARES[1])).flatten()
+    if bool(beyond.any()):
+        beyond &= rows.any(dim=1)
+        scaled = rescaled(rows[beyond])
+        unit[beyond] = scaled / torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+    return unit
+
+
+def rescaled(rows: Float64[Tensor, "*rows d"]) -> Float64[Tensor, "*rows d"]:
+    """Bring the largest magnitude along the last dimension to between 1/2 and 1, by a power of two: no digit changes.
+
+    A row of zeros stays as it is.
+
+    Example:
+        >>> rescaled(torch.tensor([3e200, -4e200], dtype=torch.float64)).abs() < 1
+        tensor([True, True])
+    """
+    exponent = torch.frexp(rows.abs().amax(dim=-1, keepdim=True)).exponent.to(torch.float64)
+    # in two steps: one power of two may itself be out of range
+    half = (exponent / 2).floor()
+    return rows * torch.exp2(-half) * torch.exp2(half - exponent)

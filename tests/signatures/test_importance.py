@@ -117,6 +117,13 @@ def test_the_norm_of_an_image_does_not_matter_but_zero_counts_as_zero():
     torch.testing.assert_close(half.importance, base.importance / 2, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+def test_images_of_any_scale(scale):
+    W, h = head_and_features()
+    base, far = direction_importance(W, h.double()), direction_importance(W, h.double() * scale)
+    torch.testing.assert_close(far.importance, base.importance, rtol=1e-12, atol=0)
+
+
 def test_images_that_are_not_finite_are_left_out_and_counted():
     W, h = head_and_features()
     base = direction_importance(W, h)

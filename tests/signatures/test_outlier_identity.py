@@ -1,5 +1,6 @@
 """Which outlier features persist, appear and vanish, by hand and by the laws of sets."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -64,6 +65,30 @@ def test_planted_outliers_are_followed():
         reports.append(outlier_features(planted))
     found = follow_outliers([(epoch, report.indices) for epoch, report in enumerate(reports)])
     assert (found.moments[1].since_before.appeared, found.moments[1].since_before.vanished) == ((8,), (3,))
+
+
+@pytest.mark.parametrize(
+    "indices", [(3, 7), np.array([3, 7]), np.array([7, 3], dtype=np.uint8), torch.tensor([3, 7]), range(3, 8, 4)]
+)
+def test_integers_of_any_kind(indices):
+    assert compare_outliers(indices, [7]).vanished == (3,)
+
+
+@pytest.mark.parametrize(
+    ("indices", "kind"),
+    [
+        ([True, False], "bool"),
+        (np.array([True, False]), "bool"),
+        (torch.tensor([True, False]), "bool"),
+        ([1.5], "float"),
+        (torch.tensor([1.0, 2.0]), "float32"),
+        (np.array([1.0]), "float64"),
+    ],
+)
+def test_a_mask_or_a_number_with_a_fraction_is_no_index(indices, kind):
+    for call in (lambda: compare_outliers([1], indices), lambda: follow_outliers([(0, indices)])):
+        with pytest.raises(TypeError, match=f"positions, integers, not {kind}|(?i:type-check)"):
+            call()
 
 
 def test_a_negative_index():

@@ -80,6 +80,20 @@ def test_images_that_are_not_finite_are_left_out_and_counted():
     assert report.neuron_norm_kurtosis == clean.neuron_norm_kurtosis == float(neuron_norm_kurtosis(h))
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-90, 1e90, 1e170, 1e300])
+def test_very_small_and_very_large_features(scale):
+    h = far_out(100, 64, 6).double()
+    base, found = outlier_features(h), outlier_features(h * scale)
+    assert found.count == base.count
+    assert torch.equal(found.per_feature_rate, base.per_feature_rate)
+    assert float(neuron_norm_kurtosis(h * scale)) == pytest.approx(float(neuron_norm_kurtosis(h)), rel=1e-12)
+    if 1e-150 < scale < 1e150:
+        assert found.share == pytest.approx(base.share, rel=1e-12)
+        assert found.neuron_norm_kurtosis == pytest.approx(base.neuron_norm_kurtosis, rel=1e-12)
+    else:
+        assert np.isnan([found.share, found.neuron_norm_kurtosis]).all()
+
+
 def test_nothing_finite_has_no_figures():
     report = outlier_features(torch.full((3, 64), float("nan")))
     assert np.isnan([report.count, report.share, report.neuron_norm_kurtosis]).all()

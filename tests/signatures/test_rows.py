@@ -1,5 +1,8 @@
 """Rows in float64: pieces, centring, unit norm."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from lightning_robust.signatures.rows import (
     checked_features,
     finite_rows,
     float64_pieces,
+    rescaled,
     squared_deviations,
     unit_rows,
 )
@@ -36,7 +40,31 @@ def test_unit_rows():
     assert unit_rows(h).tolist() == [[0.6, 0.8], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-150, 1.0, 1e150, 1e200, 1e307])
+def test_unit_rows_of_any_scale(scale):
+    z = torch.randn(5, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    h = z * scale
+    h[2] = 0
+    h[4] = z[4]  # beside rows of another scale
+    unit = unit_rows(h)
+    want = z / z.norm(dim=1, keepdim=True)
+    want[2] = 0
+    torch.testing.assert_close(unit, want, rtol=1e-2 if scale < 1e-310 else 1e-14, atol=0.02 if scale < 1e-310 else 0)
+
+
+def test_rescaled_rows_are_the_same_but_for_a_power_of_two():
+    h = torch.tensor([[3e300, -1.0], [5e-324, 0.0], [0.0, 0.0], [0.75, 0.1], [1.7e308, -1.7e308]], dtype=torch.float64)
+    got = rescaled(h)
+    largest = got.abs().amax(dim=1)
+    assert largest[[0, 1, 3, 4]].tolist() == [math.frexp(x)[0] for x in (3e300, 5e-324, 0.75, 1.7e308)]
+    assert not got[2].any()
+    assert torch.equal(got[3], h[3])
+    assert float(got[0, 0]) * 2.0 ** math.frexp(3e300)[1] == 3e300
+
+
 def test_refusals():
+    with pytest.raises(TypeError, match=r"torch tensor, not ndarray: torch\.from_numpy"):
+        checked_features(np.ones((2, 2)))
     with pytest.raises(TypeError, match=r"floating point, not torch\.int64"):
         checked_features(torch.ones(2, 2, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"\(n, d\).*not \(2, 3, 4\)"):
