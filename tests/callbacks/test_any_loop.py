@@ -305,7 +305,7 @@ def test_controls_of_importance_are_logged(tmp_path):
     trainer(tmp_path, callbacks=[monitor], max_epochs=1).fit(Noisy(), datamodule=Data())
     plain = documented(SpectrumMonitor, "Logged tags", layer=[LAYER], name=[])
     extra = documented(SpectrumMonitor, "With `controls=True`", layer=[LAYER], form=["raw", "centred"])
-    assert len(extra) == 14
+    assert len(extra) == 20
     for entry in monitor.history:
         assert set(entry["scalars"]) == plain | extra
         assert all(np.isfinite(entry["scalars"][tag]) for tag in extra)
