@@ -79,7 +79,8 @@ def _probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--concepts",
         metavar="SET",
-        help="a concept set: scenes, broden:FOLDER, csv:FILE, hub:ID[:SPLIT] or parquet:FILE (default: none)",
+        help="a concept set: scenes, broden:FOLDER, csv:FILE, hub:ID[:SPLIT] or parquet:FILE, options of each after a "
+        "question mark, as in broden:FOLDER?split=val&min_area=0.01 (default: none)",
     )
     parser.add_argument(
         "--layers", nargs="+", metavar="LAYER", help="layers beside h, wildcards allowed (default: stages or blocks)"
@@ -93,6 +94,7 @@ def _probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=_positive, default=128, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: %(default)s)")
+    parser.add_argument("--download", action="store_true", help="fetch data sets of the Hub that are not here")
     parser.add_argument("--run_name", metavar="NAME", help="folder below checkpoints/probe (default: a number)")
 
 

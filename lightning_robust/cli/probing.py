@@ -11,6 +11,7 @@ from lightning_robust.callbacks.concepts import ConceptSignature
 from lightning_robust.callbacks.kurtosis import KurtosisSignature
 from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.callbacks.spectrum import SpectrumSignature, control_figures
+from lightning_robust.errors import UserError
 from lightning_robust.models.network import Network
 from lightning_robust.results import ConceptEntry, DirectionConcepts
 from lightning_robust.signatures import (
@@ -83,18 +84,22 @@ def probe_network(network: Network, images: Any, concepts: Any, settings: Settin
     """
     model, here = network.model.to(settings.device), network.representation_layer
     widths = _widths(model, images, settings)
-    general: dict[str, Signature] = {
-        "kurtosis": KurtosisSignature(),
-        "spectrum": SpectrumSignature(network.head_layer),
+    # importance is a figure of what the head reads, not of whatever layer happens to be as wide
+    kinds: dict[str, dict[str, Signature]] = {
+        layer: {
+            "kurtosis": KurtosisSignature(),
+            "spectrum": SpectrumSignature(network.head_layer if layer == here else None),
+        }
+        for layer in widths
     }
-    metrics = {layer: _metrics(general, model, layer, d, settings.device) for layer, d in widths.items()}
+    metrics = {layer: _metrics(kinds[layer], model, layer, d, settings.device) for layer, d in widths.items()}
     controls = None
     if network.head is not None:
         seeds = [settings.seed + k for k in range(5)]
         controls = ImportanceControls(network.head, seeds, unit_norm=network.unit_norm).to(settings.device)
         metrics[here][_CONTROLS] = controls
     found = measure(model, images, metrics, pool=settings.pool, device=settings.device)
-    probed = Probed(_read(general, found), found.forms, int(found[here]["kurtosis kurtosis"]["n"]))
+    probed = Probed(_read(kinds, found), found.forms, int(found[here]["kurtosis kurtosis"]["n"]))
     if controls is not None:
         report = importance_with_controls_report(found[here][_CONTROLS], controls)
         probed.importance = report.table()
@@ -112,7 +117,9 @@ def probe_network(network: Network, images: Any, concepts: Any, settings: Settin
 
 def _widths(model: torch.nn.Module, images: Any, settings: Settings) -> dict[str, int]:
     """Features of each layer, from a pass over two images."""
-    first = next(iter(images))
+    first = next(iter(images), None)
+    if first is None:
+        raise UserError("none of the images can be read, so there is nothing to measure")
     with measured_pass(model), ActivationProbe(model, settings.layers, settings.pool) as probe:
         probe.expect(len(first[:2]))
         model(first[:2].to(settings.device))
@@ -127,10 +134,10 @@ def _metrics(signatures: Mapping[str, Signature], model: Any, layer: str, d: int
     return made
 
 
-def _read(signatures: Mapping[str, Signature], found: Mapping[str, Mapping[str, Any]]) -> Reading:
+def _read(kinds: Mapping[str, Mapping[str, Signature]], found: Mapping[str, Mapping[str, Any]]) -> Reading:
     reading = Reading()
     for layer, results in found.items():
-        for kind, signature in signatures.items():
+        for kind, signature in kinds[layer].items():
             start = f"{kind} "
             own = {name.removeprefix(start): value for name, value in results.items() if name.startswith(start)}
             reading.add(signature.read(layer, own))
@@ -142,15 +149,19 @@ def _probe_concepts(probed: Probed, network: Network, concepts: Any, settings: S
     here, (dataset, batches) = network.representation_layer, concepts
     signature = ConceptSignature(network.head_layer, dataset.categories, settings.seed)
     metrics = _metrics({"concepts": signature}, network.model, here, probed.forms[here].d, settings.device)
+    if next(iter(batches), None) is None:
+        raise UserError("none of the images of the concept set can be read, so there is nothing to measure")
     found = measure(network.model, batches, {here: metrics}, pool=settings.pool, device=settings.device)
-    probed.reading.add(_read({"concepts": signature}, found))
+    probed.reading.add(_read({here: {"concepts": signature}}, found))
     result: dict[str, Any] = found[here]["concepts concepts"]
     probed.concept_images = int(result["n"])
     curves = probed.reading.curves
     curves[f"concepts/{here}/thresholds"] = list(THRESHOLDS)
     for key in [key for key in result if key.startswith("ap/")]:
         counts = count_concepts(result[key], result["eligible"], THRESHOLDS)
-        curves[f"concepts/{here}/{key.removeprefix('ap/')}/unique"] = [float(n) for n in counts.unique_concepts]
+        tag = f"concepts/{here}/{key.removeprefix('ap/')}"
+        curves[f"{tag}/unique"] = [float(n) for n in counts.unique_concepts]
+        probed.reading.scalars[f"{tag}/directions"] = float(counts.directions)
     return result
 
 

@@ -41,14 +41,18 @@ def new_run_folder(config: str, name: str | None) -> Path:
         ) from error
 
 
-def refuse_taken(config: str, name: str | None) -> None:
-    """Refuse a name that a run has, before there is anything to write.
+def refuse_unwritable(config: str, name: str | None) -> None:
+    """Refuse a name that is taken and a folder that cannot be written, before there is anything to write.
 
     Raises:
-        UserError: If a run of that name exists, or the name has a path in it.
+        UserError: If a run of that name exists, the name has a path in it, or the folder cannot be written.
     """
+    parent = Path(ROOT).absolute() / config
     if name is not None:
-        _check_name(Path(ROOT).absolute() / config, name)
+        _check_name(parent, name)
+    there = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write a run to {parent}: no permission; run from a folder you can write to")
 
 
 def _named(parent: Path, name: str) -> Path:
@@ -61,9 +65,8 @@ def _check_name(parent: Path, name: str) -> None:
     if not name or Path(name).name != name or name in (".", ".."):
         raise UserError(f"a run's name is one folder name below {parent}, got {name!r}")
     if (parent / name).exists():
-        raise UserError(
-            f"the run {name!r} exists already in {parent}: take another --run_name, or go on with it: --ckpt_path last"
-        )
+        go_on = "" if parent.name == "probe" else ", or go on with it: --ckpt_path last"
+        raise UserError(f"the run {name!r} exists already in {parent}: take another --run_name{go_on}")
 
 
 def old_run_folder(config: str, name: str | None) -> Path:

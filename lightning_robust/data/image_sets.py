@@ -1,5 +1,6 @@
 """Plain images by a short text: the scenes world, a folder, a table; in fixed order, without labels."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from lightning_robust.data.scenes.distributions import REFERENCE, WORLD_VERSION
 
 __all__ = ["IMAGE_SPECS", "ImageSet", "image_loader", "open_images"]
 
-#: What `open_images` understands, with what each is; the help of the command line prints it.
+#: What `open_images` understands, with what each is.
 IMAGE_SPECS: Final = {
     "scenes": "test images of the scenes world's reference, no download",
     "FOLDER": "every image in a folder and the folders in it",
@@ -138,6 +139,12 @@ def _table_images(text: str, transform: Transform, n: int | None, *, download: b
     return ImageSet(short_name(path), f"{path}, split {split or table.split}", images, transform)
 
 
+def _digest(folder: Path, files: list[Path]) -> str:
+    """Tells folders of one name apart: eight digits of a hash over paths and sizes."""
+    listed = "\n".join(f"{file.relative_to(folder)} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()[:8]
+
+
 def _folder_images(spec: str, transform: Transform, n: int | None) -> ImageSet:
     folder = Path(spec).expanduser()
     if not folder.is_dir():
@@ -148,5 +155,6 @@ def _folder_images(spec: str, transform: Transform, n: int | None) -> ImageSet:
             f"No images in the folder {folder} or in those in it; endings that count: {', '.join(SUFFIXES)}"
         )
     chosen = [files[k] for k in spread(len(files), n)]
-    source = f"{len(chosen)} of {len(files)} images of the folder {folder.resolve().name}, in the order of their paths"
+    some = "" if len(chosen) == len(files) else f", {len(chosen)} evenly spaced"
+    source = f"the folder {folder.resolve().name} ({len(files)} files{some}; {_digest(folder, chosen)})"
     return ImageSet(folder.resolve().name, source, ImageFiles(chosen), transform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -13,7 +14,14 @@ from lightning_robust.models.classifier import ImageClassifier, split_classifier
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.network import Embedding, Network, blocks_of
+from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.results import file_sha256
+
+_ORIGINS = {
+    "ClassifierFinetuning": "finetuned from {} by a run of fit",
+    "SupervisedPretraining": "supervised from random weights by a run of fit, architecture of {}",
+    "ContrastivePretraining": "pretrained from random weights by a run of fit, architecture of {}",
+}
 
 
 def classifier_network(name: str) -> Network:
@@ -37,28 +45,19 @@ def classifier_network(name: str) -> Network:
     )
 
 
-def run_network(path: Path) -> Network:
+def run_network(path: Path, class_names: Sequence[str] | None, templates: Sequence[str] | None) -> Network:
     """A model that `fit` wrote: the run's config says of which encoder.
 
     Args:
         path: A Wise-FT checkpoint, whose head lies beside it, or a Lightning checkpoint.
+        class_names: Classes of the zero-shot head, for a run of pretraining; others have a head.
+        templates: Its prompts.
 
     Raises:
         ValueError: If there is no such file, it lies in no run, or does not fit the run's encoder.
     """
-    if path.name.endswith(".head.safetensors"):
-        raise ValueError(f"{path.name} is a head; give the model beside it, without '.head'.")
-    folder = path.parent.parent if path.parent.name == "wise_ft" else path.parent
-    config = folder / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; a run keeps last.ckpt and wise_ft/alpha=….safetensors.")
-    if not config.is_file():
-        raise ValueError(f"{path} lies in no run of 'fit': there is no {config} that would name its encoder.")
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-    known = ((settings.get("model") or {}).get("init_args") or {}).get("encoder")
-    if known is None:
-        raise ValueError(f"{config} names no encoder at model.init_args.encoder.")
-    encoder = load_encoder(str(known), pretrained=False)
+    kind, known, config = _run_of(path)
+    encoder = load_encoder(known, pretrained=False)
     clip, head = _clip_and_head(path)
     # supervised pretraining has no text tower
     alone = all(entry.startswith("visual.") for entry in clip)
@@ -67,6 +66,8 @@ def run_network(path: Path) -> Network:
         tower.load_state_dict(clip)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold the weights of {known!r}, which {config} names.") from error
+    if head is None and class_names is not None:
+        head = zero_shot_head(encoder.model, encoder.tokenizer, class_names, templates or ["a photo of a {}."])
     model = Embedding(tower) if head is None else ImageClassifier(tower, head)
     return Network(
         name=str(path),
@@ -78,8 +79,37 @@ def run_network(path: Path) -> Network:
         head_layer=None if head is None else "head",
         unit_norm=True,
         checkpoint_hash=file_sha256(path),
-        origin=f"a run of fit that began from {known}",
+        origin=_ORIGINS.get(kind, "trained by a run of fit, encoder {}").format(known),
     )
+
+
+def is_pretraining(path: Path) -> bool:
+    """Whether a file belongs to a run of contrastive pretraining, whose head is made of class names.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If it lies in no run.
+    """
+    return _run_of(path)[0] == "ContrastivePretraining"
+
+
+def _run_of(path: Path) -> tuple[str, str, Path]:
+    """The kind of a run, the encoder that its config names, and the config."""
+    if path.name.endswith(".head.safetensors"):
+        raise ValueError(f"{path.name} is a head; give the model beside it, without '.head'.")
+    folder = path.parent.parent if path.parent.name == "wise_ft" else path.parent
+    config = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; a run keeps last.ckpt and wise_ft/alpha=….safetensors.")
+    if not config.is_file():
+        raise ValueError(f"{path} lies in no run of 'fit': there is no {config} that would name its encoder.")
+    settings = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("model") or {}
+    known = (settings.get("init_args") or {}).get("encoder")
+    if known is None:
+        raise ValueError(f"{config} names no encoder at model.init_args.encoder.")
+    return str(settings.get("class_path", "")).rpartition(".")[2], str(known), config
 
 
 def _clip_and_head(path: Path) -> tuple[dict[str, Tensor], Tensor | None]:

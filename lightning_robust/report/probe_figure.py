@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lightning_robust.report.probe_layers import one_list_of_layers
 from lightning_robust.report.shorten import short_names
 from lightning_robust.results import ProbeRecord, atomic_path
 
-_COLOURS = ("#1f5fa8", "#e45756", "#54a24b", "#b279a2")
+_COLOURS = ("#1f5fa8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#72b7b2", "#9d755d", "#4c4c4c")
 _DASHES = {"singular_vectors": "-", "neurons": "--", "random_rotation": ":"}
 
 
@@ -19,14 +20,16 @@ def probe_figure(records: Mapping[str, ProbeRecord], path: Path) -> None:
     """Draw what `probe` found, and write a PNG atomically.
 
     Args:
-        records: Models by the letter that stands for each; one needs none.
+        records: Models by the letter that stands for each, at most eight; one needs none.
         path: The picture.
     """
     figure = Figure(figsize=(13, 7.6), dpi=110, layout="constrained")
     axes = figure.subplots(2, 3)
-    layers = list(dict.fromkeys(layer.name for record in records.values() for layer in record.layers))
-    place = {name: k for k, name in enumerate(layers)}
-    for colour, (letter, record) in zip(_COLOURS, records.items(), strict=False):
+    same = one_list_of_layers(list(records.values()))
+    for colour, (letter, record) in zip(_COLOURS[: len(records)], records.items(), strict=True):
+        # of different architectures only the depth can be compared
+        count = len(record.layers)
+        place = {layer.name: k if same else k / max(1, count - 1) for k, layer in enumerate(record.layers)}
         _kurtosis(axes[0, 0], record, place, colour, letter)
         _layers(axes[0, 1], record, "outliers/{}/features", place, colour, letter)
         _layers(axes[0, 2], record, "spectrum/{}/rankme", place, colour, letter)
@@ -45,8 +48,12 @@ def probe_figure(records: Mapping[str, ProbeRecord], path: Path) -> None:
         _finish(panel, title)
     axes[0, 0].axhline(3.0, color="0.6", linewidth=0.8, linestyle=":")
     for panel in axes[0]:
-        short = short_names(layers)
-        panel.set_xticks(range(len(layers)), [short[name] for name in layers], rotation=40, ha="right")
+        if same:
+            layers = [layer.name for layer in next(iter(records.values())).layers]
+            short = short_names(layers)
+            panel.set_xticks(range(len(layers)), [short[name] for name in layers], rotation=40, ha="right")
+        else:
+            panel.set_xlabel("relative depth; 1: h", fontsize=8)
     axes[0, 1].set_ylim(-0.03, max(1.0, axes[0, 1].get_ylim()[1]))
     for panel in axes[1, :2]:
         if panel.lines:
@@ -68,14 +75,14 @@ def _words(name: str, letter: str) -> str:
     return f"{name.replace('_', ' ')}{f', {letter}' if letter else ''}"
 
 
-def _layers(axes: Axes, record: ProbeRecord, tag: str, place: Mapping[str, int], colour: str, letter: str) -> None:
+def _layers(axes: Axes, record: ProbeRecord, tag: str, place: Mapping[str, float], colour: str, letter: str) -> None:
     layers = [layer.name for layer in record.layers]
     values = [record.scalars.get(tag.format(name), math.nan) for name in layers]
     x = [place[name] for name in layers]
     axes.plot(x, values, "o-", color=colour, linewidth=1.8, markersize=4, label=letter or None)
 
 
-def _kurtosis(axes: Axes, record: ProbeRecord, place: Mapping[str, int], colour: str, letter: str) -> None:
+def _kurtosis(axes: Axes, record: ProbeRecord, place: Mapping[str, float], colour: str, letter: str) -> None:
     layers = [layer.name for layer in record.layers]
     low, high = ([record.scalars.get(f"kurtosis/{n}/{q}", math.nan) for n in layers] for q in ("q05", "q95"))
     axes.fill_between([place[n] for n in layers], low, high, color=colour, alpha=0.15, linewidth=0)
@@ -116,4 +123,4 @@ def _finish(axes: Axes, title: str) -> None:
     if not axes.lines:
         axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes, color="0.5", fontsize=9)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=7)
+        axes.legend(frameon=False, fontsize=7, ncols=1 if len(axes.lines) < 7 else 2)

@@ -1,38 +1,21 @@
 """The tables of `probe`: one model, or several side by side."""
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lightning_robust.report.cells import DASH, figure, new_table, representation
+from lightning_robust.report.probe_layers import OUTLIER_NOTE, OUTLIERS, SPECTRA, SPECTRUM_NOTE, layer_table
 from lightning_robust.report.shorten import short_names
 from lightning_robust.results import DirectionConcepts, ProbeRecord
 
-_DASH = "–"
+CONCEPT_IMAGES = " (concepts)"
+"""What the name of a concept set's images ends with in a record."""
 _MOST_DIRECTIONS, _MOST_CONCEPTS = 6, 4
-_OUTLIER_COLUMNS = {
-    "kurtosis": ("kurtosis/{}", "{:.2f}"),
-    "q95": ("kurtosis/{}/q95", "{:.2f}"),
-    "÷ Gauss": ("kurtosis/{}/width_adjusted", "{:.2f}"),
-    "outliers": ("outliers/{}/features", "{:.0f}"),
-    "share": ("outliers/{}/share_of_norm", "{:.1%}"),
-    "norm κ": ("outliers/{}/neuron_norm_kurtosis", "{:.2f}"),
-    "massive": ("massive/{}/per_image", "{:.2f}"),
-}
-_SPECTRUM_COLUMNS = {
-    "RankMe": ("spectrum/{}/rankme", "{:.1f}"),
-    "cov. rank": ("spectrum/{}/covariance_effective_rank", "{:.1f}"),
-    "particip.": ("spectrum/{}/participation_ratio", "{:.1f}"),
-}
-_OUTLIER_NOTE = (
-    "kurtosis: mean over images, a Gaussian gives 3; q95: its 95 % quantile; ÷ Gauss: over that of a Gaussian as wide. "
-    "outliers: features with |z| > 6 on 6 % of the images, – where the layer is too narrow; share: of the squared "
-    "norm. norm κ: neuron-norm kurtosis. massive: massive activations per image."
-)
-_SPECTRUM_NOTE = "RankMe on E[hhᵀ]; cov. rank: the same formula on the covariance; particip.: (Σλ)² / Σλ²."
 _HEADS = {
     "": "the head",
     "/random_head": "  random heads",
@@ -50,22 +33,24 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
         folder: Where the files are.
         console: Where to print.
     """
-    images = {tuple(record.data.images.items()) for record in records.values()}
+    images = {_images(record) for record in records.values()}
     for letter, record in records.items():
         console.print(f"\n[bold]{_title(letter, record)}[/bold]", highlight=False)
         if len(images) > 1:
             console.print(f"[dim]{_images(record)}[/dim]", highlight=False)
+        if not record.model.classes:
+            console.print("No head, so no importance: a CLIP gets one from class names, --classes FILE.", style="dim")
     if len(images) == 1:
-        console.print(f"[dim]{_images(next(iter(records.values())))}[/dim]", highlight=False)
-    else:
-        console.print("[bold red]They were measured on different images.[/bold red]", highlight=False)
+        console.print(f"[dim]{next(iter(images))}[/dim]", highlight=False)
+    for line in _differences(list(records.values())):
+        console.print(f"[bold red]{line}[/bold red]", highlight=False)
     for title, table, note in (
-        ("Outliers, layer by layer", _layer_table(records, _OUTLIER_COLUMNS, {}), _OUTLIER_NOTE),
-        ("Spectra of the features", _layer_table(records, _SPECTRUM_COLUMNS, _forms(records)), _SPECTRUM_NOTE),
+        ("Outliers, layer by layer", layer_table(records, OUTLIERS), OUTLIER_NOTE),
+        ("Spectra of the features", layer_table(records, SPECTRA, forms=True), SPECTRUM_NOTE),
         ("Importance of the head's directions", _importance_table(records), _importance_note(records.values())),
         ("Concepts of single directions", _concept_table(records), _concept_note(records.values())),
         ("Concepts of the most important directions", _direction_table(records), _direction_note(records)),
-        ("Weights", _weight_table(records), "Median and range over the matrices; every one stands in weights.csv."),
+        ("Weights", _weight_table(records), "Median and range over the matrices, each of which stands in weights.csv."),
     ):
         if table.row_count:
             console.print(f"\n[bold]{title}[/bold]", highlight=False)
@@ -86,6 +71,19 @@ def _images(record: ProbeRecord) -> str:
     return ", and ".join(f"{n:,} images of {name}" for name, n in record.data.images.items())
 
 
+def _differences(records: Sequence[ProbeRecord]) -> list[str]:
+    """What was not the same for all models and should have been."""
+    images = {tuple((n, k) for n, k in r.data.images.items() if not n.endswith(CONCEPT_IMAGES)) for r in records}
+    concepts = {tuple((n, k) for n, k in r.data.images.items() if n.endswith(CONCEPT_IMAGES)) for r in records} - {()}
+    seeds = {tuple(record.seeds.items()) for record in records}
+    told = {
+        "They were measured on different images.": images,
+        "They were measured on different concept sets.": concepts,
+        "Their random heads, rotations and permutations have different seeds.": seeds,
+    }
+    return [sentence for sentence, found in told.items() if len(found) > 1]
+
+
 def _left_out(letter: str, record: ProbeRecord) -> list[str]:
     """A sentence for each layer with images whose features are not finite."""
     short, lines = short_names([layer.name for layer in record.layers]), []
@@ -98,61 +96,32 @@ def _left_out(letter: str, record: ProbeRecord) -> list[str]:
     return lines
 
 
-def _new_table(*columns: str, left: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for k, column in enumerate(columns):
-        # figures are never cut
-        table.add_column(column, justify="left" if k < left else "right", no_wrap=k >= left)
-    return table
-
-
-def _forms(records: Mapping[str, ProbeRecord]) -> dict[str, str]:
-    return {layer.name: layer.form for record in records.values() for layer in record.layers}
-
-
-def _layer_table(
-    records: Mapping[str, ProbeRecord], columns: Mapping[str, tuple[str, str]], forms: Mapping[str, str]
-) -> Table:
-    """A row for each layer, and for each model below it where there are several."""
-    names = list(dict.fromkeys(layer.name for record in records.values() for layer in record.layers))
-    short, several = short_names(names), len(records) > 1
-    shown = {
-        title: (tag, form)
-        for title, (tag, form) in columns.items()
-        if any(not math.isnan(r.scalars.get(tag.format(n), math.nan)) for r in records.values() for n in names)
-    }
-    lead = ["layer", *([""] if several else []), *(["measured"] if forms else [])]
-    table = _new_table(*lead, *shown, left=len(lead))
-    for name in names:
-        having = [(letter, r) for letter, r in records.items() if any(layer.name == name for layer in r.layers)]
-        for k, (letter, record) in enumerate(having):
-            first = [short[name] if k == 0 else "", *([letter] if several else [])]
-            first += [forms[name] if k == 0 else ""] if forms else []
-            cells = [_figure(record, tag.format(name), form) for tag, form in shown.values()]
-            table.add_row(*first, *cells, end_section=several and k == len(having) - 1)
-    return table
-
-
 def _importance_table(records: Mapping[str, ProbeRecord]) -> Table:
     several = len(records) > 1
     lead = ["head", *([""] if several else [])]
-    table = _new_table(*lead, "raw", "privileged", "90 %", "centred", "privileged", "90 %", left=len(lead))
+    table = new_table(*lead, "raw", "privileged", "90 %", "centred", "privileged", "90 %", left=len(lead))
     for control, words in _HEADS.items():
-        for k, (letter, record) in enumerate(records.items()):
-            tags = [f"importance/{_h(record)}/{form}{control}" for form in ("raw", "centred")]
-            cells = [
-                _figure(record, f"{tag}/{name}", form)
-                for tag in tags
-                for name, form in (("max_over_median", "{:.1f}"), ("privileged", "{:g}"), ("directions_for_90", "{:g}"))
-            ]
-            if set(cells) != {_DASH}:
-                style = "dim" if control else ""
-                table.add_row(words if k == 0 else "", *([letter] if several else []), *cells, style=style)
+        label = words
+        for letter, record in records.items():
+            cells = [cell for form in ("raw", "centred") for cell in _importance_cells(record, form, control)]
+            if set(cells) != {DASH}:
+                table.add_row(label, *([letter] if several else []), *cells, style="dim" if control else "")
+                label = ""
     return table
 
 
+def _importance_cells(record: ProbeRecord, form: str, control: str) -> list[str]:
+    tag = f"importance/{representation(record)}/{form}{control}"
+    ratio = figure(record, f"{tag}/max_over_median", "{:.1f}")
+    # without a ratio nothing could be privileged
+    privileged = DASH if ratio == DASH else figure(record, f"{tag}/privileged", "{:g}")
+    return [ratio, privileged, figure(record, f"{tag}/directions_for_90", "{:g}")]
+
+
 def _importance_note(records: Iterable[ProbeRecord]) -> str:
-    ranks = {len(r.curves[tag]) for r in records if (tag := f"importance/{_h(r)}/raw/directions") in r.curves}
+    ranks = {
+        len(r.curves[tag]) for r in records if (tag := f"importance/{representation(r)}/raw/directions") in r.curves
+    }
     of = " and ".join(str(rank) for rank in sorted(ranks))
     return (
         f"importance: σ · mean |cos(v, h)| over the {of} right singular vectors. raw: the largest over the median one; "
@@ -167,38 +136,39 @@ def _concept_table(records: Mapping[str, ProbeRecord]) -> Table:
     several = len(records) > 1
     levels = sorted({tag.rpartition("_")[2] for r in records.values() for tag in r.scalars if "/unique_" in tag})
     lead = ["unique concepts at AP ≥", *([""] if several else [])]
-    table = _new_table(*lead, *levels, "mean best AP", "polysem.", left=len(lead))
+    table = new_table(*lead, *levels, "mean best AP", "polysem.", "dir.", left=len(lead))
     for basis in _BASES:
         for control in ("", "/permuted"):
-            for k, (letter, record) in enumerate(records.items()):
-                tag = f"concepts/{_h(record)}/{basis}{control}"
+            label = "  labels permuted" if control else basis.replace("_", " ")
+            for letter, record in records.items():
+                tag = f"concepts/{representation(record)}/{basis}{control}"
                 if f"{tag}/mean_best_ap" not in record.scalars:
                     continue
-                words = "  labels permuted" if control else basis.replace("_", " ")
-                cells = [_figure(record, f"{tag}/unique_{level}", "{:.0f}") for level in levels]
-                cells += [_figure(record, f"{tag}/mean_best_ap", "{:.2f}")]
-                cells += [_figure(record, f"{tag}/polysemantic_share_0.5", "{:.0%}")]
+                cells = [figure(record, f"{tag}/unique_{level}", "{:.0f}") for level in levels]
+                cells += [figure(record, f"{tag}/mean_best_ap", "{:.2f}")]
+                cells += [figure(record, f"{tag}/polysemantic_share_0.5", "{:.0%}")]
+                cells += ["" if control else figure(record, f"{tag}/directions", "{:.0f}")]
                 style = "dim" if control or basis == "random_rotation" else ""
-                table.add_row(words if k == 0 else "", *([letter] if several else []), *cells, style=style)
+                table.add_row(label, *([letter] if several else []), *cells, style=style)
+                label = ""
     return table
 
 
 def _concept_note(records: Iterable[ProbeRecord]) -> str:
-    eligible = [record.scalars.get(f"concepts/{_h(record)}/eligible", math.nan) for record in records]
+    eligible = [record.scalars.get(f"concepts/{representation(record)}/eligible", math.nan) for record in records]
     counted = " and ".join(sorted({f"{n:.0f}" for n in eligible if not math.isnan(n)}))
     return (
         f"Unique concepts of {counted} eligible ones, v and −v both scored; polysem.: of the directions with a "
-        "concept at AP ≥ 0.5, those with several. The paper's revision withdraws the number as a sign of robustness."
+        "concept at AP ≥ 0.5, those with several; dir.: directions, as many in each basis (neurons: a seeded draw). "
+        "The paper's revision withdraws the number as a sign of robustness."
     )
 
 
 def _direction_table(records: Mapping[str, ProbeRecord]) -> Table:
     lists = {letter: record.directions for letter, record in records.items() if record.directions}
-    table = _new_table(
-        "", *(f"{letter} " if letter else "direction (importance): concepts" for letter in lists), left=9
-    )
+    table = new_table("", *(f"{letter} " if letter else "direction (importance): concepts" for letter in lists), left=9)
     for rank in range(min(_MOST_DIRECTIONS, max((len(found) for found in lists.values()), default=0))):
-        cells = [_concepts(found[rank]) if rank < len(found) else _DASH for found in lists.values()]
+        cells = [_concepts(found[rank]) if rank < len(found) else DASH for found in lists.values()]
         table.add_row(f"{rank + 1}.", *cells)
     return table
 
@@ -206,13 +176,20 @@ def _direction_table(records: Mapping[str, ProbeRecord]) -> Table:
 def _concepts(found: DirectionConcepts) -> str:
     listed = [f"{'−' if e.sign < 0 else ''}{e.concept} {e.average_precision:.2f}" for e in found.concepts]
     mark = "*" if found.privileged else ""
-    return f"v{found.direction + 1}{mark} ({found.importance:.1%}): {', '.join(listed[:_MOST_CONCEPTS]) or _DASH}"
+    return f"v{found.direction + 1}{mark} ({_share(found.importance)}): {', '.join(listed[:_MOST_CONCEPTS]) or DASH}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %" if value >= 0.001 else f"{100 * value:.2g} %"
 
 
 def _direction_note(records: Mapping[str, ProbeRecord]) -> str:
     some = any(found.privileged for record in records.values() for found in record.directions)
     star = "* privileged by the rule. " if some else "None is privileged by the rule. "
-    note = f"{star}Average precision after each name; − where −v ranks it; prevalences in concepts.csv."
+    note = (
+        f"{star}In brackets σ · mean |cos| over Σσ. Listed: average precision of at least 0.5, − where −v has it; more "
+        "directions, concepts and their prevalences in concepts.csv."
+    )
     names = {
         letter: {entry.concept for found in record.directions for entry in found.concepts}
         for letter, record in records.items()
@@ -225,7 +202,8 @@ def _direction_note(records: Mapping[str, ProbeRecord]) -> str:
     for letter, own in names.items():
         others = set[str]().union(*(found for other, found in names.items() if other != letter))
         alone.append(f"{letter} alone: {_joined(own - others)}")
-    return f"{note} Listed in all: {len(shared)}; " + "; ".join(alone) + "."
+    most = max(len(record.directions) for record in records.values())
+    return f"{note} Of the {most} most important directions, listed in all: {len(shared)}; " + "; ".join(alone) + "."
 
 
 def _joined(names: set[str]) -> str:
@@ -234,7 +212,7 @@ def _joined(names: set[str]) -> str:
 
 def _weight_table(records: Mapping[str, ProbeRecord]) -> Table:
     several = len(records) > 1
-    table = _new_table(
+    table = new_table(
         *([""] if several else []), "matrices", "stable rank", "effective rank", "alpha", left=1 if several else 0
     )
     for letter, record in records.items():
@@ -252,15 +230,5 @@ def _over_weights(record: ProbeRecord, name: str) -> list[float]:
 def _spread(values: Sequence[float]) -> str:
     known = sorted(value for value in values if not math.isnan(value))
     if not known:
-        return _DASH
-    return f"{known[len(known) // 2]:.1f} ({known[0]:.1f} – {known[-1]:.1f})"
-
-
-def _h(record: ProbeRecord) -> str:
-    """The layer that the head reads: the last."""
-    return record.layers[-1].name
-
-
-def _figure(record: ProbeRecord, tag: str, form: str) -> str:
-    value = record.scalars.get(tag, math.nan)
-    return _DASH if math.isnan(value) else form.format(value)
+        return DASH
+    return f"{statistics.median(known):.1f} ({known[0]:.1f} – {known[-1]:.1f})"

@@ -22,4 +22,6 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     shared = 0
     while shared < most and len({found[shared] for found in parts.values()}) == 1:
         shared += 1
+    if any(found[shared].isdigit() for found in parts.values()):  # a number alone names nothing
+        shared = max(0, shared - 1)
     return {name: ".".join(found[shared:]) for name, found in parts.items()}

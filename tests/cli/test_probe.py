@@ -115,7 +115,7 @@ def test_two_models_side_by_side_and_an_earlier_probe(folder, capsys):
     pairs = rows(run / "concepts_A_and_B.csv")
     assert list(pairs[0]) == ["A", "B", "both", "only A", "only B"]
     assert "style:photo" in pairs[0]["both"]
-    assert "Listed in all:" in out
+    assert "most important directions, listed in" in " ".join(out.split())
     a, b = read_probe(run / "A" / "results.json"), read_probe(run / "B" / "results.json")
     row = next(row for row in rows(run / "figures.csv") if row["tag"] == f"kurtosis/{H}")
     assert (float(row["A"]), float(row["B"])) == (a.scalars[f"kurtosis/{H}"], b.scalars[f"kurtosis/{H}"])
@@ -125,6 +125,11 @@ def test_two_models_side_by_side_and_an_earlier_probe(folder, capsys):
     capsys.readouterr()
     assert main(["probe", "--compare", str(run / "A"), str(run / "B"), "--concepts", "scenes"]) == 2
     assert "--concepts has no effect on earlier probes" in capsys.readouterr().err
+    assert main(["probe", "--compare", str(run / "A"), str(run)]) == 2
+    assert f"name one of them, such as {run / 'A'}" in capsys.readouterr().err
+    assert main(["probe", "--model", str(run / "A"), "--run_name", "copy"]) == 0
+    copied = {path.name for path in (folder / "checkpoints" / "probe" / "copy").iterdir()}
+    assert copied == {path.name for path in (run / "A").iterdir()} | {"probe.png"}
 
 
 def test_the_change_of_the_weights_between_two_of_one_architecture(folder):
@@ -155,12 +160,15 @@ def test_class_names_of_ones_own(folder):
         (["--model", "scenes-clip", "--max_images", "0"], "'0' is not a whole number of at least 1"),
         (["--model", "scenes-clip", "--classes", "none.txt"], "cannot read the class names in none.txt"),
         (["--model", "scenes-clip", "--device", "tpu9"], "tpu9"),
+        (["--model", "scenes-supervised", "--classes", "classes.txt"], "'scenes-supervised' has a head of its own"),
+        (["--model", "scenes-clip", "--images", "hub:nobody/nothing"], "--download"),
         (["--compare", "scenes-clip"], "--compare takes 2 to 8 models"),
         ([], "one of the arguments --model --compare is required"),
         (["--model", "scenes-clip", "--compare", "a", "b"], "not allowed with argument"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(folder, capsys, arguments, sentence):
+    (folder / "classes.txt").write_text("star\n")
     before = {path.name for path in folder.iterdir()}
     assert main(["probe", *arguments]) == 2
     message = capsys.readouterr().err
@@ -180,3 +188,31 @@ def test_figures_that_are_not_defined_are_null(folder):
     assert probe("--model", "untrained:timm:resnet10t", "--images", "scenes", "--max_images", "3") == 0
     data = json.loads((folder / "checkpoints" / "probe" / "001" / "results.json").read_text())
     assert not any(isinstance(value, float) and math.isnan(value) for value in data["scalars"].values())
+
+
+def test_unreadable_images_are_said_once_and_kept_in_the_record(folder, capsys):
+    (folder / "mixed").mkdir()
+    for k in range(3):
+        Image.new("RGB", (32, 32), (k * 80, 0, 0)).save(folder / "mixed" / f"{k}.png")
+    (folder / "mixed" / "bad.png").write_bytes(b"no picture")
+    assert probe("--model", "scenes-clip", "--images", "mixed") == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "bad.png" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("lightning-robust: warning: An image is left out")
+    record = read_probe(folder / "checkpoints" / "probe" / "001" / "results.json")
+    assert list(record.data.images.values()) == [3]
+    assert any("bad.png" in line for line in record.conventions)
+
+
+def test_no_image_that_can_be_read(folder, capsys):
+    (folder / "broken").mkdir()
+    (folder / "broken" / "1.png").write_bytes(b"no picture")
+    assert probe("--model", "scenes-clip", "--images", "broken") == 2
+    assert "none of the images can be read" in capsys.readouterr().err
+
+
+def test_importance_is_of_what_the_head_reads_alone(folder):
+    assert probe("--model", "scenes-clip", "--max_images", "9") == 0
+    record = read_probe(folder / "checkpoints" / "probe" / "001" / "results.json")
+    assert {layer.d for layer in record.layers if layer.name.endswith("layer2")} == {128}  # as wide as h
+    assert {tag.split("/")[1] for tag in record.scalars if tag.startswith("importance/")} == {H}

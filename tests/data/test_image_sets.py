@@ -34,7 +34,7 @@ def test_every_image_of_a_folder_in_the_order_of_paths(folder):
     assert len(list(images)) == 4, "a plain loop ends"
     some = [int(image[0, 0, 0]) for image in open_images(str(folder), pil_to_tensor, n=2)]
     assert some == [100, 0], "evenly spaced: files are often sorted by class"
-    assert "2 of 4 images" in open_images(str(folder), pil_to_tensor, n=2).source
+    assert "4 files, 2 evenly spaced; " in open_images(str(folder), pil_to_tensor, n=2).source
 
 
 def test_bad_files_are_named_counted_and_limited(folder):

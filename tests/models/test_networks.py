@@ -93,7 +93,7 @@ def run_folder(tmp_path):
     save_tensors(tmp_path / "wise_ft" / "alpha=1.00.head.safetensors", head)
     state = {f"model.{name}": value for name, value in classifier.state_dict().items()}
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "last.ckpt")
-    settings = {"model": {"init_args": {"encoder": "scenes-clip"}}}
+    settings = {"model": {"class_path": "x.ClassifierFinetuning", "init_args": {"encoder": "scenes-clip"}}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     return tmp_path, classifier
 
@@ -105,17 +105,22 @@ def test_files_of_a_run(run_folder, file):
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(network.model(images), classifier(images))
     assert network.head.shape == (4, 128)
-    assert network.origin == "a run of fit that began from scenes-clip"
+    assert network.origin == "finetuned from scenes-clip by a run of fit"
 
 
-def test_a_pretraining_checkpoint_has_no_head(run_folder):
+def test_a_pretraining_checkpoint_has_a_head_from_class_names_only(run_folder):
     folder, classifier = run_folder
     state = {f"encoder.{name}": value for name, value in classifier.encoder.state_dict().items()}
     torch.save({"state_dict": state}, folder / "last.ckpt")
+    settings = {"model": {"class_path": "x.ContrastivePretraining", "init_args": {"encoder": "scenes-clip"}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     network = load_network(str(folder / "last.ckpt"))
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(network.model(images), classifier.encoder.encode_image(images))
     assert network.head is None
+    assert network.origin == "pretrained from random weights by a run of fit, architecture of scenes-clip"
+    named = load_network(str(folder / "last.ckpt"), class_names=["star", "heart"])
+    assert named.head.shape == (2, 128)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,12 @@ def test_a_pretraining_checkpoint_has_no_head(run_folder):
         ("scenes-clip", {"weights": "x.pt"}, "weights= is for trained networks of timm"),
         ("timm:resnet10t", {"weights": "x.pt", "untrained": True}, "weights= is for trained networks of timm"),
         ("timm:resnet10t", {"weights": "x.pt"}, "there is no file x.pt with weights"),
+        (
+            "timm:resnet10t",
+            {"untrained": True, "class_names": ["a"]},
+            "class names are for the zero-shot head of a CLIP",
+        ),
+        ("scenes-supervised", {"class_names": ["a"]}, "'scenes-supervised' has a head of its own"),
         ("nowhere/last.ckpt", {}, "there is no file nowhere/last.ckpt"),
         ("nowhere/last.ckpt", {"untrained": True}, "is a trained checkpoint"),
         ("wise_ft/alpha=1.00.head.safetensors", {}, "is a head; give the model beside it"),
@@ -161,7 +172,11 @@ def test_supervised_models_have_no_text_tower(run_folder):
     kept = {name: value for name, value in classifier.state_dict().items() if name.startswith(wanted)}
     torch.save({"state_dict": {f"model.{name}": value for name, value in kept.items()}}, folder / "last.ckpt")
     images = torch.rand(2, 3, 32, 32)
-    torch.testing.assert_close(load_network(str(folder / "last.ckpt")).model(images), classifier(images))
+    settings = {"model": {"class_path": "x.SupervisedPretraining", "init_args": {"encoder": "scenes-clip"}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    network = load_network(str(folder / "last.ckpt"))
+    torch.testing.assert_close(network.model(images), classifier(images))
+    assert network.origin == "supervised from random weights by a run of fit, architecture of scenes-clip"
 
 
 def test_a_saved_classifier(tmp_path):

@@ -41,6 +41,7 @@ SCALARS = {
     f"concepts/{H}/singular_vectors/unique_0.9": 4.0,
     f"concepts/{H}/singular_vectors/mean_best_ap": 0.45,
     f"concepts/{H}/singular_vectors/polysemantic_share_0.5": 0.25,
+    f"concepts/{H}/singular_vectors/directions": 20.0,
     f"concepts/{H}/singular_vectors/permuted/unique_0.9": 0.0,
     f"concepts/{H}/singular_vectors/permuted/mean_best_ap": 0.11,
     f"concepts/{H}/eligible": 61.0,
@@ -94,9 +95,9 @@ def test_one_model(tmp_path):
     assert "7.1%" in text
     assert row(text, "the head")[2:] == ["148.9", "6", "–", "52.1", "–", "–"]
     assert row(text, "random heads")[2:] == ["1.9", "0.4", "–", "–", "–", "–"]
-    assert row(text, "singular vectors ")[2:] == ["4", "0.45", "25%"]
+    assert row(text, "singular vectors ")[2:] == ["4", "0.45", "25%", "20"]
     assert row(text, "labels permuted")[2:] == ["0", "0.11", "–"]
-    assert "v3* (50.0%): −class:star 0.93" in text
+    assert "v3* (50.0 %): −class:star 0.93" in text
     assert "E[hhᵀ]" in text
     assert "of 61 eligible ones" in text
     assert "visual.layer4: 3 of 500 images left out" in text
@@ -127,10 +128,55 @@ def test_two_models_side_by_side(tmp_path, width):
     assert lines[first + 1].split()[0] == "B"
 
 
-def test_models_measured_on_different_images_are_told_so(tmp_path):
-    other = record(data=dataclasses.replace(record().data, images={"reference test images": 499}))
-    assert "different images" in printed({"A": record(), "B": other}, tmp_path)
-    assert "different images" not in printed({"A": record(), "B": record()}, tmp_path)
+def test_what_was_not_the_same_is_said(tmp_path):
+    def with_images(count):
+        return record(data=dataclasses.replace(record().data, images={"a": count}))
+
+    with_concepts = record(data=dataclasses.replace(record().data, images={"a": 500, "b (concepts)": 9}))
+    other_concepts = record(data=dataclasses.replace(record().data, images={"a": 500, "c (concepts)": 9}))
+    assert "different images" in printed({"A": with_images(500), "B": with_images(499)}, tmp_path)
+    assert "different images" not in printed({"A": with_images(500), "B": with_concepts}, tmp_path)
+    assert "different concept sets" not in printed({"A": with_images(500), "B": with_concepts}, tmp_path)
+    assert "different concept sets" in printed({"A": with_concepts, "B": other_concepts}, tmp_path)
+    assert "different seeds" in printed({"A": record(), "B": record(seeds={"random heads": 1})}, tmp_path)
+
+
+def test_a_label_stands_on_the_first_row_there_is(tmp_path):
+    headless = record(
+        scalars={tag: value for tag, value in SCALARS.items() if "importance" not in tag and "concepts" not in tag},
+        model=dataclasses.replace(record().model, classes=0),
+    )
+    text = printed({"A": headless, "B": record()}, tmp_path)
+    assert row(text, "the head")[2:4] == ["B", "148.9"]
+    assert row(text, "singular vectors")[2] == "B"
+    assert "No head, so no importance" in text
+
+
+def test_models_of_different_architectures_stand_one_after_the_other(tmp_path):
+    other = record(
+        layers=tuple(ProbedLayer(name=f"blocks.{k}", form="8 features, first of 5 tokens", d=8) for k in range(3)),
+        scalars={f"kurtosis/blocks.{k}": 5.0 + k for k in range(3)}
+        | {f"spectrum/blocks.{k}/rankme": 2.0 for k in range(3)},
+    )
+    text = printed({"A": record(), "B": other}, tmp_path)
+    labels = [line.split()[:2] for line in text.splitlines() if line.strip().startswith(("visual", "blocks"))]
+    rows = [["visual.layer4", "A"], ["visual", "A"], ["blocks.0", "B"], ["blocks.1", "B"], ["blocks.2", "B"]]
+    assert labels == rows * 2
+    assert "first of 5 tokens" in " ".join(text.split())
+    probe_figure({letter: (record() if k % 2 else other) for k, letter in enumerate("ABCDEFGH")}, tmp_path / "a.png")
+
+
+def test_pooling_that_differs_is_said(tmp_path):
+    layers = (dataclasses.replace(record().layers[0], form="512 features, first of 4 tokens"), record().layers[1])
+    text = printed({"A": record(), "B": record(layers=layers)}, tmp_path)
+    assert "mean over 4 positions" in text
+    assert "first of 4 tokens" in text
+
+
+def test_a_layer_of_which_nothing_is_finite(tmp_path):
+    text = printed({"": record(scalars={f"not_finite/{H}/kurtosis": 500.0}, curves={}, directions=())}, tmp_path)
+    assert "Outliers" not in text
+    assert "visual: 500 of 500 images left out: features not finite" in text
 
 
 def test_nothing_is_printed_of_what_was_not_measured(tmp_path):
@@ -171,6 +217,7 @@ def test_a_record_there_and_back(tmp_path):
         (["layer1", "layer2"], ["layer1", "layer2"]),
         (["x.y.z"], ["z"]),
         (["a.b", "c.b"], ["a.b", "c.b"]),
+        (["x.blocks.0", "x.blocks.10"], ["blocks.0", "blocks.10"]),
         ([], []),
     ],
 )

@@ -2,7 +2,8 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -168,7 +169,10 @@ def _concepts(
             whole = (row.number("frequency"), row.number("coverage"))
             part = (sum(frequency for frequency, _ in figures), sum(coverage for _, coverage in figures))
             concepts.append(BrodenConcept(name, number, mine, *(whole if len(mine) == len(counts) else part)))
-    return sorted(concepts, key=lambda concept: concept.number)
+    often = Counter(concept.name for concept in concepts)
+    # names must tell concepts apart, and label.csv tells them apart by number
+    told = [replace(c, name=f"{c.name} #{c.number}") if often[c.name] > 1 else c for c in concepts]
+    return sorted(told, key=lambda concept: concept.number)
 
 
 def _counts(row: Row, known: tuple[str, ...]) -> dict[str, int]:

@@ -78,8 +78,8 @@ def _sentence(text: str, error: Exception, *, local: bool, download: bool) -> st
     here = f"{text} is not on this machine"
     if not download:
         return (
-            f"{here} and nothing is fetched unless asked for: pass download=True, or save its parquet files and use "
-            f"them by 'parquet:FILE' (if it was meant as a folder: there is none of that name)"
+            f"{here} and nothing is fetched unless asked for: download=True (--download), or save its parquet files "
+            f"and use them by 'parquet:FILE' (if it was meant as a folder: there is none of that name)"
         )
     return f"{here} and could not be fetched ({what}); save its parquet files and use them by 'parquet:FILE'"
 

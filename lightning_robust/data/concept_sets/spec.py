@@ -15,7 +15,7 @@ from lightning_robust.data.concept_sets.scenes import scenes_concepts
 
 __all__ = ["CONCEPT_SPECS", "open_concept_set"]
 
-#: What `open_concept_set` understands, with what each is; the help of the command line prints it.
+#: What `open_concept_set` understands, with what each is.
 CONCEPT_SPECS: Final = {
     "scenes": "the probe images of the scenes world, no download",
     "broden:FOLDER": "Broden, unpacked",
