@@ -164,6 +164,11 @@ class SignatureMonitor(Measuring):
             self.history, self.before, self.reference = [], {}, {}
             self.followed.reset()
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know the trained module also where no step is left, and only the path is judged."""
+        del trainer
+        self.followed.watch(pl_module)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure before training; where training goes on from a checkpoint, what Lightning leaves out."""
         self._steps = trainer.global_step

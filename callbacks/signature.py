@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -86,6 +87,11 @@ class Signature(ABC):
         if W is None or W.shape[1] != d:
             return None
         self._head_used = True
+        if not bool(W.isfinite().all()):
+            rank_zero_warn(
+                "the head holds NaN or infinite values, so nothing of its directions is measured"
+            )
+            return None
         return W
 
     def check_used(self, module: Any) -> None:

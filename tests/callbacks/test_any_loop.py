@@ -288,6 +288,24 @@ def test_what_is_not_finite_is_counted_named_once_and_left_out(tmp_path):
         assert scalars == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
+class BrokenHead(Noisy):
+    """The head has no figures after the second epoch."""
+
+    def on_validation_epoch_start(self):
+        if self.current_epoch == 1:
+            with torch.no_grad():
+                self.fc.weight[0, 0] = torch.nan
+
+
+def test_a_head_that_is_no_longer_finite_does_not_end_the_run(tmp_path):
+    monitor = SpectrumMonitor(layers=[LAYER], head="fc")
+    with pytest.warns(UserWarning, match="the head holds NaN or infinite values"):
+        trainer(tmp_path, callbacks=[monitor], max_epochs=2).fit(BrokenHead(), loader(TRAIN, 32), loader(REFERENCE, 40))
+    importance = [sum(tag.startswith("importance") for tag in entry["scalars"]) for entry in monitor.history]
+    assert importance == [4, 4, 0]
+    assert all(np.isfinite(entry["scalars"][f"spectrum/{LAYER}/rankme"]) for entry in monitor.history)
+
+
 def test_concepts_in_several_rotations(tmp_path):
     monitor = ConceptMonitor(layers=[LAYER], head="fc", rotations=3)
     trainer(tmp_path, callbacks=[monitor], max_epochs=1).fit(Noisy(), datamodule=Data())
