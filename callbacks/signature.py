@@ -88,9 +88,7 @@ class Signature(ABC):
             return None
         self._head_used = True
         if not bool(W.isfinite().all()):
-            rank_zero_warn(
-                "the head holds NaN or infinite values, so nothing of its directions is measured"
-            )
+            rank_zero_warn("the head holds NaN or infinite values, so nothing of its directions is measured")
             return None
         return W
 
