@@ -194,13 +194,15 @@ def test_tags_are_those_of_the_lightning_monitors(tmp_path):
         ({"every_n_epochs": 2}, [0, 8]),
         ({"every_n_epochs": 0, "every_n_steps": 3}, [0, 3, 6]),
         ({"every_n_steps": 2}, [0, 2, 4, 6, 8]),
-        ({"every_n_epochs": 0, "at_evaluations": True}, [0, 3, 6, 8]),  # the Trainer evaluates at the end too
+        ({"every_n_epochs": 0, "at_evaluations": True}, [0, 3, 6]),  # newer Trainers evaluate at the end too
     ],
 )
 def test_moments(schedule, at, tmp_path):
     trainer = make_trainer(tmp_path, eval_strategy="steps", eval_steps=3)
     callback = watch(trainer, signatures=["kurtosis"], **schedule)
     trainer.train()
+    if schedule.get("at_evaluations"):
+        at = sorted({*at, *(entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry)})
     assert steps(callback) == at
     assert [entry["epoch"] for entry in callback.history] == [step / 4 for step in at]
     trainer.evaluate()

@@ -304,6 +304,9 @@ def test_compiled_models(how):
 
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.skipif(
+    torch.__version__ < "2.10", reason="torch 2.9 traces the run-time type checks of the tests, which it cannot"
+)
 def test_a_compiled_tower_with_hooks_attached_late():
     torch.compiler.reset()
     torch.manual_seed(0)
