@@ -3,24 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
-from torch.nn import functional
 
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts
-from lightning_robust.training.optimisation import adamw_with_schedule
+from lightning_robust.training.classifier_module import ClassifierModule
+from lightning_robust.training.loader_accuracy import arguments_of, class_texts
 
 
-class ClassifierFinetuning(LightningModule):
+class ClassifierFinetuning(ClassifierModule):
     """Finetune encoder and head end to end with cross-entropy; the head starts as the zero-shot head.
 
     The recipe is that of Wise-FT (Wortsman et al. 2022, arXiv 2109.01903): AdamW without decay on vectors, linear
@@ -51,9 +46,6 @@ class ClassifierFinetuning(LightningModule):
         ValueError: If the encoder is unknown or its files are missing, or the label smoothing is out of range.
     """
 
-    #: The layer whose output is h, for monitors.
-    representation_layer = "model.encoder.visual"
-
     def __init__(
         self,
         encoder: str,
@@ -71,13 +63,10 @@ class ClassifierFinetuning(LightningModule):
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing lies in [0, 1), not {label_smoothing}.")
         self.save_hyperparameters()
-        self.model: ImageClassifier
         # not a module, so the CLIP appears once in the state dict: inside self.model
         self.loaded: Encoder = load_encoder(encoder, pretrained=pretrained, seed=seed)
         self.transform = self.loaded.transform
-        self.class_names: list[str] | None = None
         self.templates: list[str] | None = None
-        self._accuracy: LoaderAccuracy | None = None
 
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
@@ -122,65 +111,6 @@ class ClassifierFinetuning(LightningModule):
         fresh._build(names, templates)
         return fresh.eval().to(self.device)
 
-    def head_weight(self) -> Tensor:
-        """Weight W of the head as it is now, `(C, d)`; what monitors take directions from."""
-        weight: Tensor = self.model.head.weight
-        return weight.detach()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Give the logits `(n, C)` of preprocessed images `(n, 3, H, W)`."""
-        logits: Tensor = self.model(images)
-        return logits
-
-    def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
-        """Cross-entropy of a batch `(images, targets, …)`."""
-        loss = functional.cross_entropy(
-            self(batch[0]), batch[1], label_smoothing=float(self.hparams["label_smoothing"])
-        )
-        self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
-        return loss
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting."""
-        self._start("val")
-
-    def validation_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Classify a batch of a validation loader."""
-        self._evaluate(batch, dataloader_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the accuracies."""
-        self._log("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._start("test")
-
-    def test_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Classify a batch of a test loader."""
-        self._evaluate(batch, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the accuracies."""
-        self._log("test")
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Give the logits `(n, C)` of a batch: images, or `(images, …)`."""
-        logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
-        return logits
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine over the whole run, on image tower and head."""
-        optimizer, schedule = adamw_with_schedule(
-            self.model.parameters(),
-            lr=self.hparams["lr"],
-            betas=tuple(self.hparams["betas"]),
-            weight_decay=self.hparams["weight_decay"],
-            warmup_steps=self.hparams["warmup_steps"],
-            total_steps=self.trainer.estimated_stepping_batches,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
     def _build(self, class_names: list[str], templates: list[str]) -> None:
         head = zero_shot_head(self.loaded.model, self.loaded.tokenizer, class_names, templates)
         # Lightning keeps the modes it finds, and an encoder comes in eval mode
@@ -189,20 +119,11 @@ class ClassifierFinetuning(LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
         self.class_names, self.templates = list(class_names), list(templates)
 
+    def known_classes(self) -> list[str]:
+        """The classes, in the order of the labels."""
+        return self._texts()[0]
+
     def _texts(self) -> tuple[list[str], list[str]]:
         if self.class_names is None or self.templates is None:
             raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
         return self.class_names, self.templates
-
-    def _start(self, stage: str) -> None:
-        self._accuracy = LoaderAccuracy.of_run(self.trainer, stage, len(self._texts()[0]), self.device)
-
-    def _evaluate(self, batch: Sequence[Any], loader: int) -> None:
-        if self._accuracy is None:
-            raise ValueError("Nothing counts the predictions: run validation and test through the Trainer.")
-        with torch.no_grad():
-            self._accuracy.update(loader, self(batch[0]).argmax(dim=1), batch[1])
-
-    def _log(self, stage: str) -> None:
-        if self._accuracy is not None:
-            self.log_dict(self._accuracy.compute(stage))

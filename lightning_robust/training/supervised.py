@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
 from torch.nn import functional
 
 from lightning_robust.models.bundled import save_classifier
@@ -18,14 +15,14 @@ from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of
-from lightning_robust.training.optimisation import adamw_with_schedule
+from lightning_robust.training.classifier_module import ClassifierModule
+from lightning_robust.training.loader_accuracy import arguments_of
 
 HEAD_SCALE = 1 / 0.07
 """Length of the rows of the head at the start: the factor on the cosines with which a CLIP begins."""
 
 
-class SupervisedPretraining(LightningModule):
+class SupervisedPretraining(ClassifierModule):
     """Train an image classifier from scratch with cross-entropy: the supervised control of a CLIP.
 
     Same image tower, same normalisation before the head and the same optimiser as for the CLIP; what differs is that it
@@ -55,9 +52,6 @@ class SupervisedPretraining(LightningModule):
         ValueError: If the encoder is unknown, or the label smoothing is out of range.
     """
 
-    #: The layer whose output is h, for monitors.
-    representation_layer = "model.encoder.visual"
-
     def __init__(
         self,
         encoder: str,
@@ -74,12 +68,9 @@ class SupervisedPretraining(LightningModule):
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing lies in [0, 1), not {label_smoothing}.")
         self.save_hyperparameters()
-        self.model: ImageClassifier
         # not a module: its text tower is no part of this model
         self.loaded: Encoder = load_encoder(encoder, pretrained=False, seed=seed)
         self.transform = self.loaded.transform
-        self.class_names: list[str] | None = None
-        self._accuracy: LoaderAccuracy | None = None
 
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
@@ -121,67 +112,8 @@ class SupervisedPretraining(LightningModule):
             ValueError: If the class names are not known yet: call it after `setup`.
         """
         fresh = SupervisedPretraining(**arguments_of(self))
-        fresh._build(self._names())
+        fresh._build(self.known_classes())
         return fresh.eval().to(self.device)
-
-    def head_weight(self) -> Tensor:
-        """Weight W of the head as it is now, `(C, d)`; what monitors take directions from."""
-        weight: Tensor = self.model.head.weight
-        return weight.detach()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Give the logits `(n, C)` of preprocessed images `(n, 3, H, W)`."""
-        logits: Tensor = self.model(images)
-        return logits
-
-    def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
-        """Cross-entropy of a batch `(images, targets, …)`."""
-        loss = functional.cross_entropy(
-            self(batch[0]), batch[1], label_smoothing=float(self.hparams["label_smoothing"])
-        )
-        self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
-        return loss
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting."""
-        self._start("val")
-
-    def validation_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Classify a batch of a validation loader."""
-        self._evaluate(batch, dataloader_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the accuracies."""
-        self._log("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._start("test")
-
-    def test_step(self, batch: Sequence[Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Classify a batch of a test loader."""
-        self._evaluate(batch, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the accuracies."""
-        self._log("test")
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Give the logits `(n, C)` of a batch: images, or `(images, …)`."""
-        logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
-        return logits
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine over the whole run, on image tower and head."""
-        optimizer, schedule = adamw_with_schedule(
-            self.model.parameters(),
-            lr=self.hparams["lr"],
-            betas=tuple(self.hparams["betas"]),
-            weight_decay=self.hparams["weight_decay"],
-            warmup_steps=self.hparams["warmup_steps"],
-            total_steps=self.trainer.estimated_stepping_batches,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_end(self) -> None:
         """Export the trained classifier where that was asked for."""
@@ -197,7 +129,7 @@ class SupervisedPretraining(LightningModule):
         Raises:
             ValueError: If the class names are not known yet, or the folder cannot be written.
         """
-        names = self._names()
+        names = self.known_classes()
         save_classifier(path, self.model, encoder=self.loaded.name, class_names=names)
 
     def _build(self, class_names: Sequence[str]) -> None:
@@ -210,20 +142,8 @@ class SupervisedPretraining(LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
         self.class_names = [str(name) for name in class_names]
 
-    def _names(self) -> list[str]:
+    def known_classes(self) -> list[str]:
+        """The classes, in the order of the labels."""
         if self.class_names is None:
             raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
         return self.class_names
-
-    def _start(self, stage: str) -> None:
-        self._accuracy = LoaderAccuracy.of_run(self.trainer, stage, len(self._names()), self.device)
-
-    def _evaluate(self, batch: Sequence[Any], loader: int) -> None:
-        if self._accuracy is None:
-            raise ValueError("Nothing counts the predictions: run validation and test through the Trainer.")
-        with torch.no_grad():
-            self._accuracy.update(loader, self(batch[0]).argmax(dim=1), batch[1])
-
-    def _log(self, stage: str) -> None:
-        if self._accuracy is not None:
-            self.log_dict(self._accuracy.compute(stage))
