@@ -165,16 +165,18 @@ class SignatureMonitor(Measuring):
             self.followed.reset()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Know the trained module also where no step is left, and only the path is judged."""
+        """Keep the weights from before training: every monitor's, before any of them makes a pass for all.
+
+        Here rather than at the start of training, which does not come where no step is left and only a path is judged.
+        """
         del trainer
-        self.followed.watch(pl_module)
+        self.followed.begin(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure before training; where training goes on from a checkpoint, what Lightning leaves out."""
         self._steps = trainer.global_step
         with kept_random_state():  # names are checked before any step
             self.collector(trainer, pl_module, self.layers_of(pl_module), Share())
-            self.followed.begin(pl_module)
             check_tags(monitors_of(trainer), pl_module)
             check_sharing(self, trainer, [m for m in monitors_of(trainer) if same_pass(m, self)])
         if self.schedule.every_n_steps is not None or not trainer.enable_validation:

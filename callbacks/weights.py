@@ -38,17 +38,9 @@ class FollowedWeights:
         Raises:
             UserError: If a name or wildcard finds no matrix.
         """
-        self.watch(module)
+        self._watched = weakref.ref(module)
         if self.names and not self.theta0:
             self.theta0 = {name: W.cpu().clone() for name, W in self.matrices(module).items()}
-
-    def watch(self, module: Any) -> None:
-        """Say which module is trained, where θ0 is known already or not wanted.
-
-        Args:
-            module: The trained module.
-        """
-        self._watched = weakref.ref(module)
 
     def reset(self) -> None:
         """Forget another run's weights."""

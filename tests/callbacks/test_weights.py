@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from callback_cases import Ours
+from callback_cases import LAYER, REFERENCE, TRAIN, Noisy, Ours, loader, trainer
 from torch import nn
 
+from lightning_robust.callbacks import KurtosisMonitor, SpectrumMonitor
 from lightning_robust.callbacks.spectrum import SpectrumSignature
 from lightning_robust.callbacks.weights import FollowedWeights
 from lightning_robust.errors import UserError
@@ -170,3 +171,11 @@ def test_weights_that_are_not_finite_are_named_once_and_nan():
     assert math.isnan(reading.scalars["weights/fc.weight/change_relative_frobenius"])
     assert not math.isnan(reading.scalars["weights/stem.weight/stable_rank"])
     followed.read(module)  # a second warning would be an error here
+
+
+def test_a_monitor_that_shares_anothers_pass_follows_from_the_beginning(tmp_path):
+    first, second = KurtosisMonitor(layers=[LAYER]), SpectrumMonitor(layers=[LAYER], head="fc", weights=["fc.weight"])
+    trainer(tmp_path, callbacks=[first, second], max_epochs=1).fit(Noisy(), loader(TRAIN, 32), loader(REFERENCE, 40))
+    changes = [entry["scalars"]["weights/fc.weight/change_relative_frobenius"] for entry in second.history]
+    assert changes[0] == 0
+    assert changes[1] > 0
