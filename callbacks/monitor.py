@@ -170,7 +170,8 @@ class SignatureMonitor(Measuring):
         Here rather than at the start of training, which does not come where no step is left and only a path is judged.
         """
         del trainer
-        self.followed.begin(pl_module)
+        with kept_random_state():  # whatever a module does when it is looked at
+            self.followed.begin(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure before training; where training goes on from a checkpoint, what Lightning leaves out."""
