@@ -1,8 +1,19 @@
 """Frozen records with provenance, and their atomic reading and writing. Imports no other room, and no torch."""
 
 from lightning_robust.results.atomic import atomic_path, atomic_write
+from lightning_robust.results.cache import cache_folder
 from lightning_robust.results.choices import AlphaChoice, Interval
 from lightning_robust.results.curves import CURVE_COLUMNS, CurveFile, CurveRow, read_curves
+from lightning_robust.results.evaluation_record import (
+    EVALUATION_SCHEMA,
+    AccuracyRow,
+    Difference,
+    ErRow,
+    EvaluationRecord,
+    ModelEvaluation,
+    read_evaluation,
+    write_evaluation,
+)
 from lightning_robust.results.hashing import file_sha256
 from lightning_robust.results.probe_record import (
     PROBE_SCHEMA,
@@ -27,28 +38,37 @@ from lightning_robust.results.table_file import write_table
 
 __all__ = [
     "CURVE_COLUMNS",
+    "EVALUATION_SCHEMA",
     "PROBE_SCHEMA",
     "RUN_SCHEMA",
+    "AccuracyRow",
     "AlphaChoice",
     "AlphaRow",
     "ConceptEntry",
     "CurveFile",
     "CurveRow",
     "DataDescription",
+    "Difference",
     "DirectionConcepts",
+    "ErRow",
+    "EvaluationRecord",
     "Interval",
     "ModelDescription",
+    "ModelEvaluation",
     "ProbeRecord",
     "ProbedLayer",
     "Provenance",
     "RunRecord",
     "atomic_path",
     "atomic_write",
+    "cache_folder",
     "collect_provenance",
     "file_sha256",
     "read_curves",
+    "read_evaluation",
     "read_probe",
     "read_run",
+    "write_evaluation",
     "write_probe",
     "write_run",
     "write_table",

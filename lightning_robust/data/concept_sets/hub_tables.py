@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from lightning_robust.data.concept_sets.reading import UnreadableImageError, reason
-from lightning_robust.data.scenes.dataset import cache_folder
+from lightning_robust.results import cache_folder
 
 __all__ = ["TableImages", "columns_in_words", "image_column", "local_files", "open_table", "short_name"]
 

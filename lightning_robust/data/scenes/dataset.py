@@ -1,7 +1,6 @@
 """Scenes as torch datasets: rendered once into a cache on disk, or afresh for a stream that never repeats."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,9 @@ from lightning_robust.data.scenes.concepts import concept_labels
 from lightning_robust.data.scenes.distributions import WORLD_VERSION, Distribution
 from lightning_robust.data.scenes.draws import draw_scenes
 from lightning_robust.data.scenes.render import IMAGE_SIZE, render
-from lightning_robust.results import atomic_path
+from lightning_robust.results import atomic_path, cache_folder
 
 Transform = Callable[[Image.Image], Tensor]
-
-
-def cache_folder() -> Path:
-    """Where rendered images are kept: `$LIGHTNING_ROBUST_CACHE`, else the user's cache folder."""
-    if own := os.environ.get("LIGHTNING_ROBUST_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lightning-robust"
 
 
 def rendered(

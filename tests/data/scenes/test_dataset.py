@@ -13,7 +13,7 @@ from lightning_robust.data.loaders import Place, ResumableLoader
 from lightning_robust.data.scenes import dataset as module
 from lightning_robust.data.scenes.captions import captions
 from lightning_robust.data.scenes.concepts import concept_labels
-from lightning_robust.data.scenes.dataset import CaptionedScenes, SceneImages, cache_folder, rendered
+from lightning_robust.data.scenes.dataset import CaptionedScenes, SceneImages, rendered
 from lightning_robust.data.scenes.distributions import BROAD, REFERENCE
 from lightning_robust.data.scenes.draws import draw_scenes
 from lightning_robust.data.scenes.render import render
@@ -142,17 +142,6 @@ def test_a_read_only_cache_is_read_and_not_written(cache, no_rendering, monkeypa
     finally:
         cache.chmod(0o700)
     assert files(cache) == before
-
-
-def test_where_the_cache_lies(monkeypatch, cache, tmp_path):
-    assert cache_folder() == cache
-    monkeypatch.delenv("LIGHTNING_ROBUST_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "lightning-robust"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for empty in (lambda: monkeypatch.setenv("XDG_CACHE_HOME", ""), lambda: monkeypatch.delenv("XDG_CACHE_HOME")):
-        empty()
-        assert cache_folder() == tmp_path / ".cache" / "lightning-robust"
 
 
 def test_samples():
