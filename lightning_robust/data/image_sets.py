@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_robust.data.concept_sets.concept_set import Transform
-from lightning_robust.data.concept_sets.hub_tables import TableImages, image_column, open_table, short_name
-from lightning_robust.data.concept_sets.reading import MAX_UNREADABLE, ImageFiles, ImageSource, TolerantLoader
 from lightning_robust.data.concept_sets.scenes import ScenePictures
-from lightning_robust.data.concept_sets.spec import with_split
+from lightning_robust.data.hub_tables import TableImages, image_column, open_table, short_name, with_split
+from lightning_robust.data.reading import MAX_UNREADABLE, ImageFiles, ImageSource, TolerantLoader
 from lightning_robust.data.scenes.distributions import REFERENCE, WORLD_VERSION
 
 __all__ = ["IMAGE_SPECS", "ImageSet", "image_loader", "open_images"]

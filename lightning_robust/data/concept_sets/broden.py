@@ -12,7 +12,7 @@ from lightning_robust.data.concept_sets.broden_index import BrodenIndex, read_br
 from lightning_robust.data.concept_sets.broden_labels import BrodenLabels
 from lightning_robust.data.concept_sets.broden_masks import Findings
 from lightning_robust.data.concept_sets.concept_set import ConceptSet, Transform
-from lightning_robust.data.concept_sets.reading import MAX_UNREADABLE, ImageFiles
+from lightning_robust.data.reading import MAX_UNREADABLE, ImageFiles
 
 __all__ = ["broden_concepts"]
 

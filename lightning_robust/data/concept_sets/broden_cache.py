@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_robust.data.concept_sets.broden_index import BrodenIndex
 from lightning_robust.data.concept_sets.broden_masks import Findings, find_labels
-from lightning_robust.data.concept_sets.reading import MAX_UNREADABLE
+from lightning_robust.data.reading import MAX_UNREADABLE
 from lightning_robust.results import atomic_path, cache_folder
 
 __all__ = ["CACHE_VERSION", "cache_file", "cached_findings"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lightning_robust.data.concept_sets.tables import Row, read_table
+from lightning_robust.data.csv_tables import Row, read_table
 
 __all__ = ["ARCHIVE_URL", "BrodenConcept", "BrodenIndex", "BrodenRow", "read_broden"]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_robust.data.concept_sets.broden_index import BrodenIndex, BrodenRow
-from lightning_robust.data.concept_sets.reading import MAX_UNREADABLE, reason
+from lightning_robust.data.reading import MAX_UNREADABLE, reason
 
 __all__ = ["Findings", "find_labels", "read_mask"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_robust.data.concept_sets.reading import MAX_UNREADABLE, ImageSource, TolerantLoader
+from lightning_robust.data.reading import MAX_UNREADABLE, ImageSource, TolerantLoader
 
 __all__ = ["ConceptSet", "LabelRows", "Transform", "concept_loader"]
 

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_robust.data.concept_sets.concept_set import ConceptSet, Transform
-from lightning_robust.data.concept_sets.hub_tables import (
+from lightning_robust.data.concept_sets.image_folder import DEFAULT_CATEGORY
+from lightning_robust.data.hub_tables import (
     TableImages,
     columns_in_words,
     image_column,
     open_table,
     short_name,
 )
-from lightning_robust.data.concept_sets.image_folder import DEFAULT_CATEGORY
 
 __all__ = ["hub_concepts"]
 

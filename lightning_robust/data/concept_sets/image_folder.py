@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from lightning_robust.data.concept_sets.concept_set import ConceptSet, Transform
-from lightning_robust.data.concept_sets.reading import MAX_UNREADABLE, ImageFiles
-from lightning_robust.data.concept_sets.tables import Row, read_table
+from lightning_robust.data.csv_tables import Row, read_table
+from lightning_robust.data.reading import MAX_UNREADABLE, ImageFiles
 
 __all__ = ["csv_concepts"]
 

@@ -1,17 +1,15 @@
 """A concept set by a short text, as the command line takes it."""
 
-import os
 from collections.abc import Callable
 from inspect import signature
-from pathlib import Path
 from typing import Any, Final
 
 from lightning_robust.data.concept_sets.broden import broden_concepts
 from lightning_robust.data.concept_sets.concept_set import ConceptSet, Transform
 from lightning_robust.data.concept_sets.hub import hub_concepts
-from lightning_robust.data.concept_sets.hub_tables import local_files
 from lightning_robust.data.concept_sets.image_folder import csv_concepts
 from lightning_robust.data.concept_sets.scenes import scenes_concepts
+from lightning_robust.data.hub_tables import local_files, with_split
 
 __all__ = ["CONCEPT_SPECS", "open_concept_set"]
 
@@ -95,11 +93,3 @@ def _parsed(kind: str, text: str) -> dict[str, Any]:
                 f"{part!r} is no option; they are name=value with & between them: lists with commas, numbers, yes or no"
             ) from None
     return options
-
-
-def with_split(text: str) -> tuple[str, str | None]:
-    """`ID:SPLIT` or `ID` in two parts; a colon that belongs to a path is left alone."""
-    path, colon, split = text.rpartition(":")
-    if not colon or "/" in split or os.sep in split or Path(text).exists():
-        return text, None
-    return path, split

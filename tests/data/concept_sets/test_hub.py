@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lightning_robust.data.concept_sets import concept_loader, hub_concepts
-from lightning_robust.data.concept_sets.hub_tables import open_table
+from lightning_robust.data.hub_tables import open_table
 
 
 def png(value):

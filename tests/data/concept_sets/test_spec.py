@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lightning_robust.data.concept_sets import CONCEPT_SPECS, open_concept_set
-from lightning_robust.data.concept_sets.spec import with_split
+from lightning_robust.data.hub_tables import with_split
 
 
 def test_broden(broden, pixels):

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 __all__ = ["MAX_UNREADABLE", "ImageFiles", "ImageSource", "TolerantLoader", "UnreadableImageError"]
 
@@ -24,7 +24,7 @@ class UnreadableImageError(ValueError):
     Example:
         >>> raise UnreadableImageError("cat.jpg: it is empty")
         Traceback (most recent call last):
-        lightning_robust.data.concept_sets.reading.UnreadableImageError: cat.jpg: it is empty
+        lightning_robust.data.reading.UnreadableImageError: cat.jpg: it is empty
     """
 
 
@@ -93,7 +93,8 @@ class TolerantLoader(DataLoader[Any]):
         dataset: Map-style data set of known length.
         batch_size: Samples in a batch.
         num_workers: Worker processes.
-        max_unreadable: How many samples may be unreadable in one pass.
+        max_unreadable: How many samples may be unreadable in one pass (of a distributed run: on each process).
+        sampler: Which samples and in what order; None takes all of them as they stand.
 
     Attributes:
         unreadable: What the last pass left out, a sentence for each.
@@ -104,8 +105,9 @@ class TolerantLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, dataset: Dataset[Any], batch_size: int, *, num_workers: int = 0, max_unreadable: int = MAX_UNREADABLE
-    ) -> None:
+        self, dataset: Dataset[Any], batch_size: int, *, num_workers: int = 0, max_unreadable: int = MAX_UNREADABLE,
+        sampler: Sampler[Any] | None = None,
+    ) -> None:  # fmt: skip
         if batch_size < 1 or num_workers < 0 or max_unreadable < 0:
             raise ValueError(
                 "batch_size must be at least 1, num_workers and max_unreadable at least 0; "
@@ -114,7 +116,7 @@ class TolerantLoader(DataLoader[Any]):
         # making an iterator draws a number even where nothing is shuffled
         super().__init__(
             _Tolerant(dataset), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate,
-            generator=torch.Generator(),
+            generator=torch.Generator(), sampler=sampler,
         )  # fmt: skip
         self.max_unreadable = max_unreadable
         self.unreadable: list[str] = []

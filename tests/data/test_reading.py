@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from lightning_robust.data.concept_sets.reading import ImageFiles, TolerantLoader, UnreadableImageError
+from lightning_robust.data.reading import ImageFiles, TolerantLoader, UnreadableImageError
 
 
 class Numbers(Dataset):

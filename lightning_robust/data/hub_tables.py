@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from lightning_robust.data.concept_sets.reading import UnreadableImageError, reason
+from lightning_robust.data.reading import UnreadableImageError, reason
 from lightning_robust.results import cache_folder
 
-__all__ = ["TableImages", "columns_in_words", "image_column", "local_files", "open_table", "short_name"]
+__all__ = ["TableImages", "columns_in_words", "image_column", "local_files", "open_table", "short_name", "with_split"]
 
 
 def open_table(source: str | os.PathLike[str], split: str | None = None, *, download: bool = False) -> Any:
@@ -61,6 +61,14 @@ def local_files(text: str) -> list[str] | None:
     path = Path(text).expanduser()
     found = [path] if path.exists() else sorted(path.parent.glob(path.name)) if path.name else []
     return [str(file) for file in found] or None
+
+
+def with_split(text: str) -> tuple[str, str | None]:
+    """`ID:SPLIT` or `ID` in two parts; a colon that belongs to a path is left alone."""
+    path, colon, split = text.rpartition(":")
+    if not colon or "/" in split or os.sep in split or Path(text).exists():
+        return text, None
+    return path, split
 
 
 def short_name(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lightning_robust.data.concept_sets.tables import read_table
+from lightning_robust.data.csv_tables import read_table
 
 
 def test_byte_order_mark_spaces_and_empty_lines(tmp_path):
