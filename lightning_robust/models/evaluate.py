@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lightning_robust.models.class_mask import ClassMask
+from lightning_robust.models.evaluate_points import Point, evaluate_points
 from lightning_robust.models.interpolate import check_alpha, check_same_entries, interpolate_into, shares_memory
 from lightning_robust.models.modes import eval_mode, kept_random_state
 
@@ -50,6 +51,7 @@ def evaluate_path(
     alphas: Sequence[float],
     loaders: Mapping[str, Iterable[Any]],
     *,
+    masks: Mapping[str, ClassMask] | None = None,
     predict: Predict | None = None,
     block: int = 8,
     device: torch.device | str | None = None,
@@ -67,6 +69,7 @@ def evaluate_path(
         theta1: State after it.
         alphas: The A positions on the path, each in [0, 1].
         loaders: Loaders by name. Without `predict` a batch is `(images, targets, …)`.
+        masks: By the name of a loader, the classes that its logits are restricted to; a loader without a mask has all.
         predict: For other models and batches: from `(model, batch)` to predicted and true classes, each `(n,)`.
         block: Batches per block: more means fewer interpolations and more memory.
         device: Where to run; None: where the model is. The model stays there.
@@ -76,8 +79,8 @@ def evaluate_path(
         `PathPredictions` per loader.
 
     Raises:
-        ValueError: If an α is outside [0, 1], there is none, states differ, `block` < 1, a loader is empty, or
-            `predict` gives other shapes.
+        ValueError: If an α is outside [0, 1], there is none, states differ, `block` < 1, a loader is empty,
+            `predict` gives other shapes, or a mask is for no loader or stands beside `predict`.
 
     Example:
         >>> model = nn.Linear(2, 2, bias=False)
@@ -86,7 +89,7 @@ def evaluate_path(
         >>> evaluate_path(model, theta0, theta1, [0.0, 0.4, 1.0], {"test": [batch]})["test"].accuracy.tolist()
         [1.0, 1.0, 0.0]
     """
-    _check(alphas, block)
+    _check(alphas, block, loaders, masks or {}, predict)
     check_same_entries(theta0, theta1)
     check_same_entries(theta0, model.state_dict(), ("θ0", "the model"))
     if device is not None:
@@ -97,10 +100,12 @@ def evaluate_path(
     own = next((theta for theta in (end, start) if _equal(theta, state)), None) or _copy(state)
     try:
         with torch.no_grad(), eval_mode(model), kept_random_state():
-            run = predict or predict_largest
             prepare = to_device or partial(move_batch, device=place)
+            points = [_point(model, state, start, end, alpha) for alpha in alphas]
             return {
-                name: _one_loader(model, state, (start, end), tuple(alphas), loader, run, block, prepare, name)
+                name: _one_loader(
+                    points, tuple(alphas), loader, predict or _rule((masks or {}).get(name)), prepare, block, name
+                )
                 for name, loader in loaders.items()
             }
     finally:
@@ -109,36 +114,31 @@ def evaluate_path(
                 tensor.copy_(own[name])
 
 
+def _point(
+    model: nn.Module, state: Mapping[str, Tensor], start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float
+) -> Point:
+    def ready() -> nn.Module:
+        interpolate_into(state, start, end, alpha)
+        return model
+
+    return ready
+
+
 def _one_loader(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    thetas: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    points: Sequence[Point],
     alphas: tuple[float, ...],
     loader: Iterable[Any],
     predict: Predict,
-    block: int,
     prepare: Callable[[Any], Any],
+    block: int,
     name: str,
 ) -> PathPredictions:
-    rows: list[list[Tensor]] = [[] for _ in alphas]
-    targets: list[Tensor] = []
-    for batches in _blocks(loader, block):
-        placed = [prepare(batch) for batch in batches]
-        for index, alpha in enumerate(alphas):
-            interpolate_into(state, *thetas, alpha)
-            for batch in placed:
-                predicted, true = predict(model, batch)
-                if predicted.ndim != 1 or predicted.shape != true.shape:
-                    raise ValueError(
-                        "predict gives predicted and true classes, each (n,), not shapes "
-                        f"{tuple(predicted.shape)} and {tuple(true.shape)}."
-                    )
-                rows[index].append(predicted.cpu())
-                if index == 0:
-                    targets.append(true.cpu())
-    if not targets:
-        raise ValueError(f"The loader {name!r} has no batches: there is nothing to evaluate.")
-    return PathPredictions(alphas, torch.stack([torch.cat(row) for row in rows]), torch.cat(targets))
+    def answer(model: nn.Module, batch: Any) -> tuple[dict[str, Tensor], Tensor]:
+        predicted, true = predict(model, batch)
+        return {"": predicted}, true
+
+    found = evaluate_points(points, loader, answer, prepare, block=block, name=name)
+    return PathPredictions(alphas, found.predictions[""], found.targets)
 
 
 def move_batch(batch: Any, device: torch.device) -> Any:
@@ -170,19 +170,30 @@ def predict_largest(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
     return model(batch[0]).argmax(dim=1), batch[1]
 
 
-def _blocks(loader: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(loader)
-    while batches := list(islice(iterator, size)):
-        yield batches
+def _rule(mask: ClassMask | None) -> Predict:
+    """The largest output, over all classes or those of a mask."""
+    if mask is None:
+        return predict_largest
+    return lambda model, batch: (mask(model(batch[0])).argmax(dim=1), batch[1])
 
 
-def _check(alphas: Sequence[float], block: int) -> None:
+def _check(
+    alphas: Sequence[float],
+    block: int,
+    loaders: Mapping[str, Any],
+    masks: Mapping[str, ClassMask],
+    predict: Predict | None,
+) -> None:
     if not alphas:
         raise ValueError("The path has no points: give at least one alpha.")
     for alpha in alphas:
         check_alpha(alpha)
     if block < 1:
         raise ValueError(f"block counts batches, so it is at least 1, not {block}.")
+    if masks and predict is not None:
+        raise ValueError("masks restrict the model's own logits: leave masks= out where predict= is given.")
+    if strange := [name for name in masks if name not in loaders]:
+        raise ValueError(f"There is no loader {strange[0]!r} for the mask of that name, only {', '.join(loaders)}.")
 
 
 def _apart(theta: Mapping[str, Tensor], state: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
