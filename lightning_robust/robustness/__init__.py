@@ -1,17 +1,24 @@
-"""Numbers about numbers: intervals by bootstrap, the choice of α. Never imports lightning."""
+"""Numbers about numbers: intervals by bootstrap, the choice of α, effective robustness. Never imports lightning."""
 
 from lightning_robust.results import AlphaChoice, Interval
+from lightning_robust.results.baseline_record import ModelAccuracies
+from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 from lightning_robust.robustness.alpha import FIXED_ALPHA, choose_alpha
+from lightning_robust.robustness.baseline import Baseline
 from lightning_robust.robustness.bootstrap import mean_shift_difference, paired_bootstrap, resampled_accuracies
-from lightning_robust.robustness.wilson import wilson_interval
+from lightning_robust.robustness.loading import load_baseline
 
 __all__ = [
     "FIXED_ALPHA",
     "AlphaChoice",
+    "Baseline",
+    "EffectiveRobustness",
     "Interval",
+    "ModelAccuracies",
+    "ShiftRobustness",
     "choose_alpha",
+    "load_baseline",
     "mean_shift_difference",
     "paired_bootstrap",
     "resampled_accuracies",
-    "wilson_interval",
 ]
