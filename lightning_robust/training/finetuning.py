@@ -1,28 +1,37 @@
-"""Finetuning a CLIP as an image classifier, from its own zero-shot head."""
+"""Finetuning an encoder as an image classifier, from its zero-shot head or from a linear probe."""
 # ruff: noqa: ARG002 - Lightning reads the arguments of its hooks, and save_hyperparameters those of __init__
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
 
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.classifier_module import ClassifierModule
-from lightning_robust.training.loader_accuracy import arguments_of, class_texts
+from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts
+from lightning_robust.training.probe_head import probe_head
+from lightning_robust.training.random_head import random_head
+
+L2 = 1e-4
+"""Default strength of a probe's regularisation."""
 
 
 class ClassifierFinetuning(ClassifierModule):
-    """Finetune encoder and head end to end with cross-entropy; the head starts as the zero-shot head.
+    """Finetune encoder and head end to end with cross-entropy, from the zero-shot head or from a linear probe.
 
     The recipe is that of Wise-FT (Wortsman et al. 2022, arXiv 2109.01903): AdamW without decay on vectors, linear
     warm-up and cosine per step, features normalised before the head. Gradient clipping is the Trainer's
     `gradient_clip_val`. Batches are `(images, targets, …)`. The classifier is `self.model` from `setup` on; before any
-    training it is the zero-shot CLIP. Class names and templates are kept in the checkpoint, so that
-    `load_from_checkpoint` needs no data module.
+    training it is the zero-shot CLIP, or with `head="linear-probe"` (LP-FT, Kumar et al. 2022, arXiv 2202.10054) the
+    encoder with a probe fitted to its features of the training images: at the start of a fit, before anything is
+    trained, see `probe_head`. The probe needs no text tower and no known words. Class names and templates are kept in
+    the checkpoint, so that `load_from_checkpoint` needs no data module; a run that goes on fits no second probe.
 
     Logged tags:
         `train/loss`: cross-entropy of the batch, nats, every step.
@@ -33,7 +42,7 @@ class ClassifierFinetuning(ClassifierModule):
     Args:
         encoder: Name of the encoder, see `models.load_encoder`.
         class_names: The classes, in the order of the labels; None takes the data module's `class_names`.
-        templates: Prompts with `{}`; None takes the data module's `templates`.
+        templates: Prompts with `{}`; None takes the data module's `templates`. A linear probe has none.
         lr: Highest learning rate.
         betas: AdamW's decay rates.
         weight_decay: Decay of matrices; vectors have none.
@@ -41,9 +50,12 @@ class ClassifierFinetuning(ClassifierModule):
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
         seed: Seed of random weights: those of `untrained_model`, or of the start where it is not pretrained.
         pretrained: False starts from random weights, and from the head that their text tower gives.
+        head: `"zero-shot"` or `"linear-probe"`.
+        l2: Strength of the probe's regularisation, see `fit_linear_probe`; None is 1e-4. A zero-shot head has none.
 
     Raises:
-        ValueError: If the encoder is unknown or its files are missing, or the label smoothing is out of range.
+        ValueError: If the encoder is unknown or its files are missing, the label smoothing is out of range, or a
+            setting has no effect.
     """
 
     def __init__(
@@ -58,22 +70,30 @@ class ClassifierFinetuning(ClassifierModule):
         label_smoothing: float = 0.0,
         seed: int = 0,
         pretrained: bool = True,
+        head: Literal["zero-shot", "linear-probe"] = "zero-shot",
+        l2: float | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing lies in [0, 1), not {label_smoothing}.")
+        _check_head(head, templates, l2)
         self.save_hyperparameters()
         # not a module, so the CLIP appears once in the state dict: inside self.model
         self.loaded: Encoder = load_encoder(encoder, pretrained=pretrained, seed=seed)
         self.transform = self.loaded.transform
         self.templates: list[str] | None = None
+        self._needs_probe = False
 
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
         if self.class_names is None:
-            names, templates = class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
-            self._build(names, templates)
+            names = self.hparams["class_names"]
+            if self._is_probe:
+                self._build(class_list(datamodule, names), None)
+                self._needs_probe = True
+            else:
+                self._build(*class_texts(datamodule, names, self.hparams["templates"]))
             return
         theirs = getattr(datamodule, "class_names", None)
         if theirs is not None and list(theirs) != self.class_names:
@@ -95,35 +115,86 @@ class ClassifierFinetuning(ClassifierModule):
         elif checkpoint["class_names"] != self.class_names:
             raise ValueError("The checkpoint was trained on other classes than the data module has.")
         check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
+        self._needs_probe = False
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Fit the probe where the head is to be one and no checkpoint brought it; then optimiser and schedule."""
+        # the first hook of a fit that knows whether it goes on from a checkpoint; callbacks' on_fit_start comes later
+        if self._needs_probe:
+            head = probe_head(self.trainer, self, self.model, len(self.known_classes()), self._l2)
+            with torch.no_grad():
+                self.model.head.weight.copy_(head)
+            self._needs_probe = False
+        return super().configure_optimizers()
 
     def untrained_model(self) -> ClassifierFinetuning:
         """Build the same module with an untrained encoder, as a control.
 
         Returns:
-            Random image and text tower, and the zero-shot head that this text tower gives; in eval mode, on this
-            module's device. Nothing of this module or of the random state is touched.
+            Random image and text tower, and the zero-shot head that this text tower gives; random rows of length
+            1 / 0.07 where the head is a linear probe. In eval mode, on this module's device. Nothing of this module or
+            of the random state is touched.
 
         Raises:
             ValueError: If the class names are not known yet: call it after `setup`.
         """
-        names, templates = self._texts()
+        names = self.known_classes()
         fresh = ClassifierFinetuning(**{**arguments_of(self), "pretrained": False})
-        fresh._build(names, templates)
+        fresh._build(names, self.templates)
+        if self._is_probe:
+            with torch.no_grad():
+                rows = random_head(len(names), self.loaded.embed_dim, int(self.hparams["seed"]))
+                fresh.model.head.weight.copy_(rows)
         return fresh.eval().to(self.device)
 
-    def _build(self, class_names: list[str], templates: list[str]) -> None:
-        head = zero_shot_head(self.loaded.model, self.loaded.tokenizer, class_names, templates)
+    def _build(self, class_names: list[str], templates: list[str] | None) -> None:
+        if templates is None:  # a linear probe's place; its weights come from a fit or a checkpoint
+            head = torch.zeros(len(class_names), self.loaded.embed_dim)
+        else:
+            head = zero_shot_head(self.loaded.model, self.loaded.tokenizer, class_names, templates)
         # Lightning keeps the modes it finds, and an encoder comes in eval mode
         model = ImageClassifier(self.loaded.model, head).train().to(self.device)
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
         self.model = model.to(memory_format=torch.channels_last)
-        self.class_names, self.templates = list(class_names), list(templates)
+        self.class_names = list(class_names)
+        self.templates = None if templates is None else list(templates)
 
     def known_classes(self) -> list[str]:
         """The classes, in the order of the labels."""
-        return self._texts()[0]
-
-    def _texts(self) -> tuple[list[str], list[str]]:
-        if self.class_names is None or self.templates is None:
+        if self.class_names is None:
             raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
-        return self.class_names, self.templates
+        return self.class_names
+
+    @property
+    def _is_probe(self) -> bool:
+        return bool(self.hparams["head"] == "linear-probe")
+
+    @property
+    def _l2(self) -> float:
+        return L2 if self.hparams["l2"] is None else float(self.hparams["l2"])
+
+    def _start(self, stage: str) -> None:
+        self._refuse_missing_probe()
+        super()._start(stage)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Give the logits `(n, C)` of a batch: images, or `(images, …)`."""
+        self._refuse_missing_probe()
+        return super().predict_step(batch, batch_idx, dataloader_idx)
+
+    def _refuse_missing_probe(self) -> None:
+        if self._needs_probe:
+            raise ValueError(
+                "There is no linear probe yet: fit makes it from the training images; give a run's checkpoint here."
+            )
+
+
+def _check_head(head: str, templates: list[str] | None, l2: float | None) -> None:
+    if head not in ("zero-shot", "linear-probe"):
+        raise ValueError(f"head is 'zero-shot' or 'linear-probe', not {head!r}.")
+    if head == "linear-probe" and templates is not None:
+        raise ValueError("templates have no effect on head='linear-probe', which reads no texts: leave them out.")
+    if head == "zero-shot" and l2 is not None:
+        raise ValueError(f"l2={l2} has no effect on head='zero-shot': leave it out, or take head='linear-probe'.")
+    if l2 is not None and not l2 > 0:
+        raise ValueError(f"l2 is above 0, not {l2}.")

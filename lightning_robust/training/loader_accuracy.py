@@ -114,6 +114,22 @@ def arguments_of(module: LightningModule) -> dict[str, Any]:
     return {name: value for name, value in module.hparams.items() if not name.startswith("_")}
 
 
+def class_list(datamodule: Any, class_names: Sequence[str] | None) -> list[str]:
+    """Class names: as given, else those of the data module.
+
+    Args:
+        datamodule: What the Trainer holds; may be None.
+        class_names: Given class names, or None.
+
+    Raises:
+        ValueError: If they are given nowhere.
+    """
+    names = class_names if class_names is not None else getattr(datamodule, "class_names", None)
+    if not names:
+        raise ValueError("No class_names: give them to the model, or use a data module that has them as an attribute.")
+    return [str(name) for name in names]
+
+
 def class_texts(
     datamodule: Any, class_names: Sequence[str] | None, templates: Sequence[str] | None
 ) -> tuple[list[str], list[str]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from lightning_robust.models.bundled import save_classifier
 from lightning_robust.models.classifier import ImageClassifier
@@ -17,9 +16,7 @@ from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.loader_accuracy import arguments_of
-
-HEAD_SCALE = 1 / 0.07
-"""Length of the rows of the head at the start: the factor on the cosines with which a CLIP begins."""
+from lightning_robust.training.random_head import random_head
 
 
 class SupervisedPretraining(ClassifierModule):
@@ -133,9 +130,7 @@ class SupervisedPretraining(ClassifierModule):
         save_classifier(path, self.model, encoder=self.loaded.name, class_names=names)
 
     def _build(self, class_names: Sequence[str]) -> None:
-        generator = torch.Generator().manual_seed(int(self.hparams["seed"]))
-        head = torch.randn(len(class_names), self.loaded.embed_dim, generator=generator)
-        head = HEAD_SCALE * functional.normalize(head, dim=1)
+        head = random_head(len(class_names), self.loaded.embed_dim, int(self.hparams["seed"]))
         # Lightning keeps the modes it finds, and an encoder comes in eval mode
         model = ImageClassifier(ImageTower(self.loaded.model.get_submodule("visual")), head).train().to(self.device)
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
