@@ -6,14 +6,19 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+#: Whether the values of a tensor were finite, by the version of its content: looked at once, not at every α.
+_seen_finite = WeakTensorKeyDictionary()
 
 
 def interpolate(theta0: Mapping[str, Tensor], theta1: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """Interpolate two state dicts: `θ_α = (1 − α) θ0 + α θ1`.
 
-    Every floating-point entry is interpolated, buffers included; integer entries come from θ1. α = 0 is a copy of θ0
-    and α = 1 of θ1, bitwise and whole. Entries that are equal in both stay so at every α. Half-precision
-    entries are computed in float32. (Wortsman et al. 2022, arXiv 2109.01903.)
+    Every floating-point or complex entry is interpolated, buffers included; integer entries come from θ1. α = 0 is a
+    copy of θ0 and α = 1 of θ1, bitwise and whole. Values that are equal in both stay so at every α, infinite ones (as
+    in attention masks) too. Narrower types than float32 are computed in float32. (Wortsman et al. 2022, arXiv
+    2109.01903.)
 
     Args:
         theta0: State before finetuning.
@@ -21,7 +26,7 @@ def interpolate(theta0: Mapping[str, Tensor], theta1: Mapping[str, Tensor], alph
         alpha: Position on the path, in [0, 1].
 
     Returns:
-        New tensors, under the names and on the devices of θ0.
+        New tensors, under the names and on the devices of θ0, each in memory of its own.
 
     Raises:
         ValueError: If α is outside [0, 1], or names, shapes or dtypes differ (they are listed).
@@ -43,7 +48,9 @@ def interpolate(theta0: Mapping[str, Tensor], theta1: Mapping[str, Tensor], alph
 def interpolate_into(
     target: Mapping[str, Tensor], theta0: Mapping[str, Tensor], theta1: Mapping[str, Tensor], alpha: float
 ) -> None:
-    """Interpolate as `interpolate` does, but write into existing tensors, so that nothing is allocated.
+    """Interpolate as `interpolate` does, but write into existing tensors, so that no second copy is allocated.
+
+    The first call with a θ reads it once more, to see whether any value is infinite.
 
     Args:
         target: What is overwritten, usually `model.state_dict()` of a working copy.
@@ -52,8 +59,8 @@ def interpolate_into(
         alpha: Position on the path, in [0, 1].
 
     Raises:
-        ValueError: If α is outside [0, 1], names, shapes or dtypes differ, or the target shares memory with θ0 or θ1,
-            which would then be destroyed.
+        ValueError: If α is outside [0, 1], names, shapes or dtypes differ, the target shares memory with θ0 or θ1,
+            which would then be destroyed, or two of its entries are one tensor (tied) but differ in θ0 or θ1.
     """
     check_alpha(alpha)
     check_same_entries(theta0, theta1)
@@ -61,6 +68,7 @@ def interpolate_into(
     for label, theta in (("θ0", theta0), ("θ1", theta1)):
         if shares_memory(target, theta):
             raise ValueError(f"The target shares memory with {label}, which would be overwritten: give copies.")
+        _check_tied(target, theta, label)
     _fill(target, theta0, theta1, alpha)
 
 
@@ -122,21 +130,79 @@ def shares_memory(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> 
     return any(tensor.untyped_storage().data_ptr() in storages for tensor in second.values() if tensor.numel())
 
 
+def is_merged(dtype: torch.dtype) -> bool:
+    """Tell whether entries of a dtype are averaged: floating-point and complex ones; others are taken from one state.
+
+    Args:
+        dtype: The entry's dtype.
+    """
+    return dtype.is_floating_point or dtype.is_complex
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype to average in: at least float32, since a half's step of 1/1024 would swallow small differences.
+
+    Args:
+        dtype: The entry's dtype, floating-point or complex.
+    """
+    if dtype.is_complex:
+        return torch.promote_types(dtype, torch.complex64)
+    return dtype if dtype.itemsize >= 4 else torch.float32
+
+
+def lerp(before: Tensor, after: Tensor, weight: float, out: Tensor | None = None) -> Tensor:
+    """`(1 − weight) · before + weight · after`; where both are equal, also infinite, exactly that.
+
+    Args:
+        before: A tensor of at least 32 bits.
+        after: Another one of its shape, dtype and device.
+        weight: In [0, 1].
+        out: Where to write; neither of the two, or `before` itself. None allocates.
+    """
+    if _is_finite(before) and _is_finite(after):
+        return torch.lerp(before, after, weight, out=out)
+    finite = before.isfinite() & after.isfinite()  # the difference of infinities is no number
+    mixed = torch.where(finite, torch.lerp(before, after, weight), (1 - weight) * before + weight * after)
+    mixed = torch.where(before == after, before, mixed)
+    return mixed if out is None else out.copy_(mixed)
+
+
 def _fill(
     target: Mapping[str, Tensor], theta0: Mapping[str, Tensor], theta1: Mapping[str, Tensor], alpha: float
 ) -> None:
     with torch.no_grad():
         for name, out in target.items():
-            if alpha in (0.0, 1.0) or not out.is_floating_point():
+            if alpha in (0.0, 1.0) or not is_merged(out.dtype):
                 out.copy_(theta0[name] if alpha == 0.0 else theta1[name])
                 continue
-            # at least float32: a half's step of 1/1024 would swallow small differences
-            working = torch.promote_types(out.dtype, torch.float32)
+            working = working_dtype(out.dtype)
             before, after = (theta[name].to(out.device, working) for theta in (theta0, theta1))
             if working == out.dtype:
-                torch.lerp(before, after, alpha, out=out)
+                lerp(before, after, alpha, out)
             else:
-                out.copy_(torch.lerp(before, after, alpha))
+                out.copy_(lerp(before, after, alpha))
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether the sum is finite: False also where only the sum overflows, which costs time and nothing else."""
+    version = None if tensor.is_inference() else tensor._version
+    if version is not None and (seen := _seen_finite.get(tensor)) is not None and seen[0] == version:
+        return bool(seen[1])
+    finite = bool(torch.isfinite(tensor.detach().sum()))
+    if version is not None:
+        _seen_finite[tensor] = (version, finite)
+    return finite
+
+
+def _check_tied(target: Mapping[str, Tensor], theta: Mapping[str, Tensor], label: str) -> None:
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in target.items():
+        if not tensor.numel():
+            continue
+        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+        other = first.setdefault(place, name)
+        if other != name and not torch.equal(theta[other], theta[name]):
+            raise ValueError(f"The target's {other} and {name} are one tensor, but differ in {label}: untie them.")
 
 
 def _some(kind: str, items: list[str]) -> str:

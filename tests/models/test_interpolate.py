@@ -116,3 +116,78 @@ def test_a_target_that_would_destroy_theta_is_refused():
         interpolate_into(theta1, theta0, theta1, 0.5)
     with pytest.raises(ValueError, match="θ0 and the model are not states"):
         interpolate_into({}, theta0, theta1, 0.5)
+
+
+INFINITE = float("inf")
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_infinite_values_follow_the_formula_as_in_attention_masks(alpha, dtype):
+    mask = torch.full((3, 3), -INFINITE, dtype=dtype).triu(1)
+    theta0 = {"mask": mask, "mixed": torch.tensor([INFINITE, 1.0, 2.0, INFINITE], dtype=dtype)}
+    theta1 = {"mask": mask.clone(), "mixed": torch.tensor([1.0, -INFINITE, 4.0, -INFINITE], dtype=dtype)}
+    target = {name: torch.zeros_like(tensor) for name, tensor in theta0.items()}
+    interpolate_into(target, theta0, theta1, alpha)
+    assert torch.equal(target["mask"], mask)
+    assert target["mixed"].tolist()[:3] == [INFINITE, -INFINITE, 2 + 2 * alpha]
+    assert target["mixed"][3].isnan()  # ∞ − ∞
+    assert same_bits(target, interpolate(theta0, theta1, alpha))
+
+
+def test_values_that_became_infinite_after_the_first_call_are_seen():
+    theta0, theta1 = {"w": torch.ones(2)}, {"w": torch.ones(2)}
+    assert interpolate(theta0, theta1, 0.3)["w"].tolist() == [1.0, 1.0]
+    for theta in (theta0, theta1):
+        theta["w"][0] = INFINITE
+    assert interpolate(theta0, theta1, 0.3)["w"].tolist() == [INFINITE, 1.0]
+    with torch.inference_mode():  # such tensors have no version
+        both = {"w": torch.tensor([INFINITE, 1.0])}, {"w": torch.tensor([INFINITE, 3.0])}
+        assert interpolate(*both, 0.5)["w"].tolist() == [INFINITE, 2.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_entries_are_mixed(dtype):
+    theta0, theta1 = ({"w": torch.tensor([z, 1j], dtype=dtype)} for z in (1 + 2j, 3 - 2j))
+    assert interpolate(theta0, theta1, 0.25)["w"].tolist() == [1.5 + 1j, 1j]
+    assert interpolate(theta0, theta1, 1.0)["w"].tolist() == [3 - 2j, 1j]
+
+
+def test_float8_is_computed_in_float32():
+    theta0, theta1 = ({"w": torch.tensor([z, 0.5]).to(torch.float8_e4m3fn)} for z in (1.0, 2.0))
+    assert interpolate(theta0, theta1, 0.5)["w"].float().tolist() == [1.5, 0.5]
+
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(3, 2)
+        self.output = torch.nn.Linear(2, 3, bias=False)
+        self.output.weight = self.embedding.weight
+
+
+def test_tied_entries_stay_tied_and_are_refused_where_they_differ():
+    model = Tied()
+    theta0 = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    theta1 = {name: tensor + 1 for name, tensor in theta0.items()}
+    interpolate_into(model.state_dict(), theta0, theta1, 0.5)
+    assert model.output.weight is model.embedding.weight
+    torch.testing.assert_close(model.output.weight.detach(), theta0["output.weight"] + 0.5)
+    tied = interpolate(model.state_dict(), theta1, 0.5)
+    assert tied["output.weight"].data_ptr() != tied["embedding.weight"].data_ptr()
+    theta1["output.weight"] += 1
+    before = model.output.weight.detach().clone()
+    with pytest.raises(ValueError, match=r"embedding.weight and output.weight are one tensor, but differ in θ1"):
+        interpolate_into(model.state_dict(), theta0, theta1, 0.5)
+    assert torch.equal(model.output.weight, before)
+
+
+def test_views_without_values_of_their_own_and_empty_entries():
+    theta0 = {"row": torch.ones(1).expand(4), "empty": torch.zeros(0, 3), "t": torch.arange(6.0).view(2, 3).T}
+    theta1 = {name: tensor + 1 for name, tensor in theta0.items()}
+    mixed = interpolate(theta0, theta1, 0.5)
+    assert mixed["row"].tolist() == [1.5] * 4
+    assert mixed["empty"].shape == (0, 3)
+    assert torch.equal(mixed["t"], theta0["t"] + 0.5)
+    mixed["row"][0] = 9
+    assert mixed["row"].tolist() == [9, 1.5, 1.5, 1.5]
