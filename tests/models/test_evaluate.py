@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.models import ImageClassifier, evaluate_path, interpolate
+from lightning_robust.models.class_mask import ClassMask
 from lightning_robust.models.evaluate import move_batch
 
 ALPHAS = [0.0, 0.25, 0.5, 1.0]
@@ -162,3 +163,23 @@ def test_batches_can_be_prepared_by_a_function(thetas, loaders):
     assert seen == [4, 4, 1]
     assert torch.equal(found.targets, (plain.targets + 1) % 3)
     assert torch.equal(found.predictions, plain.predictions)
+
+
+def test_masks_restrict_the_logits_of_their_loader(thetas, loaders):
+    model, theta0, theta1 = thetas
+    mask = ClassMask([(2, 0)])
+    found = evaluate_path(model, theta0, theta1, ALPHAS, loaders, masks={"sketch": mask})
+    plain = evaluate_path(model, theta0, theta1, ALPHAS, loaders)
+    assert set(found["sketch"].predictions.flatten().tolist()) == {2}
+    assert torch.equal(found["reference"].predictions, plain["reference"].predictions)
+    two = ClassMask([(0,), (1,)])
+    found = evaluate_path(model, theta0, theta1, [0.25], loaders, masks={"reference": two})["reference"]
+    model.load_state_dict(interpolate(theta0, theta1, 0.25))
+    model.eval()
+    with torch.no_grad():
+        expected = torch.cat([two(model(images)).argmax(1) for images, _ in loaders["reference"]])
+    assert torch.equal(found.predictions[0], expected)
+    with pytest.raises(ValueError, match="no loader 'art' for the mask"):
+        evaluate_path(model, theta0, theta1, ALPHAS, loaders, masks={"art": mask})
+    with pytest.raises(ValueError, match="leave masks= out where predict= is given"):
+        evaluate_path(model, theta0, theta1, ALPHAS, loaders, masks={"sketch": mask}, predict=lambda m, b: (b[1], b[1]))
