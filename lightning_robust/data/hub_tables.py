@@ -19,8 +19,8 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
     """A `datasets.Dataset` from parquet files, a folder, or an id of the Hub.
 
     Args:
-        source: A parquet file or a pattern of several, a folder that `datasets` understands (parquet files, or images
-            with a metadata file), or an id such as `1aurent/ADE20K`.
+        source: A parquet file or tar shard (webdataset) or a pattern of several, a folder that `datasets` understands
+            (parquet files, or images with a metadata file), or an id such as `1aurent/ADE20K`.
         split: Which split; None where there is only one.
         download: Whether what is not on this machine may be fetched.
 
@@ -42,7 +42,8 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
     if files is not None:
         arguments["cache_dir"] = str(cache_folder() / "datasets")
         if not Path(text).is_dir():
-            arguments |= {"path": "parquet", "data_files": files}
+            kind = "webdataset" if files[0].endswith(".tar") else "parquet"
+            arguments |= {"path": kind, "data_files": files}
     try:
         with _quiet(offline=not (download or local), silent=local or not download):
             found = datasets.load_dataset(**arguments)
