@@ -71,7 +71,10 @@ def test_all_rules_share_one_forward_pass(logits, targets):
 def test_a_head_of_the_sets_own(tiny):
     torch.manual_seed(3)
     model = ImageClassifier(tiny.model, torch.randn(7, 16)).eval()
-    own, images = torch.randn(3, 16), torch.randn(20, 3, 32, 32)
+    images = torch.randn(20, 3, 32, 32)
+    with torch.no_grad():
+        spread = model.encode(images)
+        own = spread[:3] - spread.mean(0)  # random images lie close together
     rules = {"all": AnswerRule(), "objects": AnswerRule(ClassMask(GROUPS), own), "renamed": AnswerRule(head=-own)}
     with torch.no_grad():
         predicted, _ = answer_by(rules)(model, (images, torch.zeros(20)))
