@@ -5,7 +5,7 @@ augmentation depend on (seed, epoch, index) alone, and the loader carries its ba
 evaluation there is a sampler that gives every image to one process and to no second one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -93,14 +93,16 @@ class ResumableLoader(DataLoader[Any]):
         seed: Seed of the order.
         shuffle: Whether the order is permuted in every epoch.
         num_workers: Worker processes.
+        collate_fn: Makes a batch of a list of samples; None stacks them.
 
     Raises:
         ValueError: If the data set does not fill one batch on each rank.
     """
 
     def __init__(
-        self, dataset: Dataset[Any], *, batch_size: int, seed: int, shuffle: bool = True, num_workers: int = 0
-    ) -> None:
+        self, dataset: Dataset[Any], *, batch_size: int, seed: int, shuffle: bool = True, num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+    ) -> None:  # fmt: skip
         sampler = EpochSampler(dataset, seed, shuffle=shuffle)
         if len(sampler) < batch_size:
             raise ValueError(
@@ -109,7 +111,7 @@ class ResumableLoader(DataLoader[Any]):
             )
         super().__init__(
             dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=True,
-            generator=torch.Generator(),
+            generator=torch.Generator(), collate_fn=collate_fn,
         )  # fmt: skip
         self._epoch_sampler, self._batches, self._resume = sampler, 0, {"epoch": -1, "batches": 0}
 

@@ -115,7 +115,7 @@ class TolerantLoader(DataLoader[Any]):
             )
         # making an iterator draws a number even where nothing is shuffled
         super().__init__(
-            _Tolerant(dataset), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate,
+            _Tolerant(dataset), batch_size=batch_size, num_workers=num_workers, collate_fn=collate_readable,
             generator=torch.Generator(), sampler=sampler,
         )  # fmt: skip
         self.max_unreadable = max_unreadable
@@ -158,7 +158,7 @@ class _Tolerant(Dataset[Any]):
             return error
 
 
-def _collate(samples: list[Any]) -> tuple[Any, list[str]]:
+def collate_readable(samples: list[Any]) -> tuple[Any, list[str]]:
     """A batch (None when empty, a sentence when it cannot be made) and what was left out of it."""
     good = [sample for sample in samples if not isinstance(sample, UnreadableImageError)]
     unreadable = [str(sample) for sample in samples if isinstance(sample, UnreadableImageError)]

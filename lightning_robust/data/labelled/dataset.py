@@ -1,7 +1,6 @@
 """Labelled images as a torch data set: `(tensor, target)`, augmented by (seed, epoch, index) alone."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
         index %= len(self)
         image = self.source.images.open(index)
         if self.border:
-            image = _without_border(image, self.border)
+            image = _without_border(image, self.border, f"image {index} of {self.source.name}")
         return self._tensor(image, index, epoch), int(self.targets[index])
 
     def _tensor(self, image: Image.Image, index: int, epoch: int) -> Tensor:
@@ -96,8 +95,8 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
         return self.augment(image, np.random.Generator(np.random.PCG64([self.seed, epoch, index])))
 
 
-def _without_border(image: Image.Image, border: int) -> Any:
+def _without_border(image: Image.Image, border: int, where: str) -> Image.Image:
     width, height = image.size
     if min(width, height) <= 2 * border:
-        raise UnreadableImageError(f"an image of {width} × {height} pixels has nothing inside a border of {border}")
+        raise UnreadableImageError(f"{where}: {width} × {height} pixels have nothing inside a border of {border}")
     return image.crop((border, border, width - border, height - border))

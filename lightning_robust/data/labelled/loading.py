@@ -1,10 +1,17 @@
 """Loaders of labelled images that leave out, or replace, what cannot be read: named, counted, up to a limit."""
 
-from lightning_robust.data.labelled.dataset import LabelledImages
-from lightning_robust.data.loaders import UnrepeatedSampler
-from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["evaluation_loader"]
+import numpy as np
+from torch.utils.data import Dataset
+
+from lightning_robust.data.labelled.dataset import LabelledImages
+from lightning_robust.data.loaders import Place, ResumableLoader, UnrepeatedSampler
+from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader, UnreadableImageError, collate_readable
+
+__all__ = ["ReplacingLoader", "evaluation_loader", "training_loader"]
 
 
 def evaluation_loader(
@@ -30,3 +37,121 @@ def evaluation_loader(
     return TolerantLoader(
         dataset, batch_size, num_workers=num_workers, max_unreadable=max_unreadable, sampler=UnrepeatedSampler(dataset)
     )
+
+
+def training_loader(
+    dataset: LabelledImages, batch_size: int, *, seed: int, num_workers: int = 0, max_unreadable: int = MAX_UNREADABLE
+) -> "ReplacingLoader":
+    """Shuffled batches `(images (n, 3, H, W), targets (n,))` of a constant size, resumable.
+
+    An image that cannot be read is replaced by another one of its class, drawn by (seed, epoch, index) alone, with a
+    warning that names it once.
+
+    Args:
+        dataset: The images.
+        batch_size: Images in a batch, on each process.
+        seed: Seed of the order and of replacements.
+        num_workers: Worker processes.
+        max_unreadable: How many different images may be unreadable, over all workers and epochs, on each process.
+
+    Returns:
+        The loader; its `unreadable` lists what was replaced so far.
+
+    Raises:
+        ValueError: If a number is out of range or the images do not fill a batch; while iterating, if more images
+            than allowed cannot be read, no image of a class can, or they differ in size.
+    """
+    return ReplacingLoader(dataset, batch_size, seed=seed, num_workers=num_workers, max_unreadable=max_unreadable)
+
+
+class ReplacingLoader(ResumableLoader):
+    """A `ResumableLoader` in which an unreadable image is replaced by another one of its class.
+
+    Args:
+        dataset: The images.
+        batch_size: Images in a batch, on each process.
+        seed: Seed of the order and of replacements.
+        num_workers: Worker processes.
+        max_unreadable: How many different images may be unreadable.
+
+    Attributes:
+        unreadable: What was replaced so far, a sentence for each image.
+
+    Raises:
+        ValueError: See `training_loader`.
+    """
+
+    def __init__(
+        self, dataset: LabelledImages, batch_size: int, *, seed: int, num_workers: int, max_unreadable: int
+    ) -> None:
+        if batch_size < 1 or num_workers < 0 or max_unreadable < 0:
+            raise ValueError(
+                "batch_size must be at least 1, num_workers and max_unreadable at least 0; "
+                f"got {batch_size}, {num_workers} and {max_unreadable}"
+            )
+        super().__init__(
+            _Replacing(dataset, seed, max_unreadable), batch_size=batch_size, seed=seed, num_workers=num_workers,
+            collate_fn=_collate,
+        )  # fmt: skip
+        self.max_unreadable, self.unreadable = max_unreadable, list[str]()
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch, unreadable in super().__iter__():
+            for sentence in unreadable:
+                self._count(sentence)
+            if isinstance(batch, str):
+                raise ValueError(batch)
+            yield batch
+
+    def _count(self, sentence: str) -> None:
+        if sentence in self.unreadable:  # it was met in an earlier epoch
+            return
+        self.unreadable.append(sentence)
+        count = len(self.unreadable)
+        if count > self.max_unreadable:
+            raise ValueError(
+                f"More than {self.max_unreadable} training images cannot be read, the first of them "
+                f"{self.unreadable[0]}; the copy seems damaged (max_unreadable raises the limit)"
+            )
+        warnings.warn(
+            f"A training image is replaced by another of its class, {count} of at most {self.max_unreadable}: "
+            f"{sentence}",
+            stacklevel=3,
+        )
+
+
+class _Replacing(Dataset[Any]):
+    """Samples with the sentences of what could not be read on the way to them; a sentence alone where none could."""
+
+    def __init__(self, dataset: LabelledImages, seed: int, limit: int) -> None:
+        self.dataset, self.seed, self.limit = dataset, seed, limit
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: Place) -> tuple[Any, list[str]]:
+        try:
+            return self.dataset[place], []
+        except UnreadableImageError as error:
+            return self._other(place, str(error))
+
+    def _other(self, place: Place, sentence: str) -> tuple[Any, list[str]]:
+        targets, unreadable = self.dataset.targets, [sentence]
+        others = np.flatnonzero(targets == targets[place.item])
+        others = others[others != place.item]
+        for other in np.random.Generator(np.random.PCG64([self.seed, place.epoch, place.item, 1])).permutation(others):
+            if len(unreadable) > self.limit:
+                break  # the loader stops at this count
+            try:
+                return self.dataset[Place(int(other), place.epoch)], unreadable
+            except UnreadableImageError as error:
+                unreadable.append(str(error))
+        return f"No other training image of the class can be read in place of {sentence}", unreadable
+
+
+def _collate(samples: list[tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
+    """A batch, or a sentence why there is none; and what was replaced in it."""
+    unreadable = [sentence for _, sentences in samples for sentence in sentences]
+    if hopeless := [sample for sample, _ in samples if isinstance(sample, str)]:
+        return hopeless[0], unreadable
+    return collate_readable([sample for sample, _ in samples])[0], unreadable
