@@ -7,6 +7,7 @@ from lightning_robust.robustness.alpha import FIXED_ALPHA, choose_alpha
 from lightning_robust.robustness.baseline import Baseline
 from lightning_robust.robustness.bootstrap import mean_shift_difference, paired_bootstrap, resampled_accuracies
 from lightning_robust.robustness.loading import load_baseline
+from lightning_robust.robustness.wilson import wilson_interval
 
 __all__ = [
     "FIXED_ALPHA",
@@ -21,4 +22,5 @@ __all__ = [
     "mean_shift_difference",
     "paired_bootstrap",
     "resampled_accuracies",
+    "wilson_interval",
 ]

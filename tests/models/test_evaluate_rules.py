@@ -73,8 +73,9 @@ def test_a_head_of_the_sets_own(tiny):
     model = ImageClassifier(tiny.model, torch.randn(7, 16)).eval()
     images = torch.randn(20, 3, 32, 32)
     with torch.no_grad():
-        spread = model.encode(images)
-        own = spread[:3] - spread.mean(0)  # random images lie close together
+        unit = torch.nn.functional.normalize(model.encode(images), dim=1)
+        middle = unit.mean(0)  # the embeddings of random images lie close together: away from what they share
+        own = unit[:3] - (unit[:3] @ middle)[:, None] * middle / middle.square().sum()
     rules = {"all": AnswerRule(), "objects": AnswerRule(ClassMask(GROUPS), own), "renamed": AnswerRule(head=-own)}
     with torch.no_grad():
         predicted, _ = answer_by(rules)(model, (images, torch.zeros(20)))
