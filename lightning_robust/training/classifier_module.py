@@ -106,7 +106,7 @@ class ClassifierModule(LightningModule):
         if self._accuracy is None:
             raise ValueError("Nothing counts the predictions: run validation and test through the Trainer.")
         with torch.no_grad():
-            self._accuracy.update(loader, self(batch[0]).argmax(dim=1), batch[1])
+            self._accuracy.update(loader, self(batch[0]), batch[1])
 
     def _log(self, stage: str) -> None:
         if self._accuracy is not None:

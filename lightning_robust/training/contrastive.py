@@ -18,7 +18,7 @@ from lightning_robust.models.clip_folder import read_clip_folder, save_clip_fold
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts, shift_records
 from lightning_robust.training.optimisation import adamw_with_schedule
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -101,6 +101,10 @@ class ContrastivePretraining(LightningModule):
         self._accuracy: LoaderAccuracy | None = None
         self._head: Tensor | None = None
 
+    def setup(self, stage: str) -> None:
+        """Refuse now what could not be counted later."""
+        shift_records(getattr(self.trainer, "datamodule", None))
+
     def forward(self, images: Tensor) -> Tensor:
         """Give the raw representations h, `(n, d)`, of preprocessed images `(n, 3, H, W)`."""
         h: Tensor = self.encoder.encode_image(images)
@@ -150,7 +154,7 @@ class ContrastivePretraining(LightningModule):
         if self._head is None or self._accuracy is None:
             raise ValueError("Validation has to start with on_validation_epoch_start: run it through the Trainer.")
         features = self.encoder.encode_image(batch[0], normalize=True)
-        self._accuracy.update(dataloader_idx, (features @ self._head.T).argmax(dim=1), batch[1])
+        self._accuracy.update(dataloader_idx, features @ self._head.T, batch[1])
 
     def on_validation_epoch_end(self) -> None:
         """Log the accuracies."""

@@ -14,7 +14,7 @@ from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.classifier_module import ClassifierModule
-from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts
+from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts, shift_records
 from lightning_robust.training.probe_head import probe_head
 from lightning_robust.training.random_head import random_head
 
@@ -87,6 +87,7 @@ class ClassifierFinetuning(ClassifierModule):
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
+        shift_records(datamodule)  # refuses now what could not be counted later
         if self.class_names is None:
             names = self.hparams["class_names"]
             if self._is_probe:

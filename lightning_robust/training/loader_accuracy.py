@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,25 +10,41 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_robust.data.shifts import DistributionShift
+from lightning_robust.models.class_mask import ClassMask
+
 
 class LoaderAccuracy:
     """One micro accuracy per evaluation loader, synchronised across processes by torchmetrics.
 
-    Deliberately no submodule of the LightningModule: it is about the run, not part of the model.
+    Deliberately no submodule of the LightningModule: it is about the run, not part of the model. A shift that covers a
+    part of the classes is counted over its own labels: logits are restricted to them before the largest is taken.
 
     Args:
         names: Names of the loaders; the first is the reference, all others are shifts.
         num_classes: Number of classes.
         device: Where the predictions lie.
+        masks: Labels of the shifts that do not cover all classes, by loader name.
 
     Raises:
-        ValueError: If a name appears twice.
+        ValueError: If a name appears twice, or a mask names a class that there is not.
     """
 
-    def __init__(self, names: Sequence[str], num_classes: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        masks: Mapping[str, ClassMask] | None = None,
+    ) -> None:
         if len(set(names)) != len(names):
             raise ValueError(f"Evaluation loaders need different names, not {list(names)}.")
-        self.names = list(names)
+        self.names, self.masks = list(names), dict(masks or {})
+        for name, mask in self.masks.items():
+            if (largest := max(index for group in mask.groups for index in group)) >= num_classes:
+                raise ValueError(
+                    f"The labels of {name!r} name class {largest}, but the classes are 0 … {num_classes - 1}."
+                )
         self.metrics = [MulticlassAccuracy(num_classes, average="micro", validate_args=False).to(device) for _ in names]
 
     @classmethod
@@ -42,20 +58,24 @@ class LoaderAccuracy:
             device: Where the predictions lie.
 
         Raises:
-            ValueError: If the data module's names do not fit its loaders.
+            ValueError: If the data module's names do not fit its loaders, or its records of shifts not its names.
         """
         batches: Any = trainer.num_test_batches if stage == "test" else trainer.num_val_batches
-        return cls(loader_names(getattr(trainer, "datamodule", None), stage, len(batches)), num_classes, device)
+        datamodule = getattr(trainer, "datamodule", None)
+        names = loader_names(datamodule, stage, len(batches))
+        return cls(names, num_classes, device, class_masks(datamodule, names))
 
-    def update(self, loader: int, predictions: Tensor, targets: Tensor) -> None:
+    def update(self, loader: int, logits: Tensor, targets: Tensor) -> None:
         """Count a batch.
 
         Args:
             loader: Index of the loader.
-            predictions: Predicted classes, `(n,)`.
-            targets: True classes, `(n,)`.
+            logits: Over all classes, `(n, C)`.
+            targets: True classes, `(n,)`; of a shift with labels of its own, the canonical ones.
         """
-        self.metrics[loader].update(predictions, targets)
+        mask = self.masks.get(self.names[loader])
+        restricted = logits if mask is None else mask(logits)
+        self.metrics[loader].update(restricted.argmax(dim=1), targets)
 
     def compute(self, stage: str) -> dict[str, Tensor]:
         """Give the accuracies since the last call under their tags, and start again.
@@ -103,6 +123,49 @@ def loader_names(datamodule: Any, stage: str, count: int) -> list[str]:
     if len(names) != count:
         raise ValueError(f"The data module names {len(names)} {stage} loaders {list(names)} but has {count}.")
     return list(names)
+
+
+def shift_records(datamodule: Any) -> tuple[DistributionShift, ...]:
+    """The records of a data module's shifts; none where it keeps no such records.
+
+    Args:
+        datamodule: What the Trainer holds; may be None.
+
+    Raises:
+        ValueError: If a shift is prompted with class names of its own: a model that is trained has one head.
+    """
+    records = tuple(r for r in getattr(datamodule, "shifts", None) or () if isinstance(r, DistributionShift))
+    if own := next((record for record in records if record.class_names is not None), None):
+        raise ValueError(
+            f"The shift {own.name!r} ({own.protocol}) is prompted with class names of its own, and training has one "
+            "head: take another protocol for it here, and judge the trained model with 'evaluate'."
+        )
+    return records
+
+
+def class_masks(datamodule: Any, names: Sequence[str]) -> dict[str, ClassMask]:
+    """The labels of those shifts that cover a part of the classes, by loader name.
+
+    Args:
+        datamodule: What the Trainer holds; may be None. Its `shifts` are the records of the loaders after the first.
+        names: Names of the loaders, the reference first.
+
+    Raises:
+        ValueError: If the records are of other loaders, or a shift is prompted with class names of its own.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> few = DistributionShift("few", "two of the classes", groups=((0,), (2,)))
+        >>> class_masks(SimpleNamespace(shifts=(few,)), ["reference", "few"])["few"].groups
+        ((0,), (2,))
+    """
+    records = shift_records(datamodule)
+    if records and [record.name for record in records] != list(names[1:]):
+        raise ValueError(
+            f"The data module's shifts are {[record.name for record in records]}, but its loaders after the reference "
+            f"are named {list(names[1:])}: names and order have to be the same."
+        )
+    return {record.name: ClassMask(record.groups) for record in records if record.groups is not None}
 
 
 def arguments_of(module: LightningModule) -> dict[str, Any]:

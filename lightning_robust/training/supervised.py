@@ -15,7 +15,7 @@ from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.training.classifier_module import ClassifierModule
-from lightning_robust.training.loader_accuracy import arguments_of
+from lightning_robust.training.loader_accuracy import arguments_of, shift_records
 from lightning_robust.training.random_head import random_head
 
 
@@ -71,7 +71,9 @@ class SupervisedPretraining(ClassifierModule):
 
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
-        theirs = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        shift_records(datamodule)  # refuses now what could not be counted later
+        theirs = getattr(datamodule, "class_names", None)
         if self.class_names is None:
             names = self.hparams["class_names"] if self.hparams["class_names"] is not None else theirs
             if not names:

@@ -5,15 +5,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_texts, loader_names
+from lightning_robust.data.shifts import DistributionShift
+from lightning_robust.models.class_mask import ClassMask
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_masks, class_texts, loader_names
+
+
+def one_hot(classes):
+    return torch.eye(3)[torch.tensor(classes)]
 
 
 def test_accuracies_are_shares_of_all_images_and_the_shifts_mean_leaves_the_reference_out():
     accuracy = LoaderAccuracy(["reference", "sketch", "art", "unused"], num_classes=3)
-    accuracy.update(0, torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
-    accuracy.update(0, torch.tensor([0]), torch.tensor([0]))  # a smaller batch weighs less
-    accuracy.update(1, torch.tensor([0, 0]), torch.tensor([0, 1]))
-    accuracy.update(2, torch.tensor([0]), torch.tensor([1]))
+    accuracy.update(0, one_hot([0, 1, 2]), torch.tensor([0, 1, 1]))
+    accuracy.update(0, one_hot([0]), torch.tensor([0]))  # a smaller batch weighs less
+    accuracy.update(1, one_hot([0, 0]), torch.tensor([0, 1]))
+    accuracy.update(2, one_hot([0]), torch.tensor([1]))
     values = {tag: value.item() for tag, value in accuracy.compute("val").items()}
     assert values == {
         "val/reference/accuracy": 0.75,
@@ -21,7 +27,7 @@ def test_accuracies_are_shares_of_all_images_and_the_shifts_mean_leaves_the_refe
         "val/art/accuracy": 0.0,
         "val/shifts/accuracy": 0.25,
     }
-    accuracy.update(0, torch.tensor([1]), torch.tensor([0]))
+    accuracy.update(0, one_hot([1]), torch.tensor([0]))
     assert accuracy.compute("test") == {"test/reference/accuracy": torch.tensor(0.0)}  # started afresh
 
 
@@ -41,3 +47,30 @@ def test_class_texts_as_given_win_over_the_data_modules():
     assert class_texts(module, ["z"], None) == (["z"], ["{}"])
     with pytest.raises(ValueError, match="No class_names and no templates: give them to the model"):
         class_texts(None, None, None)
+
+
+def test_a_shift_is_counted_over_its_own_labels():
+    accuracy = LoaderAccuracy(["reference", "objects"], 4, masks={"objects": ClassMask([(2, 0), (1,)])})
+    logits = torch.tensor([[5.0, 1.0, 2.0, 9.0], [0.0, 3.0, 1.0, 9.0], [0.0, 2.0, 1.0, 9.0]])
+    targets = torch.tensor([2, 1, 2])  # canonical: class 0 counts as 2
+    for loader in (0, 1):
+        accuracy.update(loader, logits, targets)
+    values = accuracy.compute("val")
+    assert values["val/reference/accuracy"] == 0.0  # everything is taken for class 3
+    assert values["val/objects/accuracy"] == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match=r"labels of 'b' name class 7, but .* 0 … 2"):
+        LoaderAccuracy(["a", "b"], 3, masks={"b": ClassMask([(7,)])})
+
+
+def test_masks_come_from_the_records_of_the_shifts():
+    whole, part = DistributionShift("a", "x"), DistributionShift("b", "x", groups=((1,), (0, 2)))
+    assert class_masks(SimpleNamespace(shifts=(whole,)), ["r", "a"]) == {}
+    assert {n: m.groups for n, m in class_masks(SimpleNamespace(shifts=(whole, part)), ["r", "a", "b"]).items()} == {
+        "b": ((1,), (0, 2))
+    }
+    assert class_masks(None, ["r", "a"]) == class_masks(SimpleNamespace(shifts=["of another kind"]), ["r"]) == {}
+    with pytest.raises(ValueError, match=r"shifts are \['a', 'b'\], but its loaders .* named \['b', 'a'\]"):
+        class_masks(SimpleNamespace(shifts=(whole, part)), ["r", "b", "a"])
+    named = DistributionShift("c", "x", protocol="own prompts", groups=((0,),), class_names=("thing",))
+    with pytest.raises(ValueError, match=r"'c' \(own prompts\) is prompted with class names of its own"):
+        class_masks(SimpleNamespace(shifts=(named,)), ["r", "c"])
