@@ -1,5 +1,6 @@
 """Lightning callbacks: when to measure, on which layer and images, under which tags to log."""
 
+from lightning_robust.callbacks.effective_robustness import EffectiveRobustness
 from lightning_robust.callbacks.monitor import SignatureMonitor
 from lightning_robust.callbacks.named import ConceptMonitor, KurtosisMonitor, SpectrumMonitor
 from lightning_robust.callbacks.random_states import RandomStates
@@ -9,6 +10,7 @@ from lightning_robust.callbacks.wise_ft import WiseFT
 __all__ = [
     "ConceptMonitor",
     "CurveRecorder",
+    "EffectiveRobustness",
     "KurtosisMonitor",
     "RandomStates",
     "SignatureMonitor",

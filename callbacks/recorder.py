@@ -6,15 +6,18 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_robust.callbacks.effective_robustness import EffectiveRobustness
 from lightning_robust.callbacks.monitor import monitors_of
-from lightning_robust.callbacks.schedule import validation_left_out
+from lightning_robust.callbacks.schedule import is_whole_check, validation_left_out
 from lightning_robust.callbacks.sources import epoch_number
 from lightning_robust.errors import UserError
 from lightning_robust.results import CurveFile, CurveRow, atomic_path, read_curves
 
 
 class CurveRecorder(Callback):
-    """Appends every monitor's figures and the scalars of each validation to a CSV: epoch, step, tag, value.
+    """Appends the figures of every monitor and validation to a CSV: epoch, step, tag, value.
+
+    Monitors are every `SignatureMonitor` and every `EffectiveRobustness` of the Trainer.
 
     A validation's scalars are the metrics that the module logs under names that begin with `val`. Where the sanity
     check covers the whole validation (`num_sanity_val_steps=-1`), its scalars are those of epoch 0; Lightning throws
@@ -84,7 +87,7 @@ class CurveRecorder(Callback):
         del pl_module
         if trainer.state.fn != "fit":
             return
-        monitored = {tag for monitor in monitors_of(trainer) for entry in monitor.history for tag in entry["scalars"]}
+        monitored = {tag for monitor in _kept(trainer) for entry in monitor.history for tag in entry["scalars"]}
         scalars = {
             tag: value.item()
             for tag, value in trainer.callback_metrics.items()
@@ -92,7 +95,7 @@ class CurveRecorder(Callback):
         }
         if not trainer.sanity_checking:
             self._write(trainer, scalars)
-        elif all(a >= b for a, b in zip(trainer.num_sanity_val_batches, trainer.num_val_batches, strict=True)):
+        elif is_whole_check(trainer):
             self._before = scalars
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -103,7 +106,7 @@ class CurveRecorder(Callback):
     def _write(self, trainer: Trainer, scalars: Mapping[str, float] | None = None) -> None:
         if not trainer.is_global_zero:
             return
-        monitors = monitors_of(trainer)
+        monitors = _kept(trainer)
         rows = [
             CurveRow(entry["epoch"], entry["step"], tag, value)
             for monitor in monitors
@@ -117,3 +120,9 @@ class CurveRecorder(Callback):
         if fresh:
             self.curves.append(fresh)
         self._known.update((row.step, row.tag) for row in fresh)
+
+
+def _kept(trainer: Trainer) -> list[Any]:
+    """Callbacks with a history of figures."""
+    others = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, EffectiveRobustness)]
+    return [*monitors_of(trainer), *others]

@@ -50,6 +50,16 @@ class Schedule:
         return self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0
 
 
+def is_whole_check(trainer: Trainer) -> bool:
+    """Whether the sanity check that runs now covers the whole validation, so that its figures are those of epoch 0.
+
+    Args:
+        trainer: The Trainer.
+    """
+    pairs = zip(trainer.num_sanity_val_batches, trainer.num_val_batches, strict=True)
+    return trainer.sanity_checking and all(checked >= whole for checked, whole in pairs)
+
+
 def validation_left_out(trainer: Trainer) -> int | None:
     """Find the validation that the unbroken run had and that Lightning is about to leave out.
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from lightning_robust.results.choices import AlphaChoice, Interval
 from lightning_robust.results.codec import encode
+from lightning_robust.results.effective_robustness import EffectiveRobustness
 from lightning_robust.results.provenance import Provenance
 from lightning_robust.results.record_file import from_json, read_record, write_record
 
 __all__ = ["RUN_SCHEMA", "AlphaRow", "DataDescription", "RunRecord", "read_run", "write_run"]
 
-RUN_SCHEMA = 1
+#: 2 adds effective robustness along the path; files of version 1 are read as they are.
+RUN_SCHEMA = 2
 _WHAT = "a run's results.json"
 
 
@@ -42,6 +44,7 @@ class AlphaRow:
         shifts: accuracy on the test images of each shift, by name.
         shifts_mean: unweighted mean over the shifts.
         signatures: figures by tag; NaN where one is not defined.
+        effective_robustness: on the test images, against the run's baseline; None without one.
     """
 
     alpha: float
@@ -50,6 +53,7 @@ class AlphaRow:
     shifts: Mapping[str, float]
     shifts_mean: float
     signatures: Mapping[str, float] = field(default_factory=dict)
+    effective_robustness: EffectiveRobustness | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,7 @@ class RunRecord:
         intervals: differences with their intervals, by name.
         reference_lines: figures of other models under the same tags (``"untrained"`` …), by model name.
         checkpoints: SHA-256 of each checkpoint, by its path relative to the run's folder.
+        baseline: the baseline of effective robustness, in one line; None without one.
 
     Example:
         >>> from lightning_robust.results.provenance import collect_provenance
@@ -90,6 +95,7 @@ class RunRecord:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     reference_lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    baseline: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain values for strict JSON; NaN becomes null.

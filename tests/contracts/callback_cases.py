@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lightning_robust.data import ResumableLoader
+from lightning_robust.robustness import Baseline, ModelAccuracies
 
 WIDTH, CLASSES, INPUTS = 40, 5, 12
 LAYER = "fc:input"
@@ -86,6 +87,43 @@ class Ours(Noisy):
     def untrained_model(self):
         torch.rand(3)  # a control that draws without asking
         return Ours(seed=99)
+
+
+class Scored(Ours):
+    """Logs the accuracy on each validation loader, as `ClassifierFinetuning` does; `scores` has those of whole ones."""
+
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.scores = []
+
+    def on_validation_epoch_start(self):
+        self.hits = [[], []]
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        super().validation_step(batch, batch_idx)
+        self.hits[dataloader_idx] += (self(batch[0]).argmax(dim=1) == batch[1]).tolist()
+
+    def on_validation_epoch_end(self):
+        tags = ("val/reference/accuracy", "val/sketch/accuracy")
+        self.scores.append({tag: sum(h) / max(1, len(h)) for tag, h in zip(tags, self.hits, strict=True)})
+        for tag, value in self.scores[-1].items():
+            self.scored(tag, value)
+
+    def scored(self, tag, value):
+        self.log(tag, value)
+
+
+def made_up_baseline(*, shifts=("sketch",), low=0.05, high=0.95, x="full"):
+    """Twelve models near a line on the logit scale."""
+    rng = np.random.default_rng(0)
+    models = []
+    for k, reference in enumerate(np.linspace(low, high, 12)):
+        logit = 0.8 * np.log(reference / (1 - reference)) - 0.5
+        on = {name: float(1 / (1 + np.exp(-logit - 0.2 * rng.standard_normal()))) for name in shifts}
+        matched = {name: float(reference) for name in shifts} if x == "matched" else {}
+        models.append(ModelAccuracies(f"model {k}", float(reference), on, matched))
+    counted = ("reference", *shifts, *(f"matched/{name}" for name in shifts))
+    return Baseline.fit(models, n=dict.fromkeys(counted, 500), x=x, name="made up")
 
 
 class Rows(Dataset):
