@@ -54,8 +54,7 @@ def class_words() -> tuple[str, ...]:
     Raises:
         ValueError: If timm does not carry the list.
     """
-    pairs = [line.split("\t", 1) for line in _lines("imagenet_synset_to_lemma.txt")]
-    words = {wnid: text for wnid, text in pairs}
+    words = dict(line.split("\t", 1) for line in _lines("imagenet_synset_to_lemma.txt"))
     return tuple(words[wnid] for wnid in wnids())
 
 

@@ -109,7 +109,7 @@ def _from_numbers(name: str, title: str, numbers: list[int]) -> tuple[int | None
     if not as_classes and not as_positions:
         wrong = next(number for number in numbers if number not in set(classes))
         raise ValueError(
-            f"{title}: the label {wrong} is neither one of its {len(classes)} ImageNet classes nor a position among them"
+            f"{title}: the label {wrong} is neither an ImageNet class nor a position among its {len(classes)} classes"
         )
     return tuple(classes[number] if as_positions else number for number in numbers)
 

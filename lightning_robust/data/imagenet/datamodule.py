@@ -1,0 +1,197 @@
+"""`ImageNetDataModule`: ImageNet as reference, its natural shifts beside it."""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from lightning import LightningDataModule
+from torch import Tensor
+
+from lightning_robust.data.image_sets import spread
+from lightning_robust.data.imagenet.classes import class_names, templates
+from lightning_robust.data.imagenet.layout import locations
+from lightning_robust.data.imagenet.opening import OpenedSet, open_set
+from lightning_robust.data.imagenet.protocols import PROTOCOLS, protocol_names, reference_record, shift_record
+from lightning_robust.data.imagenet.published import SHIFT_NAMES, published
+from lightning_robust.data.imagenet.splits import few_of_each, held_out
+from lightning_robust.data.labelled import LabelledImages, evaluation_loader, training_loader, training_transform
+from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader
+
+__all__ = ["ImageNetDataModule"]
+
+
+class ImageNetDataModule(LightningDataModule):
+    """ImageNet (Russakovsky et al. 2015) and its natural shifts V2, R, Sketch, ObjectNet and A.
+
+    Loader 0 is the reference, the others are the shifts in the order asked for. ImageNet's validation images and the
+    shifts are the test set of every published table, so `test_dataloader` has them and nothing is ever chosen on them:
+    `val_dataloader` has `n_val` images of ImageNet *train*, left out of training. Shifts have no images but their
+    test images; `n_val_shift` of each, evenly spaced, stand in `val_dataloader` for live curves alone. Those are in
+    the tables too, so no choice (early stopping, the best checkpoint, α) may depend on them. ObjectNet's licence
+    forbids training and tuning on it: it is evaluated on, and can be nothing else here.
+
+    Where only validation images and shifts are there, evaluation works and training says what is missing. Images whose
+    class is no ImageNet class (200 of ObjectNet's 313 objects) are left out. A copy with another number of images than
+    is published is warned about; `python -m lightning_robust check-data FOLDER` says more.
+
+    Args:
+        root: The folder that holds `train`, `val` and the folders of the shifts under the names they are unpacked
+            with, or None where `paths` names all that is used.
+        transform: From a PIL image to a tensor; the command line links the encoder's own preprocessing here.
+        shifts: Which shifts, of `v2`, `r`, `sketch`, `objectnet` and `a`.
+        v2: Variant of ImageNet-V2: `matched-frequency`, `threshold0.7` or `top-images`.
+        protocol: `wise-ft`, `testbed` or `clip_benchmark` (see `imagenet.protocols`), one for all shifts or by shift.
+        paths: Where a set is, before what is found below `root`: for `train`, `val` or a shift a folder,
+            `parquet:FILES[:SPLIT]`, `hub:ID[:SPLIT]`, `webdataset:FILES` or `csv:FILE`.
+        batch_size: Images in a batch on each rank, in training and evaluation.
+        num_workers: Worker processes of a loader; None takes one for each core, eight at most.
+        n_val: Training images held out for choices, drawn by seed.
+        n_val_shift: Images of each shift in `val_dataloader`; 0 leaves the shifts out of it.
+        shots: Few-shot training: so many images of each class, drawn by seed; None takes all.
+        augment: What training images go through: `crop-flip`, `flip` or `none`, a function of (seed, epoch, index).
+        scale: Least and largest share of the image that a random crop has; open_clip trains with 0.9 to 1.
+        max_unreadable: How many images a loader may leave out or replace before it stops.
+        download: Whether data sets of the Hub that are not on this machine may be fetched.
+        seed: Seed of the held-out part, of few-shot draws, of order and augmentation.
+
+    Raises:
+        ValueError: For an unknown shift, variant or protocol, a shift that is not there, or a number out of range; from
+            a loader, where there is no transform, no copy of the set, or the copy has other classes than the set.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        transform: Callable[[Any], Tensor] | None = None,
+        shifts: Sequence[str] = SHIFT_NAMES,
+        v2: str = "matched-frequency",
+        protocol: str | dict[str, str] = "wise-ft",
+        paths: dict[str, str] | None = None,
+        batch_size: int = 128,
+        num_workers: int | None = None,
+        n_val: int = 10_000,
+        n_val_shift: int = 1000,
+        shots: int | None = None,
+        augment: str = "crop-flip",
+        scale: Sequence[float] = (0.9, 1.0),
+        max_unreadable: int = MAX_UNREADABLE,
+        download: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        _refuse_below(1, batch_size=batch_size, n_val=n_val, shots=1 if shots is None else shots)
+        _refuse_below(0, n_val_shift=n_val_shift, num_workers=num_workers or 0, seed=seed)
+        _refuse_below(0, max_unreadable=max_unreadable)
+        if isinstance(shifts, str) or len(set(shifts)) < len(shifts):
+            raise ValueError(f"shifts must be a list of names, each once, got {shifts!r}")
+        training_transform(_no_image, augment, scale)  # refuses what it does not know
+        protocols = protocol_names(protocol)
+        self.transform, self.batch_size, self.seed = transform, batch_size, seed
+        self.num_workers = _cores() if num_workers is None else num_workers
+        self.n_val, self.n_val_shift, self.shots = n_val, n_val_shift, shots
+        self.augment, self.scale = augment, (float(scale[0]), float(scale[1]))
+        self.max_unreadable, self.download, self.v2 = max_unreadable, download, v2
+        #: What loader 0 of `test_dataloader` shows.
+        self.reference = reference_record()
+        self.shifts = tuple(shift_record(name, protocols[name], v2) if name in SHIFT_NAMES else shift_record(name)
+                            for name in shifts)  # fmt: skip
+        self._borders = {name: PROTOCOLS[protocols[name]].border for name in shifts if name == "objectnet"}
+        self._where, self._opened = locations(root, paths, v2), dict[str, OpenedSet]()
+        self.root = root
+        for name in shifts:
+            self._place(name)
+        self.class_names, self.templates = class_names(), templates()
+        #: What results say the data are.
+        self.description = "ImageNet (ILSVRC 2012) and its natural shifts"
+        #: Names of the test loaders, in their order, and of the validation loaders.
+        self.test_loader_names = [self.reference.name, *(shift.name for shift in self.shifts)]
+        self.val_loader_names = self.test_loader_names if n_val_shift else self.test_loader_names[:1]
+
+    def train_dataloader(self) -> Any:
+        """Training images of the reference but for the held-out part, or a few of each class, augmented."""
+        opened, chosen = self._train(), np.flatnonzero(~self._held_out())
+        if self.shots is not None:
+            names = opened.source.class_names
+            chosen = few_of_each(opened.source.labels, chosen, self.shots, self.seed, names)
+        source = opened.source.choose(chosen, "training part")
+        transform = self._transform()
+        augment = training_transform(transform, self.augment, self.scale)
+        images = LabelledImages(source, transform, opened.label_map, augment=augment, seed=self.seed)
+        return training_loader(
+            images, self.batch_size, seed=self.seed, num_workers=self.num_workers, max_unreadable=self.max_unreadable
+        )
+
+    def val_dataloader(self) -> list[TolerantLoader]:
+        """The held-out part of the training images, then `n_val_shift` images of every shift, for live curves."""
+        opened = self._train()
+        source = opened.source.choose(np.flatnonzero(self._held_out()), "held-out part")
+        loaders = [self._loader(OpenedSet(source, opened.label_map))]
+        for shift in self.shifts if self.n_val_shift else ():
+            whole = self._set(shift.name)
+            some = whole.source.choose(spread(len(whole.source), self.n_val_shift), f"{self.n_val_shift} of them")
+            loaders.append(self._loader(OpenedSet(some, whole.label_map), shift.name))
+        return loaders
+
+    def test_dataloader(self) -> list[TolerantLoader]:
+        """ImageNet's validation images, then every shift, untouched by any choice."""
+        return [self._loader(self._set(name), name) for name in ("val", *(shift.name for shift in self.shifts))]
+
+    def _loader(self, opened: OpenedSet, name: str = "train") -> TolerantLoader:
+        border = self._borders.get(name, 0)
+        images = LabelledImages(opened.source, self._transform(), opened.label_map, border=border)
+        return evaluation_loader(images, self.batch_size, self.num_workers, self.max_unreadable)
+
+    def _train(self) -> OpenedSet:
+        return self._set("train")
+
+    def _held_out(self) -> Any:
+        return held_out(len(self._train().source), self.n_val, self.seed)
+
+    def _set(self, name: str) -> OpenedSet:
+        """A copy, opened once and kept: a million paths are not listed again for every loader."""
+        if name not in self._opened:
+            opened = open_set(name, self._place(name), download=self.download).covered()
+            facts, found = published(name, self.v2), len(opened.source)
+            if found not in facts.images:
+                warnings.warn(
+                    f"{facts.title} has {found:,} images here, {' or '.join(f'{n:,}' for n in facts.images)} are "
+                    "published: figures are not comparable with those of others (check-data says what is missing)",
+                    stacklevel=4,
+                )
+            self._opened[name] = opened
+        return self._opened[name]
+
+    def _place(self, name: str) -> str:
+        where = self._where[name]
+        if where is None:
+            facts = published(name, self.v2)
+            rest = "" if name in ("train", "val") else ", or leave it out of shifts="
+            raise ValueError(
+                f"{facts.title} is not in {self.root}: it is looked for as {', '.join(facts.folders[:3])} there; say "
+                f"where it is by paths={{{name!r}: …}}{rest}"
+            )
+        return where
+
+    def _transform(self) -> Callable[[Any], Tensor]:
+        if self.transform is None:
+            raise ValueError(
+                "ImageNetDataModule has no transform; pass the encoder's: transform=load_encoder(...).transform"
+            )
+        return self.transform
+
+
+def _refuse_below(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, got {number}")
+
+
+def _cores() -> int:
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, found)
+
+
+def _no_image(_: Any) -> Tensor:
+    raise ValueError("no image is transformed here")
