@@ -1,7 +1,7 @@
 """Accuracies of many models as one array, with which column is whose abscissa."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from lightning_robust.results.baseline_record import ModelAccuracies
 from lightning_robust.robustness.links import Link, clip_accuracy
 
-__all__ = ["REFERENCE", "AccuracyTable", "accuracy_row", "tabulate"]
+__all__ = ["REFERENCE", "AccuracyTable", "accuracy_row", "image_counts", "judged_row", "tabulate"]
 
 REFERENCE = "reference"
 """Name of the reference among evaluation sets; its images of a shift's classes are ``matched/<shift>``."""
@@ -124,6 +124,34 @@ def accuracy_row(
         if not (isfinite(value) and 0 <= value <= 1):
             raise ValueError(f"accuracies are fractions in [0, 1], {name} has {value} on {column}")
     return [float(known[column]) for column in columns]
+
+
+def judged_row(
+    table: AccuracyTable, reference: float | Mapping[str, float], shifted: Mapping[str, float], n: Mapping[str, int]
+) -> tuple[AccuracyTable, Float[np.ndarray, "C"]]:
+    """The figures of a model that is judged, with the numbers of images that they were counted on.
+
+    Args:
+        table: of the baseline.
+        reference: reference accuracy; where the table has matched ones, a mapping with ``"reference"`` and, by shift,
+            the accuracy on the reference images of its classes.
+        shifted: accuracy by shift.
+        n: number of images by evaluation set.
+
+    Returns:
+        The table with these numbers of images, and the figures in the order of its columns.
+
+    Raises:
+        ValueError: a figure or a number of images is missing or out of range.
+    """
+    figures = reference if isinstance(reference, Mapping) else {REFERENCE: reference}
+    needed = [REFERENCE, *(c.removeprefix("matched/") for c in table.columns if c.startswith("matched/"))]
+    if missing := [name for name in needed if name not in figures]:
+        hint = " (for x='matched': a mapping with 'reference' and the shifts)" if len(needed) > 1 else ""
+        raise ValueError(f"the model's reference accuracy lacks {', '.join(missing)}{hint}")
+    matched = {name: value for name, value in figures.items() if name != REFERENCE}
+    row = np.array(accuracy_row(table.columns, "the model", figures[REFERENCE], shifted, matched))
+    return replace(table, images=image_counts(table.columns, n)), row
 
 
 def image_counts(columns: Sequence[str], images: Mapping[str, int]) -> Int[np.ndarray, "C"]:

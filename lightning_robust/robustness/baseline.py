@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from lightning_robust.results.baseline_record import ModelAccuracies
-from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
-from lightning_robust.robustness.accuracy_table import REFERENCE, AccuracyTable, accuracy_row, image_counts, tabulate
-from lightning_robust.robustness.effective import aggregated, draw_lines, drawn_robustness, percentile_interval
-from lightning_robust.robustness.line import Line, fit_line
-from lightning_robust.robustness.links import Link, clip_accuracy, link_named
+from lightning_robust.results.effective_robustness import EffectiveRobustness
+from lightning_robust.robustness.accuracy_table import REFERENCE, AccuracyTable, judged_row, tabulate
+from lightning_robust.robustness.effective import DrawnLines, draw_lines, judge
+from lightning_robust.robustness.line import Line, fit_lines
+from lightning_robust.robustness.links import clip_accuracy, link_named
 
 __all__ = ["Baseline"]
 
@@ -109,7 +109,7 @@ class Baseline:
         table = tabulate(models, chosen, n, x)
         if x == "matched" and set(table.references) == {REFERENCE}:
             raise ValueError("x='matched' needs reference accuracy on the classes of a shift, and no model has any")
-        lines = _fit_lines(table, link_named(scale))
+        lines = fit_lines(table, link_named(scale))
         return cls(
             name=name,
             models=tuple(models),
@@ -155,29 +155,78 @@ class Baseline:
             return self
         if kept not in self._cache:
             table = tabulate(self.models, kept, self.images, self.x)
-            lines = _fit_lines(table, link_named(self.scale))
+            lines = fit_lines(table, link_named(self.scale))
             self._cache[kept] = replace(
                 self, lines={name: self.lines[name] for name in kept}, mean_line=lines[-1], _table=table, _cache={}
             )
         fewer: Baseline = self._cache[kept]
         return fewer
 
-    def expected(self, reference: Float[np.ndarray, "*n"] | float, shift: str) -> Float[np.ndarray, "*n"]:
+    @property
+    def mean_left_out_sd(self) -> float:
+        """Standard deviation of the models' mean effective robustness, each among the others; a fraction."""
+        if self.aggregate == "accuracy":
+            return self.mean_line.left_out_sd
+        return float(np.std(np.mean([line.left_out_accuracy for line in self.lines.values()], axis=0)))
+
+    @property
+    def clipped(self) -> tuple[str, ...]:
+        """Names of models with an accuracy of exactly 0 or 1, which was clipped before it had a logit."""
+        extreme = ((self._table.values == 0) | (self._table.values == 1)).any(axis=1)
+        return tuple(model.name for model, is_extreme in zip(self.models, extreme, strict=True) if is_extreme)
+
+    def expected(self, reference: Float[np.ndarray, "n"], shift: str = MEAN) -> Float[np.ndarray, "n"]:
         """β: what standard models of these reference accuracies reach.
 
         Args:
             reference: accuracies as fractions; on the classes of the shift for ``x="matched"``.
-            shift: a shift, or ``"mean"`` for the line on the mean accuracy over the shifts.
+            shift: a shift, or ``"mean"``: over the shifts as ``aggregate`` says. (With ``x="matched"`` each shift has
+                a reference accuracy of its own, and the mean is that of the line on the mean accuracy.)
 
         Raises:
             ValueError: no line for that shift.
         """
-        if shift != MEAN and shift not in self.lines:
-            self.on([shift])
-        line = self.mean_line if shift == MEAN else self.lines[shift]
-        link = link_named(self.scale)
-        clipped = clip_accuracy(reference, self.images[REFERENCE])
-        return link.inverse(line.intercept + line.slope * link.forward(clipped))
+        lines, link = self._lines(shift), link_named(self.scale)
+        x = link.forward(clip_accuracy(reference, self.images[REFERENCE]))
+        return np.asarray(np.mean([link.inverse(line.intercept + line.slope * x) for line in lines], axis=0))
+
+    def band(
+        self,
+        reference: Float[np.ndarray, "n"],
+        shift: str = MEAN,
+        kind: Literal["line", "prediction"] = "prediction",
+        *,
+        replicates: int = 2000,
+        seed: int = 0,
+        level: float = 0.95,
+    ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """Between which accuracies the line lies, or a standard model does.
+
+        Args:
+            reference: accuracies as fractions, as for `expected`.
+            shift: a shift, or ``"mean"``.
+            kind: ``"line"`` for the line itself, ``"prediction"`` for one standard model about it.
+            replicates: bootstrap replicates.
+            seed: of the replicates.
+            level: nominal coverage at each point, in (0, 1).
+
+        Returns:
+            Lower and upper ends, as fractions.
+
+        Raises:
+            ValueError: no line for that shift, or an option out of range.
+        """
+        _check_draws(replicates, level, least=1)
+        if kind not in ("line", "prediction"):
+            raise ValueError(f"a band is of the 'line' or a 'prediction', got {kind!r}")
+        every = [*self.lines.values(), self.mean_line]
+        columns = [every.index(line) for line in self._lines(shift)]
+        link, drawn = link_named(self.scale), self._drawn(replicates, seed)
+        x = link.forward(clip_accuracy(reference, self.images[REFERENCE]))[:, None, None]
+        value = drawn.intercepts[:, columns] + drawn.slopes[:, columns] * x
+        accuracy = link.inverse(value + drawn.residuals[:, columns] if kind == "prediction" else value).mean(axis=-1)
+        low, high = np.quantile(accuracy, [(1 - level) / 2, (1 + level) / 2], axis=1)
+        return low, high
 
     def effective_robustness(
         self,
@@ -204,38 +253,18 @@ class Baseline:
         Raises:
             ValueError: a figure or number of images is missing or out of range, or a shift has no line.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
-        if replicates < 0:
-            raise ValueError(f"the number of replicates is at least 0, got {replicates}")
+        _check_draws(replicates, level, least=0)
         baseline = self.on(tuple(shifted))
-        table, row = baseline._judged(reference, shifted, n)
-        link = link_named(self.scale)
-        x, accuracy = table.abscissae(row), table.accuracies(row)
-        lines = [*baseline.lines.values(), baseline.mean_line]
-        expected = link.inverse(
-            np.array([line.intercept for line in lines]) + np.array([line.slope for line in lines]) * link.forward(x)
+        table, row = judged_row(baseline._table, reference, shifted, n)
+        found = judge(
+            table,
+            row,
+            [*baseline.lines.values(), baseline.mean_line],
+            link_named(self.scale),
+            self.aggregate,
+            baseline._drawn(replicates, seed) if replicates else None,
+            level,
         )
-        expected = aggregated(expected, self.aggregate)
-        outside = [bool(not line.low <= value <= line.high) for line, value in zip(lines, x, strict=True)]
-        outside[-1] = any(outside)
-        draws = baseline._draws(table, row, replicates, seed) if replicates else None
-        found = []
-        for k in range(len(lines)):
-            estimate = float(accuracy[k] - expected[k])
-            interval, prediction = (
-                (percentile_interval(estimate, part[:, k], level, seed) for part in draws) if draws else (None, None)
-            )
-            found.append(
-                ShiftRobustness(
-                    accuracy=float(accuracy[k]),
-                    expected=float(expected[k]),
-                    estimate=estimate,
-                    interval=interval,
-                    prediction=prediction,
-                    extrapolated=outside[k],
-                )
-            )
         return EffectiveRobustness(
             shifts=dict(zip(baseline.shifts, found[:-1], strict=True)),
             mean=found[-1],
@@ -245,45 +274,22 @@ class Baseline:
             aggregate=self.aggregate,
         )
 
-    def _judged(
-        self, reference: float | Mapping[str, float], shifted: Mapping[str, float], n: Mapping[str, int]
-    ) -> tuple[AccuracyTable, Float[np.ndarray, "C"]]:
-        figures = reference if isinstance(reference, Mapping) else {REFERENCE: reference}
-        matched = {name: value for name, value in figures.items() if name != REFERENCE}
-        columns = self._table.columns
-        if REFERENCE not in figures:
-            raise ValueError("the reference accuracy of the model is missing: give it as 'reference'")
-        row = np.array(accuracy_row(columns, "the model", figures[REFERENCE], shifted, matched))
-        return replace(self._table, images=image_counts(columns, n)), row
+    def _lines(self, shift: str) -> list[Line]:
+        if shift != MEAN:
+            return [self.on([shift]).lines[shift]]
+        return list(self.lines.values()) if self.aggregate == "er" and self.x == "full" else [self.mean_line]
 
-    def _draws(
-        self, table: AccuracyTable, row: Float[np.ndarray, "C"], replicates: int, seed: int
-    ) -> tuple[Float[np.ndarray, "R S1"], Float[np.ndarray, "R S1"]]:
-        """Effective robustness by replicate, and the same less what a standard model scatters about its line."""
-        link = link_named(self.scale)
-        if self._cache.get("replicates") != (replicates, seed):
-            self._cache["lines"] = draw_lines(self._table, link, replicates, seed)
-            self._cache["replicates"] = (replicates, seed)
-        sampled = drawn_robustness(table, link, self._cache["lines"], row, self.aggregate, seed)
-        return sampled, sampled - self._left_out[
-            np.random.default_rng([seed, 2]).integers(len(self.models), size=replicates)
-        ]
-
-    @property
-    def _left_out(self) -> Float[np.ndarray, "M S1"]:
-        return aggregated(
-            np.stack([line.left_out for line in (*self.lines.values(), self.mean_line)], axis=-1), self.aggregate
-        )
+    def _drawn(self, replicates: int, seed: int) -> DrawnLines:
+        if self._cache.get("drawn for") != (replicates, seed):
+            lines = [*self.lines.values(), self.mean_line]
+            self._cache["drawn"] = draw_lines(self._table, lines, link_named(self.scale), replicates, seed)
+            self._cache["drawn for"] = (replicates, seed)
+        drawn: DrawnLines = self._cache["drawn"]
+        return drawn
 
 
-def _fit_lines(table: AccuracyTable, link: Link) -> list[Line]:
-    """A line for each shift, and for the mean accuracy in the last place."""
-    x, accuracy = table.abscissae(table.values), table.accuracies(table.values)
-    u, v = link.forward(x), table.ordinates(table.values, link)
-    found = []
-    for k in range(x.shape[1]):
-        slope, intercept, r_squared, unseen = fit_line(u[:, k], v[:, k])
-        left_out = accuracy[:, k] - link.inverse(unseen)
-        low, high = float(x[:, k].min()), float(x[:, k].max())
-        found.append(Line(slope, intercept, r_squared, low, high, tuple(left_out.tolist())))
-    return found
+def _check_draws(replicates: int, level: float, least: int) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
+    if replicates < least:
+        raise ValueError(f"the number of replicates is at least {least}, got {replicates}")

@@ -101,7 +101,7 @@ def published_standard(model: str) -> Mapping[str, float] | None:
 
     Example:
         >>> published_standard("resnet18.tv_in1k")["reference"]
-        0.69768
+        0.69752
     """
     return _figures("imagenet_timm", model) or _figures("imagenet_testbed", model)
 
