@@ -90,8 +90,8 @@ class EffectiveRobustness(Callback):
 
     @property
     def state_key(self) -> str:
-        """Two with different prefixes keep their states apart in one checkpoint."""
-        return self._generate_state_key(prefix=self.prefix)
+        """Two with different baselines keep their states apart in one checkpoint."""
+        return self._generate_state_key(baseline=self.baseline.name, prefix=self.prefix)
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured so far; plain values."""

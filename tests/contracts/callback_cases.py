@@ -113,7 +113,7 @@ class Scored(Ours):
         self.log(tag, value)
 
 
-def made_up_baseline(*, shifts=("sketch",), low=0.05, high=0.95, x="full"):
+def made_up_baseline(*, shifts=("sketch",), low=0.05, high=0.95, x="full", name="made up"):
     """Twelve models near a line on the logit scale."""
     rng = np.random.default_rng(0)
     models = []
@@ -123,7 +123,7 @@ def made_up_baseline(*, shifts=("sketch",), low=0.05, high=0.95, x="full"):
         matched = {name: float(reference) for name in shifts} if x == "matched" else {}
         models.append(ModelAccuracies(f"model {k}", float(reference), on, matched))
     counted = ("reference", *shifts, *(f"matched/{name}" for name in shifts))
-    return Baseline.fit(models, n=dict.fromkeys(counted, 500), x=x, name="made up")
+    return Baseline.fit(models, n=dict.fromkeys(counted, 500), x=x, name=name)
 
 
 class Rows(Dataset):
