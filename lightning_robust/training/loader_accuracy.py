@@ -147,11 +147,11 @@ def class_masks(datamodule: Any, names: Sequence[str]) -> dict[str, ClassMask]:
     """The labels of those shifts that cover a part of the classes, by loader name.
 
     Args:
-        datamodule: What the Trainer holds; may be None. Its `shifts` are the records of the loaders after the first.
+        datamodule: What the Trainer holds; may be None. Its `shifts` are the records of its loaders after the first.
         names: Names of the loaders, the reference first.
 
     Raises:
-        ValueError: If the records are of other loaders, or a shift is prompted with class names of its own.
+        ValueError: If a loader has no record though others do, or a shift is prompted with class names of its own.
 
     Example:
         >>> from types import SimpleNamespace
@@ -159,13 +159,17 @@ def class_masks(datamodule: Any, names: Sequence[str]) -> dict[str, ClassMask]:
         >>> class_masks(SimpleNamespace(shifts=(few,)), ["reference", "few"])["few"].groups
         ((0,), (2,))
     """
-    records = shift_records(datamodule)
-    if records and [record.name for record in records] != list(names[1:]):
+    records = {record.name: record for record in shift_records(datamodule)}
+    if records and (strange := [name for name in names[1:] if name not in records]):
         raise ValueError(
-            f"The data module's shifts are {[record.name for record in records]}, but its loaders after the reference "
-            f"are named {list(names[1:])}: names and order have to be the same."
+            f"The data module's loaders after the reference are named {list(names[1:])}, but it has no record of "
+            f"{strange[0]!r} among its shifts {list(records)}: each is counted as its record says."
         )
-    return {record.name: ClassMask(record.groups) for record in records if record.groups is not None}
+    return {
+        name: ClassMask(groups)
+        for name in names[1:]
+        if name in records and (groups := records[name].groups) is not None
+    }
 
 
 def arguments_of(module: LightningModule) -> dict[str, Any]:
