@@ -1,7 +1,15 @@
-"""Images: the procedural scenes world, records of distribution shifts, resumable loaders."""
+"""Images: the procedural scenes world, own folders and lists with shifts, records of distribution shifts, resumable loaders."""
 
+from lightning_robust.data.image_folder import ImageFolderDataModule
 from lightning_robust.data.loaders import Place, ResumableLoader, UnrepeatedSampler
 from lightning_robust.data.scenes import ScenesDataModule
 from lightning_robust.data.shifts import DistributionShift
 
-__all__ = ["DistributionShift", "Place", "ResumableLoader", "ScenesDataModule", "UnrepeatedSampler"]
+__all__ = [
+    "DistributionShift",
+    "ImageFolderDataModule",
+    "Place",
+    "ResumableLoader",
+    "ScenesDataModule",
+    "UnrepeatedSampler",
+]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from PIL import Image
 from lightning_robust.data.reading import UnreadableImageError, reason
 from lightning_robust.results import cache_folder
 
-__all__ = ["TableImages", "columns_in_words", "image_column", "local_files", "open_table", "short_name", "with_split"]
+__all__ = [
+    "TableImages",
+    "columns_in_words",
+    "image_column",
+    "local_files",
+    "open_splits",
+    "open_table",
+    "short_name",
+    "with_split",
+]
 
 
 def open_table(source: str | os.PathLike[str], split: str | None = None, *, download: bool = False) -> Any:
@@ -31,7 +40,30 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
         ValueError: If it is not there and may not or cannot be fetched, is damaged, needs a loading script (which
             `datasets` no longer runs), or has other splits.
     """
-    import datasets  # it takes a second, and most concept sets do without it
+    text = str(Path(source).expanduser())
+    found = open_splits(text, download=download)
+    if split is None and len(found) == 1:
+        return next(iter(found.values()))
+    if split not in found:
+        asked = "it has several splits" if split is None else f"it has no split {split!r}"
+        raise ValueError(f"{text}: {asked}; name one of {', '.join(map(repr, found))}")
+    return found[split]
+
+
+def open_splits(source: str | os.PathLike[str], *, download: bool = False) -> Mapping[str, Any]:
+    """Every split of what `open_table` opens, by its name.
+
+    Args:
+        source: See `open_table`.
+        download: Whether what is not on this machine may be fetched.
+
+    Returns:
+        A `datasets.Dataset` for each split.
+
+    Raises:
+        ValueError: If it is not there and may not or cannot be fetched, is damaged, or needs a loading script.
+    """
+    import datasets  # it takes a second, and most sets do without it
 
     text = str(Path(source).expanduser())
     files = local_files(text)
@@ -46,15 +78,10 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
             arguments |= {"path": kind, "data_files": files}
     try:
         with _quiet(offline=not (download or local), silent=local or not download):
-            found = datasets.load_dataset(**arguments)
+            found: Mapping[str, Any] = datasets.load_dataset(**arguments)
+            return found
     except Exception as error:  # hub, files and format each have errors of their own
         raise ValueError(_sentence(text, error, local=local, download=download)) from error
-    if split is None and len(found) == 1:
-        return next(iter(found.values()))
-    if split not in found:
-        asked = "it has several splits" if split is None else f"it has no split {split!r}"
-        raise ValueError(f"{text}: {asked}; name one of {', '.join(map(repr, found))}")
-    return found[split]
 
 
 def local_files(text: str) -> list[str] | None:

@@ -43,15 +43,24 @@ def training_transform(
         >>> tuple(augment(Image.new("RGB", (80, 60)), np.random.default_rng(0)).shape)
         (3, 32, 32)
     """
-    if augment not in AUGMENTATIONS:
-        raise ValueError(f"augment must be one of {', '.join(map(repr, AUGMENTATIONS))}, got {augment!r}")
-    if len(scale) != 2 or not 0.0 < scale[0] <= scale[1] <= 1.0:
-        raise ValueError(f"scale must be two areas with 0 < least ≤ largest ≤ 1, got {tuple(scale)}")
+    check_augmentation(augment, scale)
     if augment == "none":
         return None
     if augment == "flip":
         return _Flip(transform)
     return CropFlip(transform, (scale[0], scale[1]), geometry_of(transform))
+
+
+def check_augmentation(augment: str, scale: Sequence[float]) -> None:
+    """Refuse settings that `training_transform` does not take.
+
+    Raises:
+        ValueError: If the augmentation is unknown or the scale out of range.
+    """
+    if augment not in AUGMENTATIONS:
+        raise ValueError(f"augment must be one of {', '.join(map(repr, AUGMENTATIONS))}, got {augment!r}")
+    if len(scale) != 2 or not 0.0 < scale[0] <= scale[1] <= 1.0:
+        raise ValueError(f"scale must be two areas with 0 < least ≤ largest ≤ 1, got {tuple(scale)}")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """Labelled images by a short text, as the command line takes it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from lightning_robust.data.hub_tables import local_files, open_splits, with_split
 from lightning_robust.data.labelled.csv_list import csv_list
-from lightning_robust.data.labelled.folders import class_folders
+from lightning_robust.data.labelled.folders import class_folders, sub_folders
 from lightning_robust.data.labelled.source import LabelledSource
-from lightning_robust.data.labelled.table import labelled_table
+from lightning_robust.data.labelled.table import labelled_table, table_source
 
-__all__ = ["LABELLED_SPECS", "open_labelled"]
+__all__ = ["LABELLED_SPECS", "open_labelled", "open_split_sources"]
 
 #: What `open_labelled` understands, with what each is and the options that it takes.
 LABELLED_SPECS: Final = {
@@ -23,6 +25,11 @@ _OPTIONS: Final = {
     "parquet": ("image", "label", "names"),
     "hub": ("image", "label", "names"),
 }
+#: Usual names of splits.
+_SPLITS: Final = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
 
 
 def open_labelled(spec: str, *, download: bool = False) -> LabelledSource:
@@ -49,6 +56,47 @@ def open_labelled(spec: str, *, download: bool = False) -> LabelledSource:
             raise ValueError(f"No images {spec!r}: there is no such folder; what works: {', '.join(LABELLED_SPECS)}")
         return class_folders(path, **options)
     return labelled_table(kind, path, download=download, **options)
+
+
+def open_split_sources(spec: str, *, download: bool = False) -> dict[str, LabelledSource]:
+    """Labelled images by their splits, where what is named comes divided.
+
+    Divided are a folder whose folders are called `train`, `val` and `test` (some of them, no others; `training`,
+    `valid`, `validation` and `testing` count too) and a table of several such splits, where the spec names none.
+
+    Args:
+        spec: See `open_labelled`.
+        download: Whether a data set of the Hub that is not on this machine may be fetched.
+
+    Returns:
+        Some of `train`, `val` and `test`, or `whole` alone.
+
+    Raises:
+        ValueError: See `open_labelled`; or if two splits would have the same name.
+    """
+    kind, path, options = parsed(spec)
+    if kind == "folder" and (top := Path(path).expanduser()).is_dir():
+        names = sub_folders(top)
+        if names and all(name.lower() in _SPLITS and sub_folders(top / name) for name in names):
+            return {split: class_folders(top / name, **options) for split, name in _by_split(spec, names).items()}
+    if kind in ("parquet", "hub") and with_split(path)[1] is None and (kind == "hub" or local_files(path)):
+        tables = open_splits(path, download=download)
+        if len(tables) == 1:
+            return {"whole": table_source(next(iter(tables.values())), path, **options)}
+        if all(name.lower() in _SPLITS for name in tables):
+            chosen = _by_split(spec, list(tables))
+            return {split: table_source(tables[name], path, **options) for split, name in chosen.items()}
+    return {"whole": open_labelled(spec, download=download)}
+
+
+def _by_split(spec: str, names: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        split = _SPLITS[name.lower()]
+        if split in found:
+            raise ValueError(f"{spec}: {found[split]!r} and {name!r} are two names of one split; keep one of them")
+        found[split] = name
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def parsed(spec: str) -> tuple[str, str, dict[str, str]]:

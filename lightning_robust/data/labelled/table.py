@@ -43,11 +43,11 @@ def labelled_table(
     if kind == "parquet" and local_files(text) is None:
         raise ValueError(f"No file {text}: 'parquet:' takes a parquet file, a pattern of several, or a folder of them")
     table = open_table(text, split, download=download)
-    return table_source(table, text, image=image, label=label, names=names.split(",") if names else None)
+    return table_source(table, text, image=image, label=label, names=names)
 
 
 def table_source(
-    table: Any, text: str, *, image: str | None = None, label: str | None = None, names: list[str] | None = None
+    table: Any, text: str, *, image: str | None = None, label: str | None = None, names: str | None = None
 ) -> LabelledSource:
     """The images and labels of a `datasets.Dataset`.
 
@@ -59,7 +59,7 @@ def table_source(
         image: The image column; None finds it by its type, else takes one called image, img, jpg, png, webp or jpeg.
         label: The label column; None takes the only one of type ClassLabel, else the first called label, cls,
             fine_label, wnid, class_name, class, target or labels.
-        names: Names of whole-number labels 0, 1, …; without them the numbers are the names.
+        names: Names of whole-number labels 0, 1, …, with commas; without them the numbers are the names.
 
     Raises:
         ValueError: If a column is missing or not clear, or a label is missing or negative.
@@ -74,7 +74,7 @@ def table_source(
     try:
         images = TableImages(table, image_column(table, image), text)
         column = _label_column(table, label, images.column)
-        labels, classes = _labels(table, column, names)
+        labels, classes = _labels(table, column, names.split(",") if names else None)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from error
     digest = hashlib.sha256(labels.tobytes() + "\n".join(classes).encode()).hexdigest()[:8]
