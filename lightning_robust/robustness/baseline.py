@@ -15,9 +15,10 @@ from lightning_robust.robustness.effective import DrawnLines, draw_lines, judge
 from lightning_robust.robustness.line import Line, fit_lines
 from lightning_robust.robustness.links import clip_accuracy, link_named
 
-__all__ = ["Baseline"]
+__all__ = ["MEAN", "Baseline"]
 
 MEAN = "mean"
+"""Stands for the mean over the shifts where a shift is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Baseline:
         mean_line: on the mean accuracy over the shifts, fitted for either ``aggregate``.
         protocols: how accuracy is counted, by evaluation set, where it is known.
         description: one sentence: which models, on what data.
+        table: the models' accuracies as one array.
 
     Example:
         >>> models = [ModelAccuracies(f"m{k}", k / 10, {"sketch": k / 20}) for k in range(1, 9)]
@@ -60,7 +62,7 @@ class Baseline:
     mean_line: Line
     protocols: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
-    _table: AccuracyTable = field(repr=False, compare=False)
+    table: AccuracyTable = field(repr=False, compare=False)
     # lines of the last replicates drawn, and baselines on fewer shifts: neither changes what it is
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -121,7 +123,7 @@ class Baseline:
             mean_line=lines[-1],
             protocols=dict(protocols or {}),
             description=description,
-            _table=table,
+            table=table,
         )
 
     @property
@@ -157,7 +159,7 @@ class Baseline:
             table = tabulate(self.models, kept, self.images, self.x)
             lines = fit_lines(table, link_named(self.scale))
             self._cache[kept] = replace(
-                self, lines={name: self.lines[name] for name in kept}, mean_line=lines[-1], _table=table, _cache={}
+                self, lines={name: self.lines[name] for name in kept}, mean_line=lines[-1], table=table, _cache={}
             )
         fewer: Baseline = self._cache[kept]
         return fewer
@@ -172,7 +174,7 @@ class Baseline:
     @property
     def clipped(self) -> tuple[str, ...]:
         """Names of models with an accuracy of exactly 0 or 1, which was clipped before it had a logit."""
-        extreme = ((self._table.values == 0) | (self._table.values == 1)).any(axis=1)
+        extreme = ((self.table.values == 0) | (self.table.values == 1)).any(axis=1)
         return tuple(model.name for model, is_extreme in zip(self.models, extreme, strict=True) if is_extreme)
 
     def expected(self, reference: Float[np.ndarray, "n"], shift: str = MEAN) -> Float[np.ndarray, "n"]:
@@ -186,47 +188,9 @@ class Baseline:
         Raises:
             ValueError: no line for that shift.
         """
-        lines, link = self._lines(shift), link_named(self.scale)
+        lines, link = self.lines_of(shift), link_named(self.scale)
         x = link.forward(clip_accuracy(reference, self.images[REFERENCE]))
         return np.asarray(np.mean([link.inverse(line.intercept + line.slope * x) for line in lines], axis=0))
-
-    def band(
-        self,
-        reference: Float[np.ndarray, "n"],
-        shift: str = MEAN,
-        kind: Literal["line", "prediction"] = "prediction",
-        *,
-        replicates: int = 2000,
-        seed: int = 0,
-        level: float = 0.95,
-    ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-        """Between which accuracies the line lies, or a standard model does.
-
-        Args:
-            reference: accuracies as fractions, as for `expected`.
-            shift: a shift, or ``"mean"``.
-            kind: ``"line"`` for the line itself, ``"prediction"`` for one standard model about it.
-            replicates: bootstrap replicates.
-            seed: of the replicates.
-            level: nominal coverage at each point, in (0, 1).
-
-        Returns:
-            Lower and upper ends, as fractions.
-
-        Raises:
-            ValueError: no line for that shift, or an option out of range.
-        """
-        _check_draws(replicates, level, least=1)
-        if kind not in ("line", "prediction"):
-            raise ValueError(f"a band is of the 'line' or a 'prediction', got {kind!r}")
-        every = [*self.lines.values(), self.mean_line]
-        columns = [every.index(line) for line in self._lines(shift)]
-        link, drawn = link_named(self.scale), self._drawn(replicates, seed)
-        x = link.forward(clip_accuracy(reference, self.images[REFERENCE]))[:, None, None]
-        value = drawn.intercepts[:, columns] + drawn.slopes[:, columns] * x
-        accuracy = link.inverse(value + drawn.residuals[:, columns] if kind == "prediction" else value).mean(axis=-1)
-        low, high = np.quantile(accuracy, [(1 - level) / 2, (1 + level) / 2], axis=1)
-        return low, high
 
     def effective_robustness(
         self,
@@ -253,16 +217,19 @@ class Baseline:
         Raises:
             ValueError: a figure or number of images is missing or out of range, or a shift has no line.
         """
-        _check_draws(replicates, level, least=0)
+        if not 0 < level < 1:
+            raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
+        if replicates < 0:
+            raise ValueError(f"the number of replicates is at least 0, got {replicates}")
         baseline = self.on(tuple(shifted))
-        table, row = judged_row(baseline._table, reference, shifted, n)
+        table, row = judged_row(baseline.table, reference, shifted, n)
         found = judge(
             table,
             row,
             [*baseline.lines.values(), baseline.mean_line],
             link_named(self.scale),
             self.aggregate,
-            baseline._drawn(replicates, seed) if replicates else None,
+            baseline.drawn(replicates, seed) if replicates else None,
             level,
         )
         return EffectiveRobustness(
@@ -274,22 +241,29 @@ class Baseline:
             aggregate=self.aggregate,
         )
 
-    def _lines(self, shift: str) -> list[Line]:
+    def lines_of(self, shift: str) -> list[Line]:
+        """The lines whose mean is what a standard model reaches.
+
+        Args:
+            shift: a shift, or ``"mean"``.
+
+        Raises:
+            ValueError: no line for that shift.
+        """
         if shift != MEAN:
             return [self.on([shift]).lines[shift]]
         return list(self.lines.values()) if self.aggregate == "er" and self.x == "full" else [self.mean_line]
 
-    def _drawn(self, replicates: int, seed: int) -> DrawnLines:
+    def drawn(self, replicates: int, seed: int) -> DrawnLines:
+        """The lines of bootstrap replicates, kept until others are asked for.
+
+        Args:
+            replicates: how many.
+            seed: of everything random.
+        """
         if self._cache.get("drawn for") != (replicates, seed):
             lines = [*self.lines.values(), self.mean_line]
-            self._cache["drawn"] = draw_lines(self._table, lines, link_named(self.scale), replicates, seed)
+            self._cache["drawn"] = draw_lines(self.table, lines, link_named(self.scale), replicates, seed)
             self._cache["drawn for"] = (replicates, seed)
         drawn: DrawnLines = self._cache["drawn"]
         return drawn
-
-
-def _check_draws(replicates: int, level: float, least: int) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
-    if replicates < least:
-        raise ValueError(f"the number of replicates is at least {least}, got {replicates}")
