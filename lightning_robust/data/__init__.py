@@ -1,4 +1,4 @@
-"""Images: the procedural scenes world, own folders and lists with shifts, records of distribution shifts, resumable loaders."""
+"""Images: the procedural scenes world, own images with shifts, records of shifts, resumable loaders."""
 
 from lightning_robust.data.image_folder import ImageFolderDataModule
 from lightning_robust.data.loaders import Place, ResumableLoader, UnrepeatedSampler
