@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lightning_robust.models.interpolate import check_same_entries, is_merged, working_dtype
+from lightning_robust.models.interpolate import check_same_entries, in_working_dtype, is_merged, working_dtype
 from lightning_robust.models.modes import eval_mode, kept_random_state
 
 Labels = Literal["sampled", "expected", "given"]
@@ -121,7 +122,7 @@ def fisher_soup(
         mass += weight
         if number == 1:
             like = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
-            mean = {name: _working(tensor).clone() for name, tensor in state.items()}
+            mean = {name: in_working_dtype(tensor).clone() for name, tensor in state.items()}
             total = {name: torch.zeros_like(mean[name]) for name in fisher if name in mean}
         check_same_entries(like, state, ("the first model", f"model {number}"))
         _check_fisher(fisher, total, number)
@@ -134,7 +135,7 @@ def fisher_soup(
                 own = weight * fisher[name].to(total[name])
                 total[name] += own
                 factor = torch.where(total[name] > 0, own / total[name], factor.to(own))
-            value = _working(tensor).to(mean[name])
+            value = in_working_dtype(tensor).to(mean[name])
             mixed = torch.lerp(mean[name], value, factor.to(value))
             mean[name] = torch.where(mean[name] == value, value, mixed)
         del state, fisher  # before the next ones are made
@@ -156,7 +157,9 @@ def _squares(model: nn.Module, wanted: Mapping[str, Tensor]) -> Any:
 
     def run(images: Tensor, label: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
         result = {}
-        for name, gradient in each(dict(wanted), images, label).items():
+        with sdpa_kernel(SDPBackend.MATH):  # the others have no batching rule
+            gradients = each(dict(wanted), images, label)
+        for name, gradient in gradients.items():
             flat = gradient.detach().flatten(1).double().square()
             summed = flat.sum(0) if weight is None else weight.double() @ flat
             result[name] = summed.view(gradient.shape[1:])
@@ -213,8 +216,3 @@ def _check_fisher(fisher: Mapping[str, Tensor], total: Mapping[str, Tensor], num
     for name, value in fisher.items():
         if value.shape != total[name].shape or not bool((value >= 0).all()) or not bool(value.isfinite().all()):
             raise ValueError(f"The Fisher information of model {number} at {name} is not one finite value ≥ 0 each.")
-
-
-def _working(tensor: Tensor) -> Tensor:
-    detached = tensor.detach()
-    return detached.to(working_dtype(tensor.dtype)) if is_merged(tensor.dtype) else detached

@@ -150,6 +150,16 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype.itemsize >= 4 else torch.float32
 
 
+def in_working_dtype(tensor: Tensor) -> Tensor:
+    """A tensor without its gradient history, in the dtype to average it in; an entry that is not averaged as it is.
+
+    Args:
+        tensor: An entry of a state.
+    """
+    detached = tensor.detach()
+    return detached.to(working_dtype(tensor.dtype)) if is_merged(tensor.dtype) else detached
+
+
 def lerp(before: Tensor, after: Tensor, weight: float, out: Tensor | None = None) -> Tensor:
     """`(1 − weight) · before + weight · after`; where both are equal, also infinite, exactly that.
 

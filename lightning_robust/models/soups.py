@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_robust.models.interpolate import check_same_entries, is_merged, lerp, working_dtype
+from lightning_robust.models.interpolate import check_same_entries, in_working_dtype, is_merged, lerp
 
 State = Mapping[str, Tensor]
 
@@ -47,10 +47,10 @@ class RunningMean:
             for name, tensor in state.items():
                 if name not in self._mean:
                     self._like[name] = torch.empty_like(tensor, device="meta", requires_grad=False)
-                    self._mean[name] = _working(tensor).clone()
+                    self._mean[name] = in_working_dtype(tensor).clone()
                 elif is_merged(tensor.dtype):
                     mean = self._mean[name]
-                    lerp(mean, _working(tensor).to(mean.device), 1 / self.count, out=mean)
+                    lerp(mean, in_working_dtype(tensor).to(mean.device), 1 / self.count, out=mean)
                 else:
                     self._mean[name].copy_(tensor)
 
@@ -73,7 +73,7 @@ class RunningMean:
                 tensor = state.pop(name)
                 if is_merged(like.dtype):
                     mean = self._mean[name]
-                    tensor = lerp(mean, _working(tensor).to(mean.device), 1 / (self.count + 1)).to(like.dtype)
+                    tensor = lerp(mean, in_working_dtype(tensor).to(mean.device), 1 / (self.count + 1)).to(like.dtype)
                 result[name] = tensor
         return result
 
@@ -193,8 +193,3 @@ def _checked(score: float, index: int) -> float:
     if score != score:
         raise ValueError(f"The score of model {index + 1} is not a number, so it cannot be ranked.")
     return float(score)
-
-
-def _working(tensor: Tensor) -> Tensor:
-    detached = tensor.detach()
-    return detached.to(working_dtype(tensor.dtype)) if is_merged(tensor.dtype) else detached
