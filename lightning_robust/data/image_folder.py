@@ -195,6 +195,10 @@ class ImageFolderDataModule(LightningDataModule):
             dataset, self.batch_size, seed=self.seed, num_workers=self.num_workers, max_unreadable=self.max_unreadable
         )
 
+    def probe_dataloader(self) -> TolerantLoader:
+        """Training images of the reference as they are, each once: what a linear probe is fitted on."""
+        return self._loader(self._found[0].parts["train"])
+
     def val_dataloader(self) -> list[TolerantLoader]:
         """The reference, then every shift."""
         return self._loaders("val")
