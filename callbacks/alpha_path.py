@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lightning_robust.errors import UserError
 from lightning_robust.results import AlphaChoice, AlphaRow, Interval
+from lightning_robust.results.effective_robustness import EffectiveRobustness
 from lightning_robust.robustness import FIXED_ALPHA, choose_alpha, mean_shift_difference, paired_bootstrap
 
 Correct = NDArray[np.bool_]
@@ -52,6 +53,7 @@ def judge_path(
     validation: Correct,
     tests: Mapping[str, Correct],
     signatures: Sequence[Mapping[str, float]],
+    robustness: Sequence[EffectiveRobustness] = (),
     *,
     replicates: int,
     seed: int,
@@ -63,6 +65,7 @@ def judge_path(
         validation: Right or wrong on the reference's validation images, `(A, n)`.
         tests: The same on test images by loader, the reference first.
         signatures: Figures by tag for each α.
+        robustness: Effective robustness of each α; empty without a baseline.
         replicates: Bootstrap replicates.
         seed: Of the bootstrap.
     """
@@ -78,6 +81,7 @@ def judge_path(
                 shifts=accuracies,
                 shifts_mean=float(np.mean(list(accuracies.values()))) if shifts else float("nan"),
                 signatures=dict(signatures[k]),
+                effective_robustness=robustness[k] if robustness else None,
             )
         )
     choice = choose_alpha(validation, alphas, replicates=replicates, seed=seed)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.class_mask import ClassMask
 from lightning_robust.robustness import Baseline, load_baseline
@@ -85,10 +86,14 @@ def masks_of(datamodule: Any) -> dict[str, ClassMask]:
 
     Args:
         datamodule: Its `shifts` are records with `name` and `groups`; None and modules without have no masks.
+
+    Raises:
+        UserError: If a shift is prompted with class names of its own, which takes a zero-shot head for it.
     """
-    records = getattr(datamodule, "shifts", None) or ()
-    return {
-        record.name: ClassMask(record.groups)
-        for record in records
-        if getattr(record, "groups", None) is not None and hasattr(record, "name")
-    }
+    records = [r for r in getattr(datamodule, "shifts", None) or () if isinstance(r, DistributionShift)]
+    if own := [record.name for record in records if record.class_names is not None]:
+        raise UserError(
+            f"{own[0]!r} is prompted with class names of its own (protocol), and a finetuned head knows those of the "
+            "reference only: choose another protocol for it"
+        )
+    return {record.name: ClassMask(record.groups) for record in records if record.groups is not None}

@@ -4,22 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
 from lightning_robust.callbacks.averaging import check_averaging_first
-from lightning_robust.callbacks.kurtosis import follow_outliers_since
-from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
-from lightning_robust.callbacks.shared_pass import as_validation, batch_preparation, measure_with, same_pass
+from lightning_robust.callbacks.baseline_shifts import open_baseline
+from lightning_robust.callbacks.path_answers import answer_path
+from lightning_robust.callbacks.path_robustness import check_path, path_robustness, path_rules
+from lightning_robust.callbacks.path_scalars import log_path
+from lightning_robust.callbacks.path_signatures import measure_path
 from lightning_robust.callbacks.sources import VALIDATION, Images, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
-from lightning_robust.models.evaluate import Predict, evaluate_path, predict_largest
-from lightning_robust.models.interpolate import interpolate_into
+from lightning_robust.models.evaluate import Predict
+from lightning_robust.models.evaluate_rules import AnswerRule
 from lightning_robust.models.modes import kept_random_state
+from lightning_robust.robustness import Baseline
 
 
 class WiseFT(Callback):
@@ -31,7 +33,8 @@ class WiseFT(Callback):
     state in one file. Every α is then evaluated in one pass over the validation images of the reference (for choices)
     and the test images of reference and shifts (for tables), and every `SignatureMonitor` of the Trainer measures it.
     `path` holds the outcome; outlier features persist, appear and vanish on it against α = 0. Under several processes
-    the first evaluates while the others wait. Lightning's `WeightAveraging` belongs before it: θ1 is averaged then.
+    the first evaluates while the others wait. A shift that covers a part of the classes, as the data module's record
+    of it says, is judged over these. Lightning's `WeightAveraging` belongs before it: θ1 is averaged then.
 
     Args:
         alphas: Positions on the path, each in [0, 1]; 0, 0.5 and 1 are always among them.
@@ -43,9 +46,19 @@ class WiseFT(Callback):
             `module(batch[0])` and `batch[1]`.
         replicates: Bootstrap replicates of the intervals.
         seed: Seed of the bootstrap.
+        baseline: Standard models, against which effective robustness of every α is computed on the test images: as
+            `EffectiveRobustness` takes it; None leaves it out.
+
+    Logged to TensorBoard, with α in percent as the step (finer where α's have more decimals):
+        `wise_ft/val/reference/accuracy`: on the reference's validation images, by which α* is chosen.
+        `wise_ft/test/<loader>/accuracy`: on the test images of the reference and of each shift.
+        `wise_ft/test/shifts/accuracy`: the mean over the shifts.
+        `wise_ft/er/<shift>`: effective robustness, as `EffectiveRobustness` logs it, with all its tags.
+        `wise_ft/<tag>`: every figure of every monitor.
 
     Raises:
-        UserError: For an α outside [0, 1], an unknown submodule, or nothing to evaluate on; before training starts.
+        UserError: For an α outside [0, 1], an unknown submodule, nothing to evaluate on, an unknown baseline or one
+            that shares no shift with the test images; before training starts.
     """
 
     def __init__(
@@ -58,11 +71,15 @@ class WiseFT(Callback):
         predict: Predict | None = None,
         replicates: int = 2000,
         seed: int = 0,
+        baseline: str | Path | Baseline | None = None,
     ) -> None:
         super().__init__()
         self.alphas = normalised_alphas(alphas)
         self.module, self.folder, self.evaluate = module, folder, evaluate
         self.tests, self.predict, self.replicates, self.seed = tests, predict, replicates, seed
+        self.baseline = None if baseline is None else open_baseline(baseline)
+        if self.baseline is not None and not evaluate:
+            raise UserError("baseline= has no effect with evaluate=False: leave one of them out")
         #: θ0, on the CPU.
         self.theta0: dict[str, Tensor] | None = None
         #: The judged path, once training has ended.
@@ -97,7 +114,11 @@ class WiseFT(Callback):
                 )
             self.theta0 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         if self.evaluate:
-            named_test_loaders(trainer, self.tests)
+            names = list(named_test_loaders(trainer, self.tests))
+            records = self._records(trainer)
+            path_rules(None, names, records)
+            if self.baseline is not None:
+                check_path(self.baseline, names, records, predict=self.predict is not None)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now to choose on validation images that are not there."""
@@ -133,6 +154,7 @@ class WiseFT(Callback):
             self.files[alpha] = self._write(folder, alpha, theta, module)
         if self.evaluate:
             self.path = self._judge(trainer, pl_module, module, theta1)
+            log_path(trainer, self.path.rows, _decimals(self.alphas))
 
     def _interpolated(self, pl_module: LightningModule) -> nn.Module:
         try:
@@ -158,56 +180,24 @@ class WiseFT(Callback):
     def _judge(
         self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
     ) -> AlphaPath:
-        theta0 = self.theta0 or {}
-        tests = named_test_loaders(trainer, self.tests)
+        theta0, tests = self.theta0 or {}, named_test_loaders(trainer, self.tests)
+        rules = path_rules(self.baseline, list(tests), self._records(trainer))
         loaders = {"": Images(trainer, VALIDATION, whole=True), **tests}
-        predict, prepare = self.predict or predict_largest, batch_preparation(trainer)
-
-        def run(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-            with trainer.precision_plugin.forward_context():
-                return predict(model, batch)
-
-        with as_validation(trainer):
-            found = evaluate_path(module, theta0, theta1, self.alphas, loaders, predict=run, to_device=prepare)
-        validation = found.pop("")
-        signatures = self._measure_path(trainer, pl_module, module, theta1, next(iter(tests.values())))
-        correct = {name: predictions.correct.numpy() for name, predictions in found.items()}
-        return judge_path(
-            self.alphas, validation.correct.numpy(), correct, signatures, replicates=self.replicates, seed=self.seed
+        all_rules = {"": {"": AnswerRule()}, **rules}
+        found = answer_path(trainer, module, theta0, theta1, self.alphas, loaders, all_rules, self.predict)
+        validation = found.pop("")[""]
+        reference = next(iter(tests.values()))
+        signatures = measure_path(trainer, pl_module, module, theta0, theta1, self.alphas, reference)
+        bootstrap = {"replicates": self.replicates, "seed": self.seed}
+        robustness = (
+            path_robustness(self.baseline, rules, found, len(self.alphas), **bootstrap) if self.baseline else []
         )
+        correct = {name: by_rule[""] for name, by_rule in found.items()}
+        return judge_path(self.alphas, validation, correct, signatures, robustness, **bootstrap)
 
-    def _measure_path(
-        self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor], reference: Any
-    ) -> list[dict[str, float]]:
-        """Every monitor's figures at every α; those that watch the validation images look at test images here."""
-        groups: list[list[SignatureMonitor]] = []
-        for monitor in monitors_of(trainer):
-            group = next((group for group in groups if same_pass(group[0], monitor)), None)
-            if group is None:
-                groups.append([monitor])
-            else:
-                group.append(monitor)
-        state, theta0 = module.state_dict(), self.theta0 or {}
-        rows, start = [], dict[str, dict[str, list[int]]]()  # outlier features at α = 0
-        try:
-            for alpha in self.alphas:
-                with torch.no_grad():
-                    interpolate_into(state, theta0, theta1, alpha)
-                scalars: dict[str, float] = {}
-                for monitors in groups:
-                    watched = monitors[0].images
-                    listens = isinstance(watched, str) and watched == VALIDATION
-                    images = reference if listens else Images(trainer, watched, whole=True)
-                    for monitor, reading in zip(
-                        monitors, measure_with(monitors, trainer, pl_module, images), strict=True
-                    ):
-                        follow_outliers_since(reading, start.setdefault(monitor.state_key, reading.indices))
-                        scalars.update(reading.scalars)
-                rows.append(scalars)
-        finally:
-            with torch.no_grad():
-                interpolate_into(state, theta0, theta1, 1.0)
-        return rows
+    def _records(self, trainer: Trainer) -> Any:
+        """Who says which classes a shift covers: the data module, of its own loaders."""
+        return getattr(trainer, "datamodule", None) if self.tests is None and self.predict is None else None
 
 
 def _decimals(alphas: Sequence[float]) -> int:
