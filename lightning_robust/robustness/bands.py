@@ -73,17 +73,25 @@ def points(
         shift: a shift, or ``"mean"`` for the means over all shifts of the baseline.
 
     Returns:
-        Abscissae and ordinates as fractions, not clipped; NaN where a model lacks a figure.
+        Abscissae and ordinates as fractions, clipped by the baseline's numbers of images; NaN where a model lacks a
+        figure.
 
     Raises:
         ValueError: no line for that shift.
     """
     baseline.lines_of(shift)
     wanted = baseline.shifts if shift == MEAN else (shift,)
-    matched = {
-        name for name, column in zip(baseline.shifts, baseline.table.references, strict=True) if column != REFERENCE
-    }
-    x = [[m.matched.get(s, nan) if s in matched else m.reference for s in wanted] for m in models]
-    y = [[m.shifts.get(s, nan) for s in wanted] for m in models]
-    shape = (len(models), len(wanted))
-    return np.array(x).reshape(shape).mean(axis=1), np.array(y).reshape(shape).mean(axis=1)
+    references = dict(zip(baseline.shifts, baseline.table.references, strict=True))
+    x = [_column(baseline, models, references[name]) for name in wanted]
+    y = [_column(baseline, models, name) for name in wanted]
+    return np.asarray(np.mean(x, axis=0)), np.asarray(np.mean(y, axis=0))
+
+
+def _column(baseline: Baseline, models: Sequence[ModelAccuracies], column: str) -> Float[np.ndarray, "n"]:
+    if column == REFERENCE:
+        values = [model.reference for model in models]
+    elif column in baseline.lines:
+        values = [model.shifts.get(column, nan) for model in models]
+    else:
+        values = [model.matched.get(column.removeprefix("matched/"), nan) for model in models]
+    return clip_accuracy(np.array(values, dtype=np.float64), baseline.images[column])
