@@ -9,7 +9,16 @@ from typing import Any
 from torch import Tensor, nn
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
-_STACKS = ("transformer.resblocks", "blocks", "stages", "layers", "features", "trunk.blocks", "trunk.stages")
+_STACKS = (
+    "transformer.resblocks",
+    "blocks",
+    "stages",
+    "layers",
+    "features",
+    "trunk.blocks",  # timm inside open_clip
+    "trunk.stages",
+    "vision_model.encoder.layers",  # transformers
+)
 
 
 @dataclass(frozen=True)

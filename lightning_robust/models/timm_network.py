@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 import timm
-import torch
 from torch import Tensor, nn
 
-from lightning_robust.models.checkpoint_files import load_theta, state_hash
-from lightning_robust.models.encoders import quiet_loading
+from lightning_robust.models.checkpoint_files import state_hash
+from lightning_robust.models.encoder_timm import create_timm
 from lightning_robust.models.network import Network, blocks_of
+from lightning_robust.models.weights_file import read_weights, unwrapped
 from lightning_robust.results import file_sha256
-
-TIMM = "timm:"
 
 
 def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) -> Network:
@@ -29,31 +26,11 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
     Raises:
         ValueError: If there is no such network, its weights cannot be had, or the file does not fit.
     """
-    known = name.removeprefix(TIMM)
-    if not timm.is_model(known.split(".")[0]):
-        close = get_close_matches(known.split(".")[0], timm.list_models(), n=4, cutoff=0.5)
-        near = ", ".join(repr(f"{TIMM}{found}") for found in close)
-        raise ValueError(f"timm has no network {known!r}{f'; near names: {near}' if near else ''}.")
-    if weights is not None and not weights.is_file():
-        raise ValueError(f"there is no file {weights} with weights for {name!r}.")
-    state = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(seed)
-        with quiet_loading():
-            model = timm.create_model(known, pretrained=not untrained and weights is None)
-    except Exception as error:
-        if untrained or weights is not None:
-            raise
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise ValueError(
-            f"the weights of {name!r} are not on this machine and could not be fetched ({first[0][:100]}); give a file "
-            f"of them (weights=, --weights), or ask for random ones: 'untrained:{name}'."
-        ) from error
-    finally:
-        torch.set_rng_state(state)
+    model = create_timm(name, pretrained=not untrained and weights is None, seed=seed, download=True)
     if weights is not None:
+        names = set(model.state_dict())
         try:
-            model.load_state_dict(load_theta(weights))
+            model.load_state_dict(unwrapped(read_weights(weights).state, names))
         except RuntimeError as error:
             raise ValueError(f"{weights} does not hold the weights of {name!r}.") from error
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)

@@ -126,7 +126,7 @@ def test_a_pretraining_checkpoint_has_a_head_from_class_names_only(run_folder):
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("scenes-clop", {}, "Unknown encoder 'scenes-clop'; near names: 'scenes-clip'.*Or 'timm:NAME'"),
+        ("scenes-clop", {}, "Unknown encoder 'scenes-clop'; near names: 'scenes-clip'.*'timm:NAME'.*Or a run's file"),
         ("timm:resnet10", {}, "timm has no network 'resnet10'; near names: .*timm:resnet1"),
         ("scenes-clip", {"weights": "x.pt"}, "weights= is for trained networks of timm"),
         ("timm:resnet10t", {"weights": "x.pt", "untrained": True}, "weights= is for trained networks of timm"),
