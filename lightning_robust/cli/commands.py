@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_robust.cli.check_data_arguments import add_check_data
+from lightning_robust.cli.evaluate_arguments import add_evaluate
 from lightning_robust.cli.probe_arguments import add_probe
 
 __all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
@@ -62,6 +64,8 @@ def _show(parser: argparse.ArgumentParser) -> None:
 
 
 OWN_COMMANDS = (
+    Command("evaluate", "accuracy on a reference and its shifts, and effective robustness", "evaluate", add_evaluate),
+    Command("check-data", "is a copy of ImageNet and its shifts whole?", "check_data", add_check_data),
     Command("probe", "every signature of one model, or of several side by side", "probe", add_probe),
     Command("show", "look at the data, or at a finished run", "show", _show),
 )

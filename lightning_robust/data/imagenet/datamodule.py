@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,8 @@ class ImageNetDataModule(LightningDataModule):
         loaders = [self._loader(OpenedSet(source, opened.label_map))]
         for shift in self.shifts if self.n_val_shift else ():
             whole = self._set(shift.name)
-            some = whole.source.choose(spread(len(whole.source), self.n_val_shift), f"{self.n_val_shift} of them")
+            places = spread(len(whole.source), self.n_val_shift)
+            some = whole.source.choose(places, f"{len(places)} of them, evenly spaced")
             loaders.append(self._loader(OpenedSet(some, whole.label_map), shift.name))
         return loaders
 

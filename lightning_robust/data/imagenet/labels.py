@@ -7,13 +7,14 @@ from 0, tables of ObjectNet its 113 (or all 313) in the order of sorted folder n
 import difflib
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 from lightning_robust.data.imagenet.classes import A_SYNSETS, R_SYNSETS, class_names, class_words, subset, wnids
 from lightning_robust.data.imagenet.objectnet import ObjectNetObject, covered, objects
 from lightning_robust.data.imagenet.published import published
 
-__all__ = ["imagenet_classes", "looks_like_class", "set_classes"]
+__all__ = ["imagenet_classes", "is_class", "looks_like_class", "set_classes"]
 
 _WNID: Final = re.compile(r"n\d{8}")
 #: WordNet's and CLIP's words for a class differ, so that not all have to agree for a list to be known as ImageNet's.
@@ -41,7 +42,29 @@ def looks_like_class(name: str, folder: str) -> bool:
     """Whether a folder of this name can be a class folder of the set, so that the level of the classes is found."""
     if _WNID.fullmatch(folder) or folder.isdecimal():
         return True
-    return name == "objectnet" and folder in {one.folder for one in objects()}
+    return name == "objectnet" and folder.lower() in _names_of(name)
+
+
+def is_class(name: str, text: str) -> bool:
+    """Whether a class of the set can be called so: a number, one of its wnids, or an object of ObjectNet.
+
+    Args:
+        name: Short name of the set.
+        text: What a folder or a label is called.
+
+    Example:
+        >>> is_class("a", "n01440764"), is_class("val", "n01440764"), is_class("objectnet", "Alarm clock")
+        (False, True, True)
+    """
+    return text.isdecimal() or text.lower() in _names_of(name)
+
+
+@cache
+def _names_of(name: str) -> frozenset[str]:
+    found = {wnids()[index] for index in set_classes(name)}
+    if name == "objectnet":
+        found |= {called.lower() for one in objects() for called in (one.folder, one.name)}
+    return frozenset(found)
 
 
 def imagenet_classes(name: str, names: Sequence[str]) -> tuple[int | None, ...]:

@@ -2,21 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_robust.data.hub_tables import local_files, open_table, with_split
+from lightning_robust.data.imagenet.flat_val import SOLUTION, flat_val, solution_file
 from lightning_robust.data.imagenet.labels import imagenet_classes
 from lightning_robust.data.imagenet.published import published
 from lightning_robust.data.labelled import LabelledSource, class_folders, open_labelled
 from lightning_robust.data.labelled.spec import parsed
 from lightning_robust.data.labelled.table import table_source
 
-__all__ = ["OpenedSet", "open_set"]
+__all__ = ["FLAT", "OpenedSet", "open_set"]
 
-_TAR: str = "webdataset:"
+_TAR: Final = "webdataset:"
+#: What to say of images that lie in no class folders.
+FLAT: Final = (
+    "there are no class folders in {}; the images have to lie in one for each class (the validation archive of ILSVRC "
+    f"2012 is flat: sort it into folders by wnid, or put Kaggle's {SOLUTION} beside it)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +100,10 @@ def _folder_source(name: str, folder: Path) -> LabelledSource:
         raise ValueError(f"No folder {folder} for {published(name).title}")
     with_folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))]
     if not with_folders:
-        raise ValueError(
-            f"{published(name).title}: the images in {folder} have to lie in one folder for each class (the validation "
-            "archive of ILSVRC 2012 is flat and has to be sorted first)"
-        )
+        solution = solution_file(folder) if name == "val" else None
+        if solution is None:
+            raise ValueError(f"{published(name).title}: {FLAT.format(folder)}")
+        return flat_val(folder, solution)
     integers = all(entry.name.isdecimal() for entry in with_folders)
     return class_folders(folder, order="integer" if integers else "name")
 
@@ -120,10 +126,9 @@ def _with_key_labels(table: Any, text: str) -> LabelledSource:
     return table_source(table.add_column("folder", folders), text, label="folder")
 
 
-def _joined(path: str, options: dict[str, str], *, download: bool) -> LabelledSource:
+def _joined(path: str, options: dict[str, Any], *, download: bool) -> LabelledSource:
     import datasets
 
     text, splits = with_split(path)
     parts = [open_table(text, split, download=download) for split in (splits or "").split("+")]
-    names = options.pop("names").split(",") if "names" in options else None
-    return table_source(datasets.concatenate_datasets(parts), f"{text}:{splits}", names=names, **options)
+    return table_source(datasets.concatenate_datasets(parts), f"{text}:{splits}", **options)
