@@ -73,6 +73,8 @@ class ScenesDataModule(LightningDataModule):
         self.class_names, self.templates = list(CLASSES), list(TEMPLATES)
         #: What results say the data are.
         self.description = f"scenes world, version {WORLD_VERSION}"
+        #: What loader 0 shows.
+        self.reference = DistributionShift(REFERENCE.name, REFERENCE.mirrors)
         self.shifts = tuple(DistributionShift(d.name, d.mirrors) for d in SHIFTS)
         #: Names of the validation and test loaders, in their order; the first is the reference.
         self.val_loader_names = [REFERENCE.name, *(d.name for d in SHIFTS)]
