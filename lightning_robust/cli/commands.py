@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightning_robust.cli.check_data_arguments import add_check_data
 from lightning_robust.cli.evaluate_arguments import add_evaluate
+from lightning_robust.cli.fit_baseline_arguments import add_fit_baseline, add_show_baseline
 from lightning_robust.cli.probe_arguments import add_probe
 
 __all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
@@ -62,10 +63,18 @@ def _show(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder, checkpoints/<config>/<run>")
 
+    baseline = what.add_parser(
+        "baseline",
+        help="the lines of standard models that effective robustness is measured from",
+        description="Print the lines of a baseline; with --zoo, what published zero-shot models reach above them.",
+    )
+    add_show_baseline(baseline)
+
 
 OWN_COMMANDS = (
     Command("evaluate", "accuracy on a reference and its shifts, and effective robustness", "evaluate", add_evaluate),
     Command("check-data", "is a copy of ImageNet and its shifts whole?", "check_data", add_check_data),
+    Command("fit-baseline", "a baseline of your own from evaluated standard models", "fit_baseline", add_fit_baseline),
     Command("probe", "every signature of one model, or of several side by side", "probe", add_probe),
-    Command("show", "look at the data, or at a finished run", "show", _show),
+    Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )

@@ -8,3 +8,5 @@ RESULTS: Final = "results.json"
 CURVES: Final = "signatures.csv"
 #: The picture of the curves.
 PICTURE: Final = "signatures.png"
+#: Every accuracy of an evaluation, a row for each model and set.
+ACCURACIES: Final = "accuracies.csv"

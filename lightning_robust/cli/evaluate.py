@@ -1,0 +1,172 @@
+"""`evaluate`: models on a reference and its shifts, with intervals; a sweep that was broken off goes on."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lightning_robust.cli.data_spec import open_data
+from lightning_robust.cli.evaluate_answers import ModelAnswers
+from lightning_robust.cli.evaluate_baseline import chosen_baseline
+from lightning_robust.cli.evaluate_models import Asked, Candidate, LoadedModels, asked_models, load_models
+from lightning_robust.cli.evaluate_pass import answers_of
+from lightning_robust.cli.evaluate_progress import EvaluationProgress
+from lightning_robust.cli.evaluate_record import write_outcome
+from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
+from lightning_robust.cli.evaluate_store import EvaluationSettings, EvaluationStore
+from lightning_robust.cli.processes import Processes, processes
+from lightning_robust.errors import UserError
+from lightning_robust.robustness import Baseline
+
+_Units = list[tuple[Asked, tuple[Candidate, ...]]]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate one model, a path or several, and print what came out.
+
+    Raises:
+        UserError: For a model, data or a setting that cannot be had, before any image is read.
+    """
+    with processes() as here, _warnings_at_the_end(here):
+        data = open_data(args.data, download=True if args.download else None)
+        baseline = chosen_baseline(args.baseline, args.data, data)
+        _Evaluation(args, here, data, baseline).run()
+    return 0
+
+
+class _Evaluation:
+    """One call of the command.
+
+    Args:
+        args: Its arguments.
+        here: This process among its fellows.
+        data: The data module.
+        baseline: Of effective robustness.
+    """
+
+    def __init__(self, args: argparse.Namespace, here: Processes, data: Any, baseline: Baseline | None) -> None:
+        self.args, self.here, self.data, self.baseline = args, here, data, baseline
+        self.sets = evaluation_sets(data, args.split)
+        self.device = _device(args.device, here)
+        self.kept: LoadedModels | None = None
+        self.sentences: list[str] = []
+
+    def run(self) -> None:
+        """Look at every model, let those answer that have not, write and print."""
+        units = self._units()
+        settings = self._settings()
+        store = self._store(settings)
+        try:
+            self._answer(units, store)
+        except Exception:
+            if store is not None:
+                store.discard_if_empty()
+            raise
+        if store is not None:
+            candidates = [candidate for _, found in units for candidate in found]
+            answers = [store.done(candidate) for candidate in candidates]
+            write_outcome(self, store.folder, [one for one in answers if one is not None])
+
+    def _units(self) -> _Units:
+        """What shares a pass; every model is loaded once before any image is read, to see whether it fits."""
+        units: _Units = []
+        asked = asked_models(self.args.model)
+        for one in asked:
+            self.kept = None  # before the next is loaded
+            self.kept = load_models(one, self.data, self.sets, self.args.seed)
+            self.sentences += self.kept.sentences
+            units.append((one, self.kept.candidates))
+        return units
+
+    def _loaded(self, asked: Asked, candidates: Sequence[Candidate]) -> LoadedModels:
+        if self.kept is None or self.kept.candidates != tuple(candidates):
+            self.kept = None
+            self.kept = load_models(asked, self.data, self.sets, self.args.seed)
+        return self.kept
+
+    def _loaders(self, transform: Any) -> Any:
+        self.data.transform = transform
+        return ordered_loaders(self.data, self.args.split, self.here.world, self.args.batch_size, self.args.num_workers)
+
+    def _settings(self) -> EvaluationSettings:
+        if self.kept is None:
+            raise UserError("--model names no model")
+        loaders = self._loaders(self.kept.transform)
+        if len(loaders) != len(self.sets):
+            raise UserError(f"the data have {len(loaders)} loaders and {len(self.sets)} names of them")
+        return EvaluationSettings(
+            data=self.args.data,
+            description=self.data.description,
+            split=self.args.split,
+            protocols={one.name: one.protocol for one in self.sets},
+            images={one.name: loader.images for one, loader in zip(self.sets, loaders, strict=True)},
+            classes=list(self.data.class_names),
+            templates=list(self.data.templates),
+        )
+
+    def _store(self, settings: EvaluationSettings) -> EvaluationStore | None:
+        """The first process alone has one; what it refuses, all end with."""
+        store, refused = None, None
+        if self.here.first:
+            try:
+                store = EvaluationStore(self.args.run_name, settings)
+            except UserError as error:
+                refused = str(error)
+        if refused := self.here.agree(refused):
+            raise UserError(refused)
+        return store
+
+    def _answer(self, units: _Units, store: EvaluationStore | None) -> None:
+        done = self.here.agree(
+            [] if store is None else [one.key for _, found in units for one in found if store.done(one) is not None]
+        )
+        total = len({one.key for _, found in units for one in found})
+        if done and self.here.first:
+            print(
+                f"lightning-robust: {len(set(done))} of {total} models were evaluated before and are skipped",
+                file=sys.stderr,
+            )
+        with EvaluationProgress(self.here.first, len(set(done)), total) as progress:
+            for asked, candidates in units:
+                wanted = list({one.key: one for one in candidates if one.key not in done}.values())
+                if not wanted:
+                    continue
+                for one, answers in zip(wanted, self._pass(asked, candidates, wanted, progress), strict=True):
+                    if store is not None:
+                        store.keep(one, answers)
+                    done.append(one.key)
+                progress.models(len(wanted))
+
+    def _pass(
+        self, asked: Asked, candidates: Sequence[Candidate], wanted: Sequence[Candidate], progress: EvaluationProgress
+    ) -> list[ModelAnswers]:
+        loaded = self._loaded(asked, candidates)
+        loaders = self._loaders(loaded.transform)
+        progress.images(asked.name, sum(loader.share for loader in loaders))
+        return answers_of(loaded, wanted, self.sets, loaders, self.here, self.device, progress.seen)
+
+
+def _device(name: str | None, here: Processes) -> Any:
+    import torch
+
+    default = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name or default)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        what = str(error).splitlines()[0][:120]
+        raise UserError(f"--device {name} cannot be used ({what}); cpu always works") from error
+    return device
+
+
+@contextmanager
+def _warnings_at_the_end(here: Processes) -> Iterator[None]:
+    """Each warning once, as a sentence, below the progress."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    if here.first:
+        for sentence in dict.fromkeys(str(one.message) for one in said if issubclass(one.category, UserWarning)):
+            print(f"lightning-robust: warning: {sentence}", file=sys.stderr)

@@ -1,0 +1,49 @@
+"""The arguments of `evaluate`, without torch."""
+
+import argparse
+
+from lightning_robust.cli.argument_types import positive
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `evaluate`.
+
+    Args:
+        parser: Its parser.
+    """
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        required=True,
+        metavar="MODEL",
+        help="one or several: a run's folder or its wise_ft folder (every α in one pass over the images), a file of a "
+        "run (…/last.ckpt, …/wise_ft/alpha=0.50.safetensors), ARCHITECTURE/TAG or ARCHITECTURE@FILE of open_clip, "
+        "hf-hub:ID, timm:NAME, transformers:ID, scenes-clip, scenes-supervised, local-dir:FOLDER; a CLIP gets its "
+        "zero-shot head from the class names and prompts of the data; untrained:MODEL has random weights",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="scenes, imagenet:FOLDER, or a config (a file, or one that ships) whose data: section names the data",
+    )
+    parser.add_argument(
+        "--split", choices=("test", "val"), default="test", help="choose on val, report test (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="effective robustness against imagenet, scenes, a file of fit-baseline, or none (default: what ships for "
+        "the data)",
+    )
+    parser.add_argument("--batch_size", type=positive, metavar="N", help="images in a batch (default: the data's)")
+    parser.add_argument("--num_workers", type=positive, metavar="N", help="processes that read (default: the data's)")
+    parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of intervals and untrained weights (0)")
+    parser.add_argument("--download", action="store_true", help="let the data module fetch what is not here")
+    parser.add_argument(
+        "--run_name",
+        metavar="NAME",
+        help="folder below checkpoints/evaluate (default: a number); with the name of a run that was broken off, what "
+        "is done is skipped",
+    )

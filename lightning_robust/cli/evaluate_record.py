@@ -1,0 +1,103 @@
+"""The end of an evaluation: record, spreadsheet and table."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_robust.cli.evaluate_answers import ModelAnswers
+from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, table_rows
+from lightning_robust.cli.evaluate_published import published_accuracies, unlike_published
+from lightning_robust.results import (
+    DataDescription,
+    EvaluationRecord,
+    collect_provenance,
+    write_evaluation,
+    write_table,
+)
+from lightning_robust.results.names import ACCURACIES, RESULTS
+
+__all__ = ["write_outcome"]
+
+
+def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]) -> None:
+    """Write `results.json` and `accuracies.csv`, and print the table.
+
+    Args:
+        evaluation: The call: its arguments, data, sets, baseline, device and sentences.
+        folder: The run's folder.
+        answers: What each model answered, in the order asked for.
+    """
+    args, data, sets, baseline = evaluation.args, evaluation.data, evaluation.sets, evaluation.baseline
+    on_imagenet = _is_imagenet(data)
+    models = tuple(
+        evaluation_of(
+            one, sets, baseline, published_accuracies(one.name, sets) if on_imagenet else None, seed=args.seed
+        )
+        for one in answers
+    )
+    record = EvaluationRecord(
+        provenance=collect_provenance(device=str(evaluation.device)),
+        seeds={"intervals and untrained weights": args.seed},
+        data=DataDescription(
+            dataset=data.description,
+            protocol="top-1, the model's own preprocessing; each row names its protocol",
+            images={one.set: one.images for one in answers[0].sets},
+        ),
+        conventions=(*_conventions(data, sets, baseline), *evaluation.sentences, *_unreadable(answers)),
+        split=args.split,
+        baseline=None if baseline is None else _in_words(baseline),
+        models=models,
+        differences=differences(answers, args.seed),
+    )
+    write_evaluation(record, folder / RESULTS)
+    write_table(folder / ACCURACIES, table_rows(models))
+    for model in models:
+        for sentence in unlike_published(model):
+            print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
+    from rich.console import Console
+
+    from lightning_robust.report import print_evaluation
+
+    print_evaluation(record, folder, Console())
+
+
+def _is_imagenet(data: Any) -> bool:
+    from lightning_robust.data.imagenet import ImageNetDataModule
+
+    return isinstance(data, ImageNetDataModule)
+
+
+def _conventions(data: Any, sets: Sequence[Any], baseline: Any) -> list[str]:
+    said = [
+        "accuracy: top-1; intervals: Wilson, 95 %",
+        "matched: accuracy on the reference images of the classes that a shift covers, logits restricted as on it",
+        "differences: paired bootstrap over the images that both models could read, 95 %",
+        f"zero-shot heads: {len(data.class_names)} class names, {len(data.templates)} prompts, mean of normalised "
+        "embeddings times the logit scale",
+    ]
+    if baseline is not None:
+        said.append(
+            f"effective robustness: {baseline.scale} line on {len(baseline.models)} standard models, x = {baseline.x}; "
+            "first interval: line and sampling error, second: a standard model's scatter about the line added"
+        )
+        left_out = [one.name for one in sets[1:] if one.name not in baseline.shifts]
+        if left_out:
+            said.append(f"effective robustness leaves out {', '.join(left_out)}: the baseline has no line for them")
+    return said
+
+
+def _in_words(baseline: Any) -> str:
+    return f"{baseline.name}: {baseline.description}" if baseline.description else str(baseline.name)
+
+
+def _unreadable(answers: Sequence[ModelAnswers]) -> list[str]:
+    """Each image once, whichever models could not read it."""
+    return list(
+        dict.fromkeys(
+            f"an image of {one.set} was left out: {sentence}"
+            for model in answers
+            for one in model.sets
+            for sentence in one.unreadable
+        )
+    )
