@@ -1,4 +1,4 @@
-"""`show`: the data as a picture, a finished run as table and picture."""
+"""`show`: the data as a picture, a finished run as table and picture, a baseline as table and scatter."""
 
 import argparse
 from pathlib import Path
@@ -7,13 +7,17 @@ from lightning_robust.errors import UserError
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the data or a run.
+    """Show the data, a run or a baseline.
 
     Raises:
         UserError: If a file cannot be written, or the run's files are not there.
     """
     if args.what == "run":
         _show_run(args.folder)
+    elif args.what == "baseline":
+        from lightning_robust.cli.show_baseline import show_baseline
+
+        show_baseline(args)
     else:
         _show_data(args.out)
     return 0
