@@ -1,9 +1,17 @@
 """Frozen records with provenance, and their atomic reading and writing. Imports no other room, and no torch."""
 
 from lightning_robust.results.atomic import atomic_path, atomic_write
+from lightning_robust.results.baseline_record import (
+    BASELINE_SCHEMA,
+    BaselineRecord,
+    ModelAccuracies,
+    read_baseline,
+    write_baseline,
+)
 from lightning_robust.results.cache import cache_folder
 from lightning_robust.results.choices import AlphaChoice, Interval
 from lightning_robust.results.curves import CURVE_COLUMNS, CurveFile, CurveRow, read_curves
+from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 from lightning_robust.results.evaluation_record import (
     EVALUATION_SCHEMA,
     AccuracyRow,
@@ -36,6 +44,7 @@ from lightning_robust.results.run_record import (
 from lightning_robust.results.table_file import write_table
 
 __all__ = [
+    "BASELINE_SCHEMA",
     "CURVE_COLUMNS",
     "EVALUATION_SCHEMA",
     "PROBE_SCHEMA",
@@ -43,29 +52,35 @@ __all__ = [
     "AccuracyRow",
     "AlphaChoice",
     "AlphaRow",
+    "BaselineRecord",
     "ConceptEntry",
     "CurveFile",
     "CurveRow",
     "DataDescription",
     "Difference",
     "DirectionConcepts",
+    "EffectiveRobustness",
     "EvaluationRecord",
     "Interval",
+    "ModelAccuracies",
     "ModelDescription",
     "ModelEvaluation",
     "ProbeRecord",
     "ProbedLayer",
     "Provenance",
     "RunRecord",
+    "ShiftRobustness",
     "atomic_path",
     "atomic_write",
     "cache_folder",
     "collect_provenance",
     "file_sha256",
+    "read_baseline",
     "read_curves",
     "read_evaluation",
     "read_probe",
     "read_run",
+    "write_baseline",
     "write_evaluation",
     "write_probe",
     "write_run",
