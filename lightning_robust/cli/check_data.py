@@ -63,7 +63,7 @@ def _print(checks: list[Any], root: Path, console: Any) -> None:
             f"{check.facts.images[0]:,}",
             f"{check.classes:,} of {check.facts.classes:,}",
             f"{check.opened:,}",
-            "whole" if not check.problems else "missing" if check.where is None else "not whole",
+            "whole" if not check.problems else "missing" if check.where is None else "wrong",
         )
     console.print(table)
     for check in checks:
@@ -74,7 +74,7 @@ def _print(checks: list[Any], root: Path, console: Any) -> None:
             _say(console, f"{check.facts.title}{place}, to know: {sentence}.")
     wrong = [check.facts.title for check in checks if check.problems]
     if wrong:
-        _say(console, f"{len(wrong)} of {len(checks)} sets are missing or not whole: {', '.join(wrong)}.")
+        _say(console, f"{len(wrong)} of {len(checks)} sets are missing or wrong: {', '.join(wrong)}.")
     else:
         _say(console, "Everything asked for is there and as published.")
 

@@ -132,7 +132,8 @@ def _from_numbers(name: str, title: str, numbers: list[int]) -> tuple[int | None
     if not as_classes and not as_positions:
         wrong = next(number for number in numbers if number not in set(classes))
         raise ValueError(
-            f"{title}: the label {wrong} is neither an ImageNet class nor a position among its {len(classes)} classes"
+            f"{title}: its labels are no ImageNet classes of it ({wrong} is none), and no positions among its "
+            f"{len(classes)} classes ({max(numbers)} is too large)"
         )
     return tuple(classes[number] if as_positions else number for number in numbers)
 
