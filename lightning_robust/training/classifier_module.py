@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_robust.models.classifier import ImageClassifier
+from lightning_robust.training.freezing import freeze, rest_frozen_parts
 from lightning_robust.training.loader_accuracy import LoaderAccuracy
-from lightning_robust.training.optimisation import adamw_with_schedule
+from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
 
 
 class ClassifierModule(LightningModule):
@@ -31,6 +32,7 @@ class ClassifierModule(LightningModule):
     model: ImageClassifier
     class_names: list[str] | None = None
     _accuracy: LoaderAccuracy | None = None
+    _rests: bool = False
 
     @abstractmethod
     def known_classes(self) -> list[str]:
@@ -88,16 +90,43 @@ class ClassifierModule(LightningModule):
         return logits
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine over the whole run, on image tower and head."""
+        """AdamW with warm-up and cosine over the whole run, on all that is not frozen."""
         optimizer, schedule = adamw_with_schedule(
-            self.model.parameters(),
+            self.parameter_groups(),
             lr=self.hparams["lr"],
             betas=tuple(self.hparams["betas"]),
-            weight_decay=self.hparams["weight_decay"],
             warmup_steps=self.hparams["warmup_steps"],
             total_steps=self.trainer.estimated_stepping_batches,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser: matrices decay, vectors do not."""
+        return decay_groups(self.model.parameters(), self.hparams["weight_decay"])
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; parts that are frozen by `freeze_parts` stay in eval mode."""
+        super().train(mode)
+        if mode and self._rests:
+            rest_frozen_parts(self)
+        return self
+
+    def freeze_parts(self, patterns: Sequence[str]) -> None:
+        """Freeze parameters by name; parts that are frozen whole are in eval mode while the rest trains.
+
+        Args:
+            patterns: Globs over names of parameters or modules, such as `model.encoder.visual.layer1`.
+
+        Raises:
+            ValueError: If a pattern names nothing, or nothing that would be trained.
+        """
+        freeze(self, patterns)
+        self._rests = True
+
+    def on_train_start(self) -> None:
+        """Put frozen parts into eval mode: here, where Lightning has looked for parts that are in it by mistake."""
+        if self._rests:
+            self.train()
 
     def _start(self, stage: str) -> None:
         self._accuracy = LoaderAccuracy.of_run(self.trainer, stage, len(self.known_classes()), self.device)

@@ -19,7 +19,7 @@ from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts, shift_records
-from lightning_robust.training.optimisation import adamw_with_schedule
+from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -164,10 +164,9 @@ class ContrastivePretraining(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole run."""
         optimizer, schedule = adamw_with_schedule(
-            self.encoder.parameters(),
+            decay_groups(self.encoder.parameters(), self.hparams["weight_decay"]),
             lr=self.hparams["lr"],
             betas=tuple(self.hparams["betas"]),
-            weight_decay=self.hparams["weight_decay"],
             warmup_steps=self.hparams["warmup_steps"],
             total_steps=self.trainer.estimated_stepping_batches,
         )

@@ -14,6 +14,7 @@ from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.classifier_module import ClassifierModule
+from lightning_robust.training.layer_decay import layer_decay_groups, parameter_depths
 from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts, shift_records
 from lightning_robust.training.probe_head import probe_head
 from lightning_robust.training.random_head import random_head
@@ -52,10 +53,17 @@ class ClassifierFinetuning(ClassifierModule):
         pretrained: False starts from random weights, and from the head that their text tower gives.
         head: `"zero-shot"` or `"linear-probe"`.
         l2: Strength of the probe's regularisation, see `fit_linear_probe`; None is 1e-4. A zero-shot head has none.
+        train: `"all"`, image tower and head, or `"head"`: the encoder is frozen and stays in eval mode.
+        freeze: Globs over names of parameters or modules that are not trained, such as
+            `model.encoder.visual.transformer.resblocks.[0-5]`; batch norm and dropout of what is frozen whole stay in
+            eval mode.
+        layer_decay: Factor in (0, 1) on the learning rate from one depth of the encoder to the one before, see
+            `layer_decay_groups`; None trains all at `lr`.
 
     Raises:
         ValueError: If the encoder is unknown or its files are missing, the label smoothing is out of range, or a
-            setting has no effect.
+            setting has no effect; from `setup`, if nothing is called what `freeze` names, or the encoder's depths are
+            not known.
     """
 
     def __init__(
@@ -72,11 +80,15 @@ class ClassifierFinetuning(ClassifierModule):
         pretrained: bool = True,
         head: Literal["zero-shot", "linear-probe"] = "zero-shot",
         l2: float | None = None,
+        train: Literal["all", "head"] = "all",
+        freeze: list[str] | None = None,
+        layer_decay: float | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing lies in [0, 1), not {label_smoothing}.")
         _check_head(head, templates, l2)
+        _check_trained(train, freeze, layer_decay)
         self.save_hyperparameters()
         # not a module, so the CLIP appears once in the state dict: inside self.model
         self.loaded: Encoder = load_encoder(encoder, pretrained=pretrained, seed=seed)
@@ -157,6 +169,12 @@ class ClassifierFinetuning(ClassifierModule):
         model = ImageClassifier(self.loaded.model, head).train().to(self.device)
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
         self.model = model.to(memory_format=torch.channels_last)
+        if self.hparams["train"] == "head":
+            self.freeze_parts(["model.encoder.visual"])
+        elif self.hparams["freeze"]:
+            self.freeze_parts(self.hparams["freeze"])
+        if self.hparams["layer_decay"] is not None:
+            parameter_depths(self.model.encoder.visual)  # refuses now what it does not know
         self.class_names = list(class_names)
         self.templates = None if templates is None else list(templates)
 
@@ -165,6 +183,13 @@ class ClassifierFinetuning(ClassifierModule):
         if self.class_names is None:
             raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
         return self.class_names
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser: by decay, and by depth where the learning rate falls with it."""
+        if self.hparams["layer_decay"] is None:
+            return super().parameter_groups()
+        names = ("lr", "weight_decay", "layer_decay")
+        return layer_decay_groups(self.model, **{name: float(self.hparams[name]) for name in names})
 
     @property
     def _is_probe(self) -> bool:
@@ -199,3 +224,17 @@ def _check_head(head: str, templates: list[str] | None, l2: float | None) -> Non
         raise ValueError(f"l2={l2} has no effect on head='zero-shot': leave it out, or take head='linear-probe'.")
     if l2 is not None and not l2 > 0:
         raise ValueError(f"l2 is above 0, not {l2}.")
+
+
+def _check_trained(train: str, freeze: list[str] | None, layer_decay: float | None) -> None:
+    if train not in ("all", "head"):
+        raise ValueError(f"train is 'all' or 'head', not {train!r}.")
+    if freeze is not None and not freeze:
+        raise ValueError("freeze names nothing: leave it out.")
+    if layer_decay is not None and not 0.0 < layer_decay < 1.0:
+        raise ValueError(f"layer_decay lies in (0, 1), not {layer_decay}; leave it out for one learning rate.")
+    for name, value in (("freeze", freeze), ("layer_decay", layer_decay)):
+        if train == "head" and value is not None:
+            raise ValueError(
+                f"{name}={value} has no effect on train='head', which trains the head alone: leave it out."
+            )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Split trainable parameters into those that decay and those that do not.
 
     Matrices and convolutions decay; vectors and scalars (biases, norms' gains, the logit scale) do not.
@@ -23,16 +25,18 @@ def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> lis
         Two parameter groups for an optimiser; an empty one is left out.
 
     Raises:
-        ValueError: If nothing is trainable.
+        ValueError: If nothing is trainable, or the decay is negative.
 
     Example:
         >>> [len(group["params"]) for group in decay_groups(nn.Linear(2, 3).parameters(), 0.1)]
         [1, 1]
     """
+    if not weight_decay >= 0:
+        raise ValueError(f"Need weight_decay >= 0, not {weight_decay}.")
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     if not trainable:
         raise ValueError("Nothing to train: every parameter is frozen.")
-    groups: list[dict[str, object]] = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in trainable if parameter.ndim >= 2], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0},
     ]
@@ -61,35 +65,37 @@ def warmup_cosine(step: int, *, warmup_steps: int, total_steps: int) -> float:
 
 
 def adamw_with_schedule(
-    parameters: Iterable[nn.Parameter],
+    groups: list[dict[str, Any]],
     *,
     lr: float,
     betas: tuple[float, float],
-    weight_decay: float,
     warmup_steps: int,
     total_steps: int | float,
 ) -> tuple[AdamW, LambdaLR]:
     """Build AdamW and its schedule, to be stepped after every optimiser step.
 
+    A warm-up as long as the run or longer is warned about: the highest learning rate is never reached.
+
     Args:
-        parameters: The parameters; frozen ones are left out.
-        lr: Highest learning rate.
+        groups: Parameter groups with their weight decay, see `decay_groups`; one with an `lr` has that as its highest.
+        lr: Highest learning rate of the others.
         betas: AdamW's two decay rates, each in [0, 1).
-        weight_decay: Decoupled weight decay of matrices.
         warmup_steps: Steps of the linear warm-up.
         total_steps: Optimiser steps of the whole run.
 
     Raises:
-        ValueError: If a number is out of range, the run has no end, or nothing is trainable.
+        ValueError: If a number is out of range, or the run has no end.
     """
-    if not (lr > 0 and weight_decay >= 0 and warmup_steps >= 0):
-        raise ValueError(
-            f"Need lr > 0, weight_decay >= 0 and warmup_steps >= 0, not lr={lr}, weight_decay={weight_decay}, "
-            f"warmup_steps={warmup_steps}."
-        )
+    if not (lr > 0 and warmup_steps >= 0):
+        raise ValueError(f"Need lr > 0 and warmup_steps >= 0, not lr={lr}, warmup_steps={warmup_steps}.")
     if not math.isfinite(total_steps) or total_steps < 1:
         raise ValueError(f"A cosine needs the number of steps, not {total_steps}: set max_epochs or max_steps.")
-    optimizer = AdamW(decay_groups(parameters, weight_decay), lr=lr, betas=betas)
+    if warmup_steps >= total_steps:
+        rank_zero_warn(
+            f"The warm-up of {warmup_steps} steps does not end within the run's {int(total_steps)} steps, so the "
+            f"learning rate never falls: take fewer warmup_steps."
+        )
+    optimizer = AdamW(groups, lr=lr, betas=betas)
     schedule = LambdaLR(
         optimizer, lambda step: warmup_cosine(step, warmup_steps=warmup_steps, total_steps=int(total_steps))
     )

@@ -34,9 +34,8 @@ def test_the_schedule_rises_linearly_then_falls_as_half_a_cosine():
 
 def test_the_optimiser_steps_through_the_schedule():
     weight = nn.Parameter(torch.ones(2, 2))
-    optimizer, schedule = adamw_with_schedule(
-        [weight], lr=0.1, betas=(0.9, 0.98), weight_decay=0.5, warmup_steps=2, total_steps=6
-    )
+    groups = decay_groups([weight], 0.5)
+    optimizer, schedule = adamw_with_schedule(groups, lr=0.1, betas=(0.9, 0.98), warmup_steps=2, total_steps=6)
     rates = []
     for _ in range(6):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -54,14 +53,25 @@ def test_the_optimiser_steps_through_the_schedule():
     ("changes", "match"),
     [
         ({"lr": 0.0}, "lr > 0"),
-        ({"weight_decay": -1.0}, "weight_decay=-1"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
         ({"total_steps": float("inf")}, "not inf: set max_epochs"),
-        ({"parameters": [nn.Parameter(torch.ones(1), requires_grad=False)]}, "Nothing to train"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes, match):
-    arguments = {"lr": 0.1, "betas": (0.9, 0.9), "weight_decay": 0.1, "warmup_steps": 1, "total_steps": 5}
-    arguments = {"parameters": [nn.Parameter(torch.ones(1))]} | arguments | changes
+    groups = decay_groups([nn.Parameter(torch.ones(1))], 0.1)
+    arguments = {"groups": groups, "lr": 0.1, "betas": (0.9, 0.9), "warmup_steps": 1, "total_steps": 5} | changes
     with pytest.raises(ValueError, match=match):
         adamw_with_schedule(**arguments)
+
+
+def test_groups_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="weight_decay >= 0, not -1"):
+        decay_groups([nn.Parameter(torch.ones(1))], -1.0)
+    with pytest.raises(ValueError, match="Nothing to train"):
+        decay_groups([nn.Parameter(torch.ones(1), requires_grad=False)], 0.1)
+
+
+def test_a_warm_up_that_outlasts_the_run_is_warned_about():
+    groups = decay_groups([nn.Parameter(torch.ones(1))], 0.1)
+    with pytest.warns(UserWarning, match="50 steps does not end within the run's 6 steps"):
+        adamw_with_schedule(groups, lr=0.1, betas=(0.9, 0.9), warmup_steps=50, total_steps=6)
