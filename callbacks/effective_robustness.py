@@ -17,6 +17,7 @@ from lightning_robust.callbacks.schedule import is_whole_check
 from lightning_robust.callbacks.signature import Reading
 from lightning_robust.callbacks.sources import epoch_number
 from lightning_robust.errors import UserError
+from lightning_robust.models.modes import kept_random_state
 from lightning_robust.robustness import Baseline
 
 
@@ -118,7 +119,8 @@ class EffectiveRobustness(Callback):
         others = [c for c in _callbacks(trainer) if isinstance(c, EffectiveRobustness) and c is not self]
         if any(other.prefix == self.prefix for other in others):
             raise UserError("two EffectiveRobustness callbacks log the same tags: give one of them a prefix=")
-        self._tags = find_tags(trainer, self.baseline, self.reference, self.shifts)
+        with kept_random_state():
+            self._tags = find_tags(trainer, self.baseline, self.reference, self.shifts)
         if unknown := [name for name in self.images if name not in self._tags.counted]:
             raise UserError(f"images= has no use for {unknown[0]!r}: it counts {', '.join(self._tags.counted)}")
         self._warn_of_choices(trainer)
@@ -155,9 +157,10 @@ class EffectiveRobustness(Callback):
         """Effective robustness of these accuracies under its tags."""
         reference = {REFERENCE: figures[tags.reference]} | {s: figures[tag] for s, tag in tags.matched.items()}
         shifted = {name: figures[tag] for name, tag in tags.shifts.items()}
-        scalars = measured_scalars(
-            self.baseline, reference, shifted, counts, replicates=self.replicates, seed=self.seed
-        )
+        with kept_random_state():  # whatever checks types may draw
+            scalars = measured_scalars(
+                self.baseline, reference, shifted, counts, replicates=self.replicates, seed=self.seed
+            )
         if scalars["er/extrapolated"] == 1.0 and not self._warned:
             self._warned = True
             low, high = self.baseline.reference_range

@@ -114,11 +114,8 @@ class WiseFT(Callback):
                 )
             self.theta0 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         if self.evaluate:
-            names = list(named_test_loaders(trainer, self.tests))
-            records = self._records(trainer)
-            path_rules(None, names, records)
-            if self.baseline is not None:
-                check_path(self.baseline, names, records, predict=self.predict is not None)
+            with kept_random_state():
+                self._check_tests(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now to choose on validation images that are not there."""
@@ -194,6 +191,12 @@ class WiseFT(Callback):
         )
         correct = {name: by_rule[""] for name, by_rule in found.items()}
         return judge_path(self.alphas, validation, correct, signatures, robustness, **bootstrap)
+
+    def _check_tests(self, trainer: Trainer) -> None:
+        names, records = list(named_test_loaders(trainer, self.tests)), self._records(trainer)
+        path_rules(None, names, records)
+        if self.baseline is not None:
+            check_path(self.baseline, names, records, predict=self.predict is not None)
 
     def _records(self, trainer: Trainer) -> Any:
         """Who says which classes a shift covers: the data module, of its own loaders."""

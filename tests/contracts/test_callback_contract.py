@@ -9,8 +9,10 @@ from callback_cases import (
     Data,
     Noisy,
     Ours,
+    Scored,
     hooks,
     loader,
+    made_up_baseline,
     random_states,
     same_state,
     seed_all,
@@ -22,6 +24,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_robust.callbacks import (
     ConceptMonitor,
     CurveRecorder,
+    EffectiveRobustness,
     KurtosisMonitor,
     RandomStates,
     SignatureMonitor,
@@ -43,7 +46,8 @@ def everything(folder, **options):
         SignatureMonitor(layers=[LAYER, "norm"], weights=["fc.weight"], untrained=True, **options),
         ConceptMonitor(untrained=True, **options),
         KurtosisMonitor(images=own_images(), prefix="own", **options),
-        WiseFT([0.5], module="", replicates=10),
+        WiseFT([0.5], module="", replicates=10, baseline=made_up_baseline()),
+        EffectiveRobustness(made_up_baseline(), replicates=10),
         CurveRecorder(folder / "curves.csv"),
     ]
 
@@ -67,6 +71,8 @@ CALLBACKS = {
         KurtosisMonitor(images=own_images(), forward=lambda m, b: m(b[0] + torch.rand(1)))
     ],
     "wise-ft": lambda folder: [WiseFT([0.5], module="", replicates=10)],
+    "wise-ft against a baseline": lambda folder: [WiseFT([0.5], module="", replicates=10, baseline=made_up_baseline())],
+    "effective robustness": lambda folder: [EffectiveRobustness(made_up_baseline(), replicates=10)],
     "random states": lambda folder: [RandomStates()],
     "recorder": lambda folder: [CurveRecorder(folder / "curves.csv")],
     "everything": everything,
@@ -84,7 +90,7 @@ LOOPS = {
 
 def train(folder, callbacks=(), **options):
     seed_all()
-    module = Ours()
+    module = Scored()
     run = trainer(folder, callbacks=list(callbacks), **options)
     run.fit(module, datamodule=Data())
     return module, random_states()
