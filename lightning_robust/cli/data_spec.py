@@ -18,8 +18,8 @@ def open_data(text: str, transform: Callable[[Any], Any] | None = None, **option
     """Open the data module that `--data` names.
 
     Args:
-        text: `scenes`; `imagenet:FOLDER`; a config file, or the name of one that ships, whose `data:` section names a
-            data module with any of its options.
+        text: `scenes`; `imagenet:FOLDER`, options after a question mark (`?shifts=v2,r&protocol=testbed`); a config
+            file, or the name of one that ships, whose `data:` section names a data module with any of its options.
         transform: Preprocessing, from a PIL image to a tensor: the model's own. None is enough to ask for names.
         **options: Arguments of the data module that go before those of the text, where it has them: `batch_size`,
             `num_workers`, `download`. None leaves an argument alone.
@@ -40,7 +40,8 @@ def open_data(text: str, transform: Callable[[Any], Any] | None = None, **option
 
         return _built(ScenesDataModule, text, {"transform": transform, **given})
     if text.startswith(IMAGENET):
-        return _built(_imagenet(), text, {"root": text.removeprefix(IMAGENET), "transform": transform, **given})
+        folder, _, asked = text.removeprefix(IMAGENET).partition("?")
+        return _built(_imagenet(), text, {"root": folder, "transform": transform, **_imagenet_options(asked), **given})
     return _from_config(text, transform, given)
 
 
@@ -50,6 +51,17 @@ def _imagenet() -> Any:
     except ImportError as error:
         raise UserError(f"ImageNet cannot be read by this installation: {error}") from error
     return ImageNetDataModule
+
+
+def _imagenet_options(text: str) -> dict[str, Any]:
+    """Options of one word each; for anything more there is a config."""
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split("&")):
+        name, equals, value = part.partition("=")
+        if name not in ("shifts", "v2", "protocol") or not equals:
+            raise UserError(f"--data {IMAGENET}FOLDER takes ?shifts=v2,r,…&v2=VARIANT&protocol=NAME, not {part!r}")
+        options[name] = [word for word in value.split(",") if word] if name == "shifts" else value
+    return options
 
 
 def _built(module: Any, text: str, arguments: dict[str, Any]) -> Any:
@@ -99,16 +111,18 @@ def _from_section(
     try:
         config = parser.parse_object({"data": data})
         module = config.data.class_path
-        arguments = config.data.setdefault("init_args", type(config)())
+        arguments = config.data.get("init_args")  # all of them, with their defaults
         for name, value in given.items():
-            if name not in arguments:
+            if arguments is None or name not in arguments:
                 raise UserError(f"--{name} has no effect on {module} of {path}; leave it out")
             arguments[name] = value
-        if "transform" in arguments:
+        if arguments is not None and "transform" in arguments:
             arguments.transform = None  # a config cannot name the model's own preprocessing
         built = parser.instantiate_classes(config).data
     except (argparse.ArgumentError, ValueError) as error:
         mistake = user_error(error)
         raise (mistake or UserError(f"the data: section of {path}: {' '.join(str(error).split())}")) from error
+    if not hasattr(built, "transform"):
+        raise UserError(f"{module} has no transform, so that it cannot take the preprocessing of a model")
     built.transform = transform
     return built

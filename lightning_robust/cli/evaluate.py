@@ -100,6 +100,7 @@ class _Evaluation:
             data=self.args.data,
             description=self.data.description,
             split=self.args.split,
+            sources={one.name: one.source for one in self.sets},
             protocols={one.name: one.protocol for one in self.sets},
             images={one.name: loader.images for one, loader in zip(self.sets, loaders, strict=True)},
             classes=list(self.data.class_names),

@@ -26,6 +26,7 @@ class EvaluationSettings:
         data: as typed.
         description: of the data module.
         split: ``"test"`` or ``"val"``.
+        sources: by set, what it is.
         protocols: by set, how accuracy is counted.
         images: by set, how many images it has.
         classes: class names, in order.
@@ -35,6 +36,7 @@ class EvaluationSettings:
     data: str
     description: str
     split: str
+    sources: dict[str, str]
     protocols: dict[str, str]
     images: dict[str, int]
     classes: list[str]
