@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,12 @@ def split_file(name: str) -> tuple[str, Path | None]:
     return prefix + rest[:place], Path(rest[place + 1 :]).expanduser()
 
 
-def with_weights(name: str, base: Encoder, file: Path) -> Encoder:
+def with_weights(name: str, architecture: Callable[[], Encoder], file: Path) -> Encoder:
     """Put the weights of a file into an encoder.
 
     Args:
         name: The whole name.
-        base: The architecture, with random weights; its model is used.
+        architecture: Gives the encoder with random weights; called once the file could be read.
         file: Of any kind that `read_weights` reads; the entries of the whole model, or of its image tower alone.
 
     Returns:
@@ -69,7 +70,7 @@ def with_weights(name: str, base: Encoder, file: Path) -> Encoder:
         found = read_weights(file)
     except ValueError as error:
         raise ValueError(f"Encoder {name!r}: {error}") from error
-    sha256 = file_sha256(file)
+    base, sha256 = architecture(), file_sha256(file)
     _check_activation(base, file, found, sha256)
     model = _filled(base, file, found)
     text = base.has_text and not isinstance(model, ImageTower)
@@ -97,7 +98,9 @@ def _filled(base: Encoder, file: Path, found: WeightsFile) -> nn.Module:
         state = {name: value for name, value in state.items() if name.startswith("visual.")}
         model = ImageTower(model.visual)
         target = model.state_dict()
-    ready = {name: _as(value, target.get(name)) for name, value in state.items()}
+    # masks and indices that older versions saved and newer ones make themselves
+    made = {name for name, _ in model.named_buffers()} - set(target)
+    ready = {name: _as(value, target.get(name)) for name, value in state.items() if name not in made}
     check_same_entries(ready, target, (str(file), f"the architecture {base.name!r}"))
     model.load_state_dict(ready)
     return model  # type: ignore[no-any-return]

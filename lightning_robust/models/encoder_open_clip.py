@@ -46,6 +46,7 @@ def from_open_clip(name: str, pretrained: bool, seed: int, download: bool) -> En
     if pretrained or tag:
         _check_tag(architecture, tag)
     weights = _weights_of(architecture, tag, download) if pretrained else None
+    tokenizer = _tokenizer(name, architecture, config, download)
 
     def build() -> tuple[nn.Module, Callable[[Any], Tensor]]:
         with quiet_loading(), seeded(seed):
@@ -64,7 +65,6 @@ def from_open_clip(name: str, pretrained: bool, seed: int, download: bool) -> En
             f"Encoder {name!r} needs files of {config['model_cfg']['text_cfg'].get('hf_model_name') or 'its weights'} "
             f"that are not on this machine or not as expected ({error}); {FOLDER_HINT}."
         ) from error
-    tokenizer = _tokenizer(name, architecture, config, download)
     config["preprocess_cfg"] = dict(getattr(model.visual, "preprocess_cfg", {}))
     return Encoder(
         name=name,

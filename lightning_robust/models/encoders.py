@@ -57,8 +57,9 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0, download:
     base, file = split_file(name)
     if file is None:
         return _load(name, pretrained, seed, download)
-    encoder = _load(base, False, seed, download)
-    return with_weights(name, encoder, file) if pretrained else dataclasses.replace(encoder, name=name)
+    if pretrained:
+        return with_weights(name, lambda: _load(base, False, seed, download), file)
+    return dataclasses.replace(_load(base, False, seed, download), name=name)
 
 
 def _load(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:

@@ -1,5 +1,8 @@
-"""A tiny CLIP with random weights, in a folder of its own."""
+"""A tiny CLIP with random weights, in a folder of its own, and tiny architectures of open_clip."""
 
+import json
+
+import open_clip
 import pytest
 import torch
 
@@ -26,3 +29,34 @@ def tiny_folder(tmp_path_factory):
 @pytest.fixture
 def tiny(tiny_folder) -> Encoder:
     return load_encoder(f"local-dir:{tiny_folder}")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder that no other test has."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LIGHTNING_ROBUST_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Nothing asks the network, on whatever machine the tests run."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def architectures(tmp_path, monkeypatch):
+    """Register `tiny` and its twin `tiny-quickgelu` among open_clip's architectures: ViT and text tower, 16 wide."""
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    known = dict(open_clip.factory._MODEL_CONFIGS)
+    monkeypatch.setattr(
+        open_clip.factory,
+        "_MODEL_CONFIGS",
+        {**known, "tiny": config, "tiny-quickgelu": json.loads(json.dumps({**config, "quick_gelu": True}))},
+    )
+    return ("tiny", "tiny-quickgelu")

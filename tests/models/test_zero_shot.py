@@ -4,7 +4,7 @@ import open_clip
 import pytest
 import torch
 
-from lightning_robust.models import zero_shot_head
+from lightning_robust.models import load_encoder, zero_shot_head
 
 NAMES, TEMPLATES = ["star", "fire truck", "heart"], ["a photo of a {}.", "the red {}"]
 
@@ -51,3 +51,41 @@ def test_modes_gradients_and_random_states_stay(tiny):
 def test_texts_that_would_be_misread_are_refused(tiny, names, templates, match):
     with pytest.raises(ValueError, match=match):
         zero_shot_head(tiny.model, tiny.tokenizer, names, templates)
+
+
+@pytest.mark.parametrize("templates", [["a photo of a {c}.", "the red {c}"], ["{} star".format, "a {}"]])
+def test_prompts_of_other_houses(tiny, templates):
+    """CLIP_benchmark writes {c}; open_clip's own are functions."""
+    plain = [("{} star" if callable(each) else each.replace("{c}", "{}")) for each in templates]
+    expected = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, plain)
+    assert torch.equal(zero_shot_head(tiny.model, tiny.tokenizer, NAMES, templates), expected)
+
+
+def test_open_clips_templates_and_names(architectures):
+    clip = load_encoder("tiny", pretrained=False)  # a byte-pair tokenizer: nothing is unknown to it
+    names = open_clip.IMAGENET_CLASSNAMES[:2]
+    head = zero_shot_head(clip.model, clip.tokenizer, names, open_clip.SIMPLE_IMAGENET_TEMPLATES)
+    expected = open_clip.build_zero_shot_classifier(
+        clip.model, clip.tokenizer, names, open_clip.SIMPLE_IMAGENET_TEMPLATES
+    ).T
+    torch.testing.assert_close(head, expected * clip.model.logit_scale.exp().item(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_name_with_braces_is_a_name(tiny):
+    head = zero_shot_head(tiny.model, tiny.tokenizer, ["star {}", "heart"], ["a {}"])
+    torch.testing.assert_close(head, zero_shot_head(tiny.model, tiny.tokenizer, ["star", "heart"], ["a {}"]))
+
+
+def test_any_batch_size_gives_the_same_head(tiny):
+    whole = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES, batch_size=1000)
+    for size in (1, 2, 3, 5, 6):
+        split = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES, batch_size=size)
+        torch.testing.assert_close(split, whole, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES, batch_size=0)
+
+
+@pytest.mark.parametrize("names", [["star", ""], ["star", "  "], ["star", 3]])
+def test_what_is_no_name(tiny, names):
+    with pytest.raises(ValueError, match="A class name is a text with a word in it"):
+        zero_shot_head(tiny.model, tiny.tokenizer, names, TEMPLATES)
