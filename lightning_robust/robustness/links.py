@@ -1,5 +1,6 @@
 """The scales on which accuracies of standard models lie on a line: logit, probit, and accuracy itself (METHODS 1)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,7 +84,9 @@ def _probit(accuracy: np.ndarray) -> np.ndarray:
 
 
 def _normal_cdf(value: np.ndarray) -> np.ndarray:
-    return torch.special.ndtr(torch.as_tensor(np.asarray(value, dtype=np.float64))).numpy()
+    # torch's own normal distribution function loses digits in the lower tail
+    scaled = torch.as_tensor(np.asarray(value, dtype=np.float64)) * -math.sqrt(0.5)
+    return (0.5 * torch.special.erfc(scaled)).numpy()
 
 
 def _same(value: np.ndarray) -> np.ndarray:
