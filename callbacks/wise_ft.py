@@ -11,13 +11,13 @@ from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path,
 from lightning_robust.callbacks.averaging import check_averaging_first
 from lightning_robust.callbacks.baseline_shifts import open_baseline
 from lightning_robust.callbacks.path_answers import answer_path
-from lightning_robust.callbacks.path_robustness import check_path, path_robustness, path_rules
+from lightning_robust.callbacks.path_robustness import check_path, matched_correct, path_robustness, path_rules
 from lightning_robust.callbacks.path_scalars import log_path
 from lightning_robust.callbacks.path_signatures import measure_path
 from lightning_robust.callbacks.sources import VALIDATION, Images, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
 from lightning_robust.errors import UserError
-from lightning_robust.models import ImageClassifier, interpolate, save_tensors, split_classifier_state
+from lightning_robust.models import ImageClassifier, interpolate, save_tensors
 from lightning_robust.models.evaluate import Predict
 from lightning_robust.models.evaluate_rules import AnswerRule
 from lightning_robust.models.modes import kept_random_state
@@ -169,7 +169,7 @@ class WiseFT(Callback):
         if not isinstance(module, ImageClassifier):
             save_tensors(folder / f"{stem}.safetensors", theta, metadata)
             return [folder / f"{stem}.safetensors"]
-        clip, head = split_classifier_state(theta)
+        clip, head = module.split_state(theta)
         save_tensors(folder / f"{stem}.safetensors", clip, metadata)
         save_tensors(folder / f"{stem}.head.safetensors", head, metadata)
         return [folder / f"{stem}.safetensors", folder / f"{stem}.head.safetensors"]
@@ -186,11 +186,12 @@ class WiseFT(Callback):
         reference = next(iter(tests.values()))
         signatures = measure_path(trainer, pl_module, module, theta0, theta1, self.alphas, reference)
         bootstrap = {"replicates": self.replicates, "seed": self.seed}
-        robustness = (
-            path_robustness(self.baseline, rules, found, len(self.alphas), **bootstrap) if self.baseline else []
-        )
         correct = {name: by_rule[""] for name, by_rule in found.items()}
-        return judge_path(self.alphas, validation, correct, signatures, robustness, **bootstrap)
+        if self.baseline is None:
+            return judge_path(self.alphas, validation, correct, signatures, **bootstrap)
+        matched = matched_correct(self.baseline, rules, found)
+        robustness = path_robustness(self.baseline, correct, matched, **bootstrap)
+        return judge_path(self.alphas, validation, correct, signatures, robustness, matched, **bootstrap)
 
     def _check_tests(self, trainer: Trainer) -> None:
         names, records = list(named_test_loaders(trainer, self.tests)), self._records(trainer)

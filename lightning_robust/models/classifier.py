@@ -91,6 +91,20 @@ class ImageClassifier(nn.Module):
         """Give the weights of the whole CLIP under open_clip's keys; they load strictly in plain open_clip."""
         return split_classifier_state(self.state_dict())[0]
 
+    def split_state(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Split a state of this classifier, an interpolated one too, into CLIP and head: what a file of each holds.
+
+        Args:
+            state: As `state_dict()` gives it.
+
+        Returns:
+            As `split_classifier_state`.
+
+        Raises:
+            ValueError: If an entry belongs to neither.
+        """
+        return split_classifier_state(state)
+
     def head_state_dict(self) -> dict[str, Tensor]:
         """Give the head under the key of a plain `nn.Linear(d, C, bias=False)`: `weight`."""
         return split_classifier_state(self.state_dict())[1]
