@@ -2,6 +2,16 @@
 
 from lightning_robust.training.contrastive import ContrastivePretraining, contrastive_loss
 from lightning_robust.training.finetuning import ClassifierFinetuning
+from lightning_robust.training.flyp import ContrastiveFinetuning, info_nce
+from lightning_robust.training.linear_probe import fit_linear_probe
 from lightning_robust.training.supervised import SupervisedPretraining
 
-__all__ = ["ClassifierFinetuning", "ContrastivePretraining", "SupervisedPretraining", "contrastive_loss"]
+__all__ = [
+    "ClassifierFinetuning",
+    "ContrastiveFinetuning",
+    "ContrastivePretraining",
+    "SupervisedPretraining",
+    "contrastive_loss",
+    "fit_linear_probe",
+    "info_nce",
+]
