@@ -100,8 +100,8 @@ class ImageNetDataModule(LightningDataModule):
         self._borders = {name: PROTOCOLS[protocols[name]].border for name in shifts if name == "objectnet"}
         self._where, self._opened = locations(root, paths, v2), dict[str, OpenedSet]()
         self.root = root
-        for name in shifts:
-            self._place(name)
+        if missing := [name for name in shifts if self._where[name] is None]:
+            raise ValueError(self._not_there(*missing))
         self.class_names, self.templates = class_names(), templates()
         #: What results say the data are.
         self.description = "ImageNet (ILSVRC 2012) and its natural shifts"
@@ -167,13 +167,16 @@ class ImageNetDataModule(LightningDataModule):
     def _place(self, name: str) -> str:
         where = self._where[name]
         if where is None:
-            facts = published(name, self.v2)
-            rest = "" if name in ("train", "val") else ", or leave it out of shifts="
-            raise ValueError(
-                f"{facts.title} is not in {self.root}: it is looked for as {', '.join(facts.folders[:3])} there; say "
-                f"where it is by paths={{{name!r}: …}}{rest}"
-            )
+            raise ValueError(self._not_there(name))
         return where
+
+    def _not_there(self, *names: str) -> str:
+        sought = "; ".join(f"{name} as {published(name, self.v2).folders[0]}" for name in names)
+        rest = "" if names[0] in ("train", "val") else ", or leave it out of shifts="
+        return (
+            f"{self.root} does not hold {', '.join(published(name, self.v2).title for name in names)} (looked for: "
+            f"{sought}, and other usual names); say where it is by paths={{{names[0]!r}: …}}{rest}"
+        )
 
     def _transform(self) -> Callable[[Any], Tensor]:
         if self.transform is None:

@@ -8,7 +8,7 @@ from lightning_robust.data.imagenet.layout import class_level, locate, locations
 
 
 def one(root, name, *classes):
-    return fill(root / name, {called: 0 for called in classes})
+    return fill(root / name, dict.fromkeys(classes, 0))
 
 
 def test_the_real_layouts(whole):

@@ -125,7 +125,7 @@ def test_the_flat_validation_folder_of_kaggle(tmp_path):
     opened = open_set("val", str(flat))
     assert opened.targets.tolist() == [5, 999, 5] == shown(opened)
     (flat / "other.JPEG").write_bytes(picture(1))
-    with pytest.raises(ValueError, match="1 images in .* are not listed in .*, the first: other.JPEG"):
+    with pytest.raises(ValueError, match=r"1 images in .* are not listed in .*, the first: other.JPEG"):
         open_set("val", str(flat))
     (tmp_path / "LOC_val_solution.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="is no list with the columns ImageId,PredictionString"):
@@ -140,7 +140,7 @@ def test_a_list(tmp_path, whole):
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match="No folder .*none for ImageNet-A"):
+    with pytest.raises(ValueError, match=r"No folder .*none for ImageNet-A"):
         open_set("a", str(tmp_path / "none"))
     with pytest.raises(ValueError, match=r"No tar shards .*: 'webdataset:' takes a tar file"):
         open_set("a", f"webdataset:{tmp_path}/none-*.tar")
