@@ -90,7 +90,7 @@ class _Moments:
         self.name, self.count = name, 0
         self.mean = self.squares = torch.zeros((), dtype=torch.float64)
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].detach().transpose(0, 1).flatten(1).double()
         n = x.shape[1]
         if n < 2:

@@ -224,7 +224,7 @@ def test_models_that_do_not_fit_are_refused():
         fisher_soup([])
     with pytest.raises(ValueError, match="at least one model with a weight above 0"):
         fisher_soup([(state, fisher, 0.0)])
-    with pytest.raises(ValueError, match="weight of model 1 .* not -1"):
+    with pytest.raises(ValueError, match=r"weight of model 1 .* not -1"):
         fisher_soup([(state, fisher, -1.0)])
     with pytest.raises(ValueError, match=r"model 2 is for other entries .* w"):
         fisher_soup([(state, fisher, 1.0), (state, {}, 1.0)])
