@@ -12,6 +12,7 @@ from pathlib import Path
 from lightning_robust.cli.check_data_arguments import add_check_data
 from lightning_robust.cli.evaluate_arguments import add_evaluate
 from lightning_robust.cli.fit_baseline_arguments import add_fit_baseline, add_show_baseline
+from lightning_robust.cli.interpolate_arguments import add_interpolate, add_soup
 from lightning_robust.cli.probe_arguments import add_probe
 
 __all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
@@ -73,6 +74,10 @@ def _show(parser: argparse.ArgumentParser) -> None:
 
 OWN_COMMANDS = (
     Command("evaluate", "accuracy on a reference and its shifts, and effective robustness", "evaluate", add_evaluate),
+    Command(
+        "interpolate", "the weights between two checkpoints, one file for each alpha", "interpolate", add_interpolate
+    ),
+    Command("soup", "one model from the weights of several", "soup", add_soup),
     Command("check-data", "is a copy of ImageNet and its shifts whole?", "check_data", add_check_data),
     Command("fit-baseline", "a baseline of your own from evaluated standard models", "fit_baseline", add_fit_baseline),
     Command("probe", "every signature of one model, or of several side by side", "probe", add_probe),
