@@ -54,6 +54,7 @@ def judge_path(
     tests: Mapping[str, Correct],
     signatures: Sequence[Mapping[str, float]],
     robustness: Sequence[EffectiveRobustness] = (),
+    matched: Mapping[str, Correct] | None = None,
     *,
     replicates: int,
     seed: int,
@@ -66,6 +67,7 @@ def judge_path(
         tests: The same on test images by loader, the reference first.
         signatures: Figures by tag for each α.
         robustness: Effective robustness of each α; empty without a baseline.
+        matched: Right or wrong on the reference's test images of a shift's classes, by shift, where they are asked for.
         replicates: Bootstrap replicates.
         seed: Of the bootstrap.
     """
@@ -82,6 +84,7 @@ def judge_path(
                 shifts_mean=float(np.mean(list(accuracies.values()))) if shifts else float("nan"),
                 signatures=dict(signatures[k]),
                 effective_robustness=robustness[k] if robustness else None,
+                matched_reference={name: float(right[k].mean()) for name, right in (matched or {}).items()},
             )
         )
     choice = choose_alpha(validation, alphas, replicates=replicates, seed=seed)

@@ -53,38 +53,50 @@ def check_path(baseline: Baseline, names: Sequence[str], datamodule: Any, *, pre
         )
 
 
-def path_robustness(
-    baseline: Baseline, rules: Mapping[str, Rules], found: Mapping[str, Mapping[str, Correct]], points: int,
-    *, replicates: int, seed: int,
-) -> list[EffectiveRobustness]:  # fmt: skip
-    """Effective robustness of each α.
+def matched_correct(
+    baseline: Baseline, rules: Mapping[str, Rules], found: Mapping[str, Mapping[str, Correct]]
+) -> dict[str, Correct]:
+    """Right or wrong on the reference images of a shift's classes, by shift, where the baseline compares with that.
 
     Args:
         baseline: What is compared with.
         rules: Of each test loader, from `path_rules`.
         found: Right or wrong by loader and rule, from `answer_path`; the reference first.
-        points: How many α's there are.
+    """
+    reference = next(iter(found))
+    matched = {}
+    for name in restricted_shifts(baseline, _judged(baseline, list(found))):
+        rule = next(key for key, rule in rules[reference].items() if same_rule(rule, rules[name][""]))
+        matched[name] = found[reference][rule]
+    return matched
+
+
+def path_robustness(
+    baseline: Baseline, correct: Mapping[str, Correct], matched: Mapping[str, Correct], *, replicates: int, seed: int
+) -> list[EffectiveRobustness]:
+    """Effective robustness of each α.
+
+    Args:
+        baseline: What is compared with.
+        correct: Right or wrong by test loader, `(A, n)`, the reference first.
+        matched: From `matched_correct`.
         replicates: Bootstrap replicates of the intervals.
         seed: Of the bootstrap.
     """
-    reference, *_ = found
-    shifts = _judged(baseline, list(found))
-    right = {REFERENCE: found[reference][""], **{name: found[name][""] for name in shifts}}
-    for name in restricted_shifts(baseline, shifts):
-        rule = next(key for key, rule in rules[reference].items() if same_rule(rule, rules[name][""]))
-        right[f"matched/{name}"] = found[reference][rule]
-    n = {name: correct.shape[1] for name, correct in right.items()}
-    judged = []
-    for k in range(points):
-        accuracy = {name: float(correct[k].mean()) for name, correct in right.items()}
-        start = {name.removeprefix("matched/"): a for name, a in accuracy.items() if name not in shifts}
-        with from_user(ValueError):
-            judged.append(
-                baseline.effective_robustness(
-                    start, {name: accuracy[name] for name in shifts}, n, replicates=replicates, seed=seed
-                )
+    names = list(correct)
+    start = {REFERENCE: correct[names[0]], **matched}
+    shifts = {name: correct[name] for name in _judged(baseline, names)}
+    n = {REFERENCE: correct[names[0]].shape[1], **{name: right.shape[1] for name, right in shifts.items()}}
+    n |= {f"matched/{name}": right.shape[1] for name, right in matched.items()}
+    with from_user(ValueError):
+        return [
+            baseline.effective_robustness(
+                {name: float(right[k].mean()) for name, right in start.items()},
+                {name: float(right[k].mean()) for name, right in shifts.items()},
+                n, replicates=replicates, seed=seed,
             )
-    return judged
+            for k in range(len(correct[names[0]]))
+        ]  # fmt: skip
 
 
 def _judged(baseline: Baseline, names: Sequence[str]) -> list[str]:

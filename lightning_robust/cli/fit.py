@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lightning_robust.callbacks import CurveRecorder, RandomStates, SignatureMonitor, WiseFT
+from lightning_robust.callbacks import CurveRecorder, EffectiveRobustness, RandomStates, SignatureMonitor, WiseFT
 from lightning_robust.cli.outcome import finish
 from lightning_robust.cli.parser_errors import user_error
 from lightning_robust.cli.refusals import refusal
@@ -109,9 +109,8 @@ class RobustCLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         if self.subcommand != "fit":
             self.save_config_callback = None
-            kept = [
-                c for c in settings.callbacks or [] if not isinstance(c, ModelCheckpoint | SignatureMonitor | WiseFT)
-            ]
+            left_out = (ModelCheckpoint, SignatureMonitor, EffectiveRobustness, WiseFT)
+            kept = [callback for callback in settings.callbacks or [] if not isinstance(callback, left_out)]
             kwargs |= {"callbacks": kept, "enable_checkpointing": False}
             if settings.logger in (None, True):
                 kwargs["logger"] = False

@@ -7,14 +7,21 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
 from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
 
 from lightning_robust.callbacks import WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.sources import VALIDATION
+from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.report import curves_figure, print_run
+from lightning_robust.report.path_scatter import write_path_scatter
 from lightning_robust.results import DataDescription, RunRecord, collect_provenance, file_sha256, read_curves, write_run
-from lightning_robust.results.names import CURVES, PICTURE, RESULTS
+from lightning_robust.results.baseline_record import BaselineRecord, write_baseline
+from lightning_robust.results.names import BASELINE, CURVES, PICTURE, RESULTS
+from lightning_robust.robustness import Baseline
 from lightning_robust.signatures import eligible_concepts
 
 
@@ -26,10 +33,16 @@ def finish(cli: LightningCLI, folder: Path) -> None:
         folder: The run's folder.
     """
     record = run_record(cli, folder)
+    wise_ft = _wise_ft(cli.trainer)
+    if record.baseline is not None and wise_ft is not None and wise_ft.baseline is not None:
+        write_baseline(_baseline_record(wise_ft.baseline), folder / BASELINE)
     write_run(record, folder / RESULTS)
     curves = folder / CURVES
     if curves.is_file():
         curves_figure(read_curves(curves), folder / PICTURE)
+    scatter = write_path_scatter(record, folder) if record.baseline is not None else None
+    if scatter is not None:
+        _to_tensorboard(cli.trainer, scatter)
     print_run(record, folder, Console())
 
 
@@ -37,7 +50,7 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
     """Put a run's record together from the Trainer, its callbacks and the files that it wrote."""
     trainer, model, data = cli.trainer, cli.model, cli.datamodule
     monitors = monitors_of(trainer)
-    wise_ft = next((c for c in getattr(trainer, "callbacks", []) if isinstance(c, WiseFT)), None)
+    wise_ft = _wise_ft(trainer)
     path = wise_ft.path if wise_ft is not None else None
     images = {**(path.images if path is not None else _images(data)), **_concept_images(data)}
     files = [file for written in (wise_ft.files.values() if wise_ft is not None else ()) for file in written]
@@ -53,7 +66,7 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
         config=config,
         data=DataDescription(
             dataset=str(getattr(data, "description", type(data).__name__)),
-            protocol="top-1 over all classes; choices on validation images of the reference, tables on test images",
+            protocol=_protocol(data, judged=path is not None),
             images=images,
         ),
         conventions=tuple(line for m in monitors for line in conventions(m, model)) + _excluded_concepts(data),
@@ -63,7 +76,64 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
         reference_lines={"untrained": _untrained(monitors)},
         checkpoints=_encoder_hash(model)
         | {str(file.relative_to(folder)): file_sha256(file) for file in files if file.is_relative_to(folder)},
+        baseline=_baseline_words(wise_ft.baseline) if path is not None and wise_ft is not None else None,
     )
+
+
+def _wise_ft(trainer: Any) -> WiseFT | None:
+    return next((c for c in getattr(trainer, "callbacks", []) if isinstance(c, WiseFT)), None)
+
+
+def _protocol(data: Any, *, judged: bool) -> str:
+    """How accuracy is counted: in one word where all sets share it, else set by set."""
+    records = [getattr(data, "reference", None), *(getattr(data, "shifts", None) or ())]
+    found = {record.name: record.protocol for record in records if isinstance(record, DistributionShift)}
+    default = DistributionShift("", "").protocol
+    if set(found.values()) <= {default}:
+        said = default
+    else:
+        said = ", ".join(
+            protocol if protocol.startswith(f"{name}: ") else f"{name}: {protocol}" for name, protocol in found.items()
+        )
+    where = "tables on test images" if judged else "no table of test images"
+    return f"{said}; choices on validation images of the reference, {where}"
+
+
+def _baseline_words(baseline: Baseline | None) -> str | None:
+    """A baseline in one line."""
+    if baseline is None:
+        return None
+    on = "the classes that a shift covers" if baseline.x == "matched" else "all classes"
+    low, high = baseline.reference_range
+    return (
+        f"{baseline.name}: {baseline.description or f'{len(baseline.models)} models'}, reference accuracy "
+        f"{100 * low:.1f} to {100 * high:.1f} %, {baseline.scale} scale, reference over {on}"
+    )
+
+
+def _baseline_record(baseline: Baseline) -> BaselineRecord:
+    return BaselineRecord(
+        name=baseline.name,
+        description=baseline.description,
+        protocols=baseline.protocols,
+        images=baseline.images,
+        scale=baseline.scale,
+        x=baseline.x,
+        aggregate=baseline.aggregate,
+        models=baseline.models,
+        provenance=collect_provenance(),
+    )
+
+
+def _to_tensorboard(trainer: Any, figure: Figure) -> None:
+    """Add the scatter beside the run's curves, in an event file of its own: Trainer and loggers have closed theirs.
+
+    A logger that was opened to go on from a checkpoint would drop later events if it were opened again.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            with SummaryWriter(logger.log_dir, filename_suffix=".robustness") as writer:
+                writer.add_figure("wise_ft/robustness", figure, global_step=trainer.global_step)
 
 
 def conventions(monitor: SignatureMonitor, model: Any) -> list[str]:

@@ -39,10 +39,12 @@ def _show_run(folder: Path) -> None:
     from rich.console import Console
 
     from lightning_robust.report import curves_figure, print_run
+    from lightning_robust.report.path_scatter import write_path_scatter
     from lightning_robust.results import read_curves, read_run
     from lightning_robust.results.names import CURVES, PICTURE, RESULTS
 
     record = read_run(folder / RESULTS)
     if (folder / CURVES).is_file():
         curves_figure(read_curves(folder / CURVES), folder / PICTURE)
+    write_path_scatter(record, folder)
     print_run(record, folder, Console())

@@ -15,7 +15,7 @@ _SHIFT_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b
 
 
 def curves_figure(rows: Sequence[CurveRow], path: Path) -> None:
-    """Draw accuracies and the headline signatures by epoch, and write a PNG atomically.
+    """Draw accuracies, the headline signatures and effective robustness by epoch, and write a PNG atomically.
 
     Args:
         rows: A run's curves.
@@ -23,8 +23,15 @@ def curves_figure(rows: Sequence[CurveRow], path: Path) -> None:
     """
     tags = list(dict.fromkeys(row.tag for row in rows))
     head = headline(tags)
-    figure = Figure(figsize=(12, 7.2), dpi=110, layout="constrained")
-    axes = figure.subplots(2, 3)
+    robustness = "er/mean" in tags
+    figure = Figure(figsize=(16 if robustness else 12, 7.2), dpi=110, layout="constrained")
+    axes = figure.subplots(2, 4 if robustness else 3)
+    if robustness:
+        _mean_robustness(axes[0, 3], rows)
+        shifts = {m.group(1): m.group(0) for tag in tags if (m := re.fullmatch(r"er/([^/]+)", tag))}
+        shown = {name: tag for name, tag in shifts.items() if name not in ("mean", "extrapolated")}
+        _curves(axes[1, 3], rows, shown, "effective robustness by shift, points", factor=100)
+        axes[1, 3].axhline(0, color="0.5", linewidth=0.8)
     _accuracies(axes[0, 0], rows, tags)
     layers = {
         short: tag.split("/")[1] for tag in tags if re.fullmatch(r"kurtosis/[^/]+", tag) if (short := _short(tag))
@@ -64,17 +71,32 @@ def _accuracies(axes: Axes, rows: Sequence[CurveRow], tags: Sequence[str]) -> No
 
 def _curves(
     axes: Axes, rows: Sequence[CurveRow], tags: Mapping[str, str], title: str,
-    *, log: bool = False, least_top: float | None = None,
+    *, log: bool = False, least_top: float | None = None, factor: float = 1.0,
 ) -> None:  # fmt: skip
     for k, (name, tag) in enumerate(tags.items()):
         colour = _SHIFT_COLOURS[k % len(_SHIFT_COLOURS)]
-        _line(axes, rows, tag, name, colour, 1.8)
+        _line(axes, rows, tag, name, colour, 1.8, factor=factor)
         _line(axes, rows, f"{tag}/untrained", None, colour, 1.0, dashes=":")
     if log and axes.lines:
         axes.set_yscale("log")
     if least_top is not None:
         axes.set_ylim(-0.03 * least_top, max(least_top, axes.get_ylim()[1]))
     axes.set_title(title, fontsize=10)
+    _finish(axes)
+
+
+def _mean_robustness(axes: Axes, rows: Sequence[CurveRow]) -> None:
+    """The mean with both intervals: line and sampling error, and the scatter of single standard models beside it."""
+    bands = {"one standard model's": ("er/mean/prediction_low", "er/mean/prediction_high", 0.15)}
+    bands["95 % of line and sampling"] = ("er/mean/low", "er/mean/high", 0.35)
+    for label, (low, high, alpha) in bands.items():
+        lower, upper = ({row.epoch: 100 * row.value for row in rows if row.tag == tag} for tag in (low, high))
+        if lower:
+            ends = [list(values) for values in (lower, lower.values(), upper.values())]
+            axes.fill_between(*ends, color="#4c78a8", alpha=alpha, linewidth=0, label=label)
+    _line(axes, rows, "er/mean", "mean", "#1f3f66", 2.0, factor=100)
+    axes.axhline(0, color="0.5", linewidth=0.8)
+    axes.set_title("effective robustness, points", fontsize=10)
     _finish(axes)
 
 

@@ -10,10 +10,12 @@ from rich.table import Table
 
 from lightning_robust.report.headline import Headline, headline
 from lightning_robust.results import AlphaRow, Interval, RunRecord
+from lightning_robust.results.effective_robustness import ShiftRobustness
 
 _DASH = "–"
-#: Columns from which accuracies and signatures stand side by side.
-_WIDE = 112
+_MARK = "†"
+#: Columns from which accuracies and signatures stand side by side, without effective robustness, and what that needs.
+_WIDE, _ROBUSTNESS = 112, 26
 
 
 def print_run(record: RunRecord, folder: Path, console: Console) -> None:
@@ -25,8 +27,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
         console: Where to print.
     """
     if record.wise_ft:
-        accuracies, signatures = _accuracy_columns(record), _signature_columns(record)
-        parts = [{**accuracies, **signatures}] if console.width >= _WIDE else [accuracies, signatures]
+        parts = _parts(record, console.width)
         console.print("\n[bold]From zero-shot (α = 0) to finetuned (α = 1), test images[/bold]", highlight=False)
         for columns in parts:
             console.print(_table(record, columns))
@@ -36,6 +37,15 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
             console.print(_differences(record))
     console.print(f"\nResults and curves: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     console.print(f"Look at the curves:  tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+
+
+def _parts(record: RunRecord, width: int) -> list[dict[str, list[str]]]:
+    """The columns, in one table or two, whichever fit."""
+    accuracies, robustness, signatures = _accuracy_columns(record), _robustness(record), _signature_columns(record)
+    room = width - (_ROBUSTNESS if robustness else 0)
+    if room >= _WIDE:
+        return [accuracies | robustness | signatures]
+    return [accuracies, robustness | signatures]
 
 
 def _table(record: RunRecord, columns: Mapping[str, list[str]]) -> Table:
@@ -68,6 +78,19 @@ def _accuracy_columns(record: RunRecord) -> dict[str, list[str]]:
         f"[bold green]{mean}[/]" if row.shifts_mean == best else mean for mean, row in zip(means, rows, strict=True)
     ]
     return columns
+
+
+def _robustness(record: RunRecord) -> dict[str, list[str]]:
+    """Mean effective robustness with its interval, in points; no column where no α has it."""
+    found = [row.effective_robustness for row in record.wise_ft]
+    if not any(found):
+        return {}
+    return {"ER [95 %]": [_DASH if er is None else _robustness_cell(er.mean) for er in found]}
+
+
+def _robustness_cell(mean: ShiftRobustness) -> str:
+    estimate = f"{100 * mean.estimate:+.1f}{_MARK if mean.extrapolated else ''}"
+    return estimate if mean.interval is None else f"{estimate} {_range(mean.interval)}"
 
 
 def _signature_columns(record: RunRecord) -> dict[str, list[str]]:
@@ -105,8 +128,32 @@ def _sentences(record: RunRecord) -> list[str]:
         f"Finetuning: reference {_change(before, after, 'reference')}, "
         f"mean of the shifts {_change(before, after, 'shifts_mean')}.",
     ]
+    lines += _robustness_sentences(record)
     if record.choice is not None:
         lines.append(f"* {record.choice.sentence}")
+    return lines
+
+
+def _robustness_sentences(record: RunRecord) -> list[str]:
+    """What effective robustness is measured from, and whether any α is beyond a standard model."""
+    means = {row.alpha: row.effective_robustness.mean for row in record.wise_ft if row.effective_robustness is not None}
+    judged = {alpha: mean.prediction for alpha, mean in means.items() if mean.prediction is not None}
+    if not means:
+        return []
+    lines = [
+        "ER: effective robustness in points, the mean over shifts of what accuracy is above the baseline's line, with "
+        f"line and sampling error. Baseline {record.baseline}."
+    ]
+    beyond = [f"{alpha:g}" for alpha, interval in judged.items() if interval.low > 0]
+    if judged:
+        ends = [(alpha, judged[alpha]) for alpha in (min(judged), max(judged))]
+        wide = " and ".join(f"{_range(interval)} at α = {alpha:g}" for alpha, interval in ends)
+        lines.append(
+            f"With the scatter of single standard models about their line the interval is {wide}; robust beyond a "
+            f"standard model, all of it above 0: {'α = ' + ', '.join(beyond) if beyond else 'no α'}."
+        )
+    if any(mean.extrapolated for mean in means.values()):
+        lines.append(f"{_MARK} an extrapolation: the reference accuracy lies outside that of the baseline's models.")
     return lines
 
 
@@ -134,4 +181,8 @@ def _differences(record: RunRecord) -> Table:
 
 
 def _points(interval: Interval) -> str:
-    return f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    return f"{100 * interval.estimate:+.1f} {_range(interval)}"
+
+
+def _range(interval: Interval) -> str:
+    return f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"

@@ -8,5 +8,9 @@ RESULTS: Final = "results.json"
 CURVES: Final = "signatures.csv"
 #: The picture of the curves.
 PICTURE: Final = "signatures.png"
+#: The baseline of a run's effective robustness, `BaselineRecord`.
+BASELINE: Final = "baseline.json"
+#: The path above that baseline's line, as pictures.
+SCATTERS: Final = ("robustness.png", "robustness.svg")
 #: Every accuracy of an evaluation, a row for each model and set.
 ACCURACIES: Final = "accuracies.csv"

@@ -45,6 +45,8 @@ class AlphaRow:
         shifts_mean: unweighted mean over the shifts.
         signatures: figures by tag; NaN where one is not defined.
         effective_robustness: on the test images, against the run's baseline; None without one.
+        matched_reference: accuracy on the reference test images of the classes that a shift covers, by shift, where
+            the baseline compares with that.
     """
 
     alpha: float
@@ -54,6 +56,7 @@ class AlphaRow:
     shifts_mean: float
     signatures: Mapping[str, float] = field(default_factory=dict)
     effective_robustness: EffectiveRobustness | None = None
+    matched_reference: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

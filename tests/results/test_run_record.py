@@ -73,7 +73,7 @@ def test_the_file_is_strict_json_with_null_for_nan(record, tmp_path):
     data = json.loads(path.read_text(), parse_constant=refuse)
     assert data["wise_ft"][0]["signatures"] == {"kurtosis": None}
     assert data["choice"]["rule"] == "the smallest α within 1 point"
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert math.isnan(read_run(path).wise_ft[0].signatures["kurtosis"])
 
 
@@ -88,9 +88,9 @@ def test_parts_that_a_run_need_not_have(record):
 
 def test_a_newer_version_is_one_sentence(record, tmp_path):
     path = tmp_path / "results.json"
-    path.write_text(json.dumps(record.to_json() | {"schema_version": 2, "unheard_of": 1}))
+    path.write_text(json.dumps(record.to_json() | {"schema_version": 3, "unheard_of": 1}))
     with pytest.raises(
-        UserError, match=r"results\.json: .*newer lightning-robust \(schema 2, this one reads up to 1\)"
+        UserError, match=r"results\.json: .*newer lightning-robust \(schema 3, this one reads up to 2\)"
     ):
         read_run(path)
 
