@@ -3,7 +3,6 @@
 import dataclasses
 import pickle
 
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,14 +14,6 @@ from lightning_robust.results import ModelAccuracies
 from lightning_robust.robustness import Baseline
 
 SCATTERED = on_a_line(scatter=0.2)
-
-
-@pytest.fixture
-def unchecked_shapes():
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def er(baseline, reference, sketch=0.4, art=0.3, **options):
