@@ -94,7 +94,7 @@ class CropFlip:
             size, resample, rest = image.size, Image.Resampling.BICUBIC, self.transform
         else:
             size, resample, rest = self.geometry.size, self.geometry.resample, self.geometry.rest
-        crop = image.resize(size, resample, box=box)
+        crop = image.crop(box).resize(size, resample)
         return rest(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop)
 
 
