@@ -61,7 +61,7 @@ def _print(checks: list[Any], root: Path, console: Any) -> None:
             check.facts.title.removeprefix("ImageNet-"),
             f"{check.images:,}",
             f"{check.facts.images[0]:,}",
-            f"{check.classes:,} of {check.facts.classes:,}",
+            f"{check.classes}/{check.facts.classes}",
             f"{check.opened:,}",
             "whole" if not check.problems else "missing" if check.where is None else "wrong",
         )
