@@ -33,7 +33,9 @@ def test_models_below_the_baselines_are_extrapolated():
     zoo = zero_shot_zoo(load_baseline("imagenet"), replicates=0)
     outside = {entry.accuracies.name for entry in zoo if entry.robustness.mean.extrapolated}
     assert "nllb-clip-large-siglip/v1" in outside
-    assert all(not 0.56522 <= entry.accuracies.reference <= 0.84726 for entry in zoo if entry.accuracies.name in outside)
+    assert all(
+        not 0.56522 <= entry.accuracies.reference <= 0.84726 for entry in zoo if entry.accuracies.name in outside
+    )
 
 
 def test_other_baselines_are_refused():
