@@ -107,7 +107,7 @@ def test_files_by_their_ending(tmp_path, ending, start):
 
 
 def test_refusals_of_a_file(tmp_path):
-    with pytest.raises(UserError, match="a scatter is a .png, .svg or .pdf, got .*jpg"):
+    with pytest.raises(UserError, match=r"a scatter is a .png, .svg or .pdf, got .*jpg"):
         write_scatter(Figure(), tmp_path / "scatter.jpg")
     with pytest.raises(UserError, match="there is no folder"):
         write_scatter(Figure(), tmp_path / "nowhere" / "scatter.png")

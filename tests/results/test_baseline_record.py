@@ -52,7 +52,7 @@ def test_there_and_back(tmp_path):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(UserError, match="no results at .*missing.json: fit-baseline --out writes"):
+    with pytest.raises(UserError, match=r"no results at .*missing.json: fit-baseline --out writes"):
         read_baseline(tmp_path / "missing.json")
     data = encode(RECORD)
     for change, message in (

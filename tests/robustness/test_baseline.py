@@ -276,7 +276,7 @@ def test_refusals_of_a_judgement(change, message):
 
 
 def test_matched_needs_a_mapping():
-    with pytest.raises(ValueError, match="lacks art .for x='matched': a mapping"):
+    with pytest.raises(ValueError, match=r"lacks art .for x='matched': a mapping"):
         er(Baseline.fit(SCATTERED, n=IMAGES, x="matched"), 0.7)
 
 

@@ -1,4 +1,4 @@
-"""Intervals of effective robustness: a naive bootstrap, simulated coverage, held-out models, cost, and reproducibility."""
+"""Intervals of effective robustness: a naive bootstrap, simulated coverage, held-out models, cost, seeds."""
 
 import time
 from statistics import NormalDist
@@ -174,7 +174,7 @@ def test_few_models_have_an_interval_nevertheless():
 
 
 def test_beyond_standard_needs_the_whole_prediction_interval(imagenet):
-    shifted = dict(v2=0.5592, r=0.6933, sketch=0.4229, objectnet=0.4431, a=0.3155)
+    shifted = {"v2": 0.5592, "r": 0.6933, "sketch": 0.4229, "objectnet": 0.4431, "a": 0.3155}
     assert imagenet.effective_robustness(0.6332, shifted, imagenet.images).mean.beyond_standard
     model = imagenet.models[0]
     assert not imagenet.effective_robustness(model.reference, model.shifts, imagenet.images).mean.beyond_standard

@@ -40,7 +40,7 @@ def test_names_that_occur_twice_are_told_apart():
 
 def test_few_is_asked_for():
     records = {"one": evaluation(TWELVE[:11])}
-    with pytest.raises(UserError, match="at least 12 standard models, got 11: .* --few"):
+    with pytest.raises(UserError, match=r"at least 12 standard models, got 11: .* --few"):
         measured_models(records)
     assert len(measured_models(records, few=True).models) == 11
 
