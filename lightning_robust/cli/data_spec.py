@@ -19,7 +19,8 @@ def open_data(text: str, transform: Callable[[Any], Any] | None = None, **option
 
     Args:
         text: `scenes`; `imagenet:FOLDER`, options after a question mark (`?shifts=v2,r&protocol=testbed`); a config
-            file, or the name of one that ships, whose `data:` section names a data module with any of its options.
+            file, or the name of one that ships, whose `data:` section names a data module; its options may be
+            changed after a question mark too (`pacs?root=../data/pacs`), values in YAML.
         transform: Preprocessing, from a PIL image to a tensor: the model's own. None is enough to ask for names.
         **options: Arguments of the data module that go before those of the text, where it has them: `batch_size`,
             `num_workers`, `download`. None leaves an argument alone.
@@ -75,7 +76,8 @@ def _built(module: Any, text: str, arguments: dict[str, Any]) -> Any:
 
 
 def _from_config(text: str, transform: Callable[[Any], Any] | None, given: dict[str, Any]) -> Any:
-    path = _config(text)
+    name, _, asked = text.partition("?") if not Path(text).is_file() else (text, "", "")
+    path = _config(name)
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -83,7 +85,21 @@ def _from_config(text: str, transform: Callable[[Any], Any] | None, given: dict[
     data = settings.get("data") if isinstance(settings, dict) else None
     if not isinstance(data, dict) or "class_path" not in data:
         raise UserError(f"{path} has no data: section with a class_path, so it names no data module")
-    return _from_section(data, path, transform, given)
+    changes = _yaml_options(asked)
+    return _from_section({**data, "init_args": {**(data.get("init_args") or {}), **changes}}, path, transform, given)
+
+
+def _yaml_options(text: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split("&")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"--data CONFIG takes options as ?name=value&…, not {part!r}")
+        try:
+            options[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--data: the value of {name} is no YAML: {value!r}") from error
+    return options
 
 
 def _config(text: str) -> Path:

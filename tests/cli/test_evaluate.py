@@ -19,6 +19,8 @@ from toy_evaluation_data import GROUPS, NAMES, Toy, write_images
 from lightning_robust.cli import evaluate_models, evaluate_published, evaluate_record
 from lightning_robust.cli.main import main
 from lightning_robust.models import ImageClassifier, interpolate, load_encoder, save_tensors, split_classifier_state
+from lightning_robust.models.bundled import save_classifier
+from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.networks import load_network
 from lightning_robust.results import collect_provenance, read_evaluation
 from lightning_robust.results.baseline_record import BaselineRecord, ModelAccuracies, write_baseline
@@ -433,6 +435,15 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(folder, images, capsys, ar
     assert message.count("\n") == 1
     left = set(folder.rglob("*")) - before
     assert not [path for path in left if path.is_file() or path.name.isdecimal()]
+
+
+def test_a_classifier_whose_classes_have_other_names_is_refused(folder, capsys):
+    encoder = load_encoder("scenes-clip", pretrained=False)
+    model = ImageClassifier(ImageTower(encoder.model.visual), torch.randn(4, 128))
+    for names, status in ((NAMES, 0), ([*NAMES[1:], NAMES[0]], 2)):
+        save_classifier(folder / "own", model, encoder="scenes-clip", class_names=names)
+        assert evaluate("--model", "own") == status
+    assert f"own calls class 0 {NAMES[1]!r}, the data call it {NAMES[0]!r}" in capsys.readouterr().err
 
 
 def test_images_that_are_not_there_leave_no_run(folder, tmp_path_factory, capsys):

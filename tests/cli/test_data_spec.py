@@ -1,0 +1,82 @@
+"""`--data`: what a word opens, with which options, and what is refused."""
+
+import pytest
+import yaml
+
+from lightning_robust.cli.data_spec import open_data
+from lightning_robust.data import ScenesDataModule
+from lightning_robust.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config(path, **options):
+    path.write_text(
+        yaml.safe_dump({"data": {"class_path": "lightning_robust.data.ScenesDataModule", "init_args": options}})
+    )
+
+
+def test_the_scenes_world_takes_a_transform():
+    def transform(image):
+        return image
+
+    data = open_data("scenes", transform, download=None)
+    assert type(data) is ScenesDataModule
+    assert data.transform is transform
+
+
+def test_a_config_keeps_its_options_and_those_after_the_question_mark_win(folder):
+    config(folder / "mine.yaml", n_test=17, seed=4, batch_size=9)
+    data = open_data("mine.yaml", len)
+    assert (data.n_test, data.seed, data.batch_size, data.transform) == (17, 4, 9, len)
+    assert data.n_val == ScenesDataModule().n_val
+    data = open_data("mine?n_test=5&flip=false", batch_size=3)
+    assert (data.n_test, data.seed, data.batch_size, data.flip, data.transform) == (5, 4, 3, False, None)
+
+
+def test_a_config_that_ships_and_one_with_more_sections(folder):
+    data = open_data("supervised", len)
+    assert type(data) is ScenesDataModule
+    (folder / "run.yaml").write_text(
+        "seed_everything: 1\ntrainer: {max_epochs: 3}\nmodel: {class_path: nowhere.Model}\n"
+        "data: {class_path: lightning_robust.data.ScenesDataModule}\n"
+    )
+    assert type(open_data("run.yaml")) is ScenesDataModule
+
+
+def test_imagenet_takes_its_options(folder):
+    for name in ("val", "imagenet-r"):
+        (folder / name / "n01443537").mkdir(parents=True)
+    data = open_data("imagenet:.?shifts=r&protocol=testbed", len)
+    assert [shift.name for shift in data.shifts] == ["r"]
+    assert data.shifts[0].protocol.startswith("r: testbed")
+    with pytest.raises(UserError, match="v2"):
+        open_data("imagenet:.?shifts=r,v2", len)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "sentence"),
+    [
+        ("nothing", {}, "no data 'nothing': it is 'scenes', imagenet:FOLDER or a config"),
+        ("scenes", {"download": True}, "--download has no effect on the data 'scenes'"),
+        ("mine.yaml", {"download": True}, "--download has no effect on lightning_robust.data.ScenesDataModule"),
+        ("mine?n_test", {}, "takes options as .name=value"),
+        ("mine?n_test=[", {}, "the value of n_test is no YAML"),
+        ("mine?n_test=0", {}, "n_test must be at least 1, got 0"),
+        ("mine?n_tset=1", {}, "n_tset"),
+        ("mine?n_test=many", {}, "n_test"),
+        ("list.yaml", {}, "has no data: section with a class_path"),
+        ("class.yaml", {}, "datetime"),
+        ("imagenet:.?colour=red", {}, "not 'colour=red'"),
+    ],
+)
+def test_what_cannot_be_opened(folder, text, options, sentence):
+    config(folder / "mine.yaml", n_test=17)
+    (folder / "list.yaml").write_text("- 1\n")
+    (folder / "class.yaml").write_text("data: {class_path: datetime.date}\n")
+    with pytest.raises(UserError, match=sentence):
+        open_data(text, **options)
