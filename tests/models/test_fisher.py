@@ -63,21 +63,21 @@ def test_given_labels_are_the_empirical_fisher_in_closed_form():
 
 
 def test_sampled_labels_converge_to_the_expectation():
-    model, x = linear(), images(40, 4).repeat(250, 1)  # 10,000 labels
+    model, x = linear(), images(40, 4).repeat(100, 1)  # 4,000 labels
     exact = diagonal_fisher(model, batches(x[:40], 40), labels="expected")
     found = diagonal_fisher(model, batches(x, 500), seed=3)
     for name in exact:
-        torch.testing.assert_close(found[name], exact[name], rtol=0.1, atol=0.005)
+        torch.testing.assert_close(found[name], exact[name], rtol=0.15, atol=0.01)
     other = diagonal_fisher(model, batches(x, 500), seed=4)
     assert not torch.equal(found["weight"], other["weight"])
 
 
 @pytest.mark.parametrize("labels", ["sampled", "expected", "given"])
-@pytest.mark.parametrize(("size", "chunk"), [(1, None), (6, 4), (20, 3)])
-def test_how_images_are_batched_does_not_matter(labels, size, chunk):
+@pytest.mark.parametrize("size", [1, 6, 19])
+def test_how_images_are_batched_does_not_matter(labels, size):
     model, x, y = linear(), images(20, 4), torch.arange(20) % 3
     whole = diagonal_fisher(model, batches(x, 20, y), labels=labels)
-    split = diagonal_fisher(model, batches(x, size, y), labels=labels, chunk=chunk)
+    split = diagonal_fisher(model, batches(x, size, y), labels=labels)
     for name in whole:
         torch.testing.assert_close(split[name], whole[name], rtol=1e-12, atol=1e-15)
 
@@ -94,7 +94,7 @@ def test_real_image_towers_equal_a_naive_loop(kind, tiny):
     clip, side = (tiny.model, 32) if kind == "resnet" else (vit_clip(), 16)
     model = ImageClassifier(clip, images(3, 16, dtype=torch.float32) * 10).eval().double()
     x = images(5, 3, side, side)
-    found = diagonal_fisher(model, batches(x, 3), labels="expected", chunk=2)
+    found = diagonal_fisher(model, batches(x, 3), labels="expected")
     expected = naive(model, x, lambda i, p: list(enumerate(p.tolist())))
     assert found.keys() == expected.keys()
     assert "head.weight" in found
@@ -144,6 +144,15 @@ def test_modes_random_states_gradients_and_buffers_are_left_alone():
     torch.testing.assert_close(exact["one.weight"].double(), expected["one.weight"], rtol=1e-4, atol=1e-9)
 
 
+def test_it_works_without_gradients_around_it_and_leaves_out_what_the_output_does_not_see():
+    model = linear()
+    model.unused = nn.Parameter(torch.ones(2))
+    with torch.no_grad():
+        found = diagonal_fisher(model, [images(3, 4)])
+    assert found["unused"].tolist() == [0.0, 0.0]
+    assert found["weight"].sum() > 0
+
+
 def test_it_stops_at_the_images_asked_for():
     model, x = linear(), images(20, 4)
     some = diagonal_fisher(model, batches(x, 8), labels="expected", max_images=11)
@@ -158,7 +167,9 @@ def test_what_has_no_fisher_information_is_refused():
         diagonal_fisher(model, [])
     with pytest.raises(ValueError, match="0 to 2"):
         diagonal_fisher(model, batches(x, 2, torch.full((4,), 3)), labels="given")
-    with pytest.raises(ValueError, match=r"logits \(n, C\)"):
+    with pytest.raises(ValueError, match=r"classes 0 to 2, not 0\.5"):
+        diagonal_fisher(model, batches(x, 2, torch.full((4,), 0.5)), labels="given")
+    with pytest.raises(ValueError, match=r"logits \(1, C\)"):
         diagonal_fisher(nn.Sequential(model, nn.Flatten(0)), batches(x, 2))
     with pytest.raises(ValueError, match=r"of weight is not finite"):
         diagonal_fisher(model, batches(x * float("inf"), 2), labels="expected")
