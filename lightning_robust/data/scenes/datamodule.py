@@ -89,6 +89,10 @@ class ScenesDataModule(LightningDataModule):
             dataset = self._images(REFERENCE, "train", self.n_train, flip=self.flip)
         return ResumableLoader(dataset, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers)
 
+    def probe_dataloader(self) -> DataLoader[Any]:
+        """Labelled training images of the reference as they are, each once: what a linear probe is fitted on."""
+        return _in_order(self._images(REFERENCE, "train", self.n_train))
+
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The reference, then every shift."""
         sizes = [self.n_val, *[self.n_val_shift] * len(SHIFTS)]
