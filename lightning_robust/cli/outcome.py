@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_robust.callbacks import WiseFT
+from lightning_robust.callbacks import EffectiveRobustness, WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.sources import VALIDATION
 from lightning_robust.data.shifts import DistributionShift
@@ -69,7 +69,11 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
             protocol=_protocol(data, judged=path is not None),
             images=images,
         ),
-        conventions=tuple(line for m in monitors for line in conventions(m, model)) + _excluded_concepts(data),
+        conventions=(
+            *(line for m in monitors for line in conventions(m, model)),
+            *(f"effective robustness while training: validation images, against {words}" for words in _live(trainer)),
+            *_excluded_concepts(data),
+        ),
         wise_ft=path.rows if path is not None else (),
         choice=path.choice if path is not None else None,
         intervals=path.intervals if path is not None else {},
@@ -82,6 +86,12 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
 
 def _wise_ft(trainer: Any) -> WiseFT | None:
     return next((c for c in getattr(trainer, "callbacks", []) if isinstance(c, WiseFT)), None)
+
+
+def _live(trainer: Any) -> list[str]:
+    """Baselines that were followed while training."""
+    found = [c.baseline for c in getattr(trainer, "callbacks", []) if isinstance(c, EffectiveRobustness)]
+    return [words for baseline in found if (words := _baseline_words(baseline))]
 
 
 def _protocol(data: Any, *, judged: bool) -> str:

@@ -87,8 +87,10 @@ def _curves(
 
 def _mean_robustness(axes: Axes, rows: Sequence[CurveRow]) -> None:
     """The mean with both intervals: line and sampling error, and the scatter of single standard models beside it."""
-    bands = {"one standard model's": ("er/mean/prediction_low", "er/mean/prediction_high", 0.15)}
-    bands["95 % of line and sampling"] = ("er/mean/low", "er/mean/high", 0.35)
+    bands = {
+        "95 %, a standard model": ("er/mean/prediction_low", "er/mean/prediction_high", 0.15),
+        "95 %": ("er/mean/low", "er/mean/high", 0.35),
+    }
     for label, (low, high, alpha) in bands.items():
         lower, upper = ({row.epoch: 100 * row.value for row in rows if row.tag == tag} for tag in (low, high))
         if lower:

@@ -6,18 +6,21 @@ import warnings
 from pathlib import Path
 
 import torch
-from callback_cases import OWN, Data, Ours, draw, loader, seed_all, trainer
+from callback_cases import OWN, Data, Ours, draw, loader, made_up_baseline, seed_all, trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_robust.callbacks import (
     ConceptMonitor,
     CurveRecorder,
+    EffectiveRobustness,
     KurtosisMonitor,
     RandomStates,
     SignatureMonitor,
     WiseFT,
 )
+from lightning_robust.results.codec import encode
 
 
 class Plain(Ours):
@@ -39,6 +42,16 @@ class Plain(Ours):
     def forward(self, x):
         return super().forward(x.double())
 
+    def on_validation_epoch_start(self):
+        self.accuracies = [MulticlassAccuracy(5, average="micro") for _ in range(2)]
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        self.accuracies[dataloader_idx].update(self(batch[0]), batch[1])
+
+    def on_validation_epoch_end(self):
+        for name, accuracy in zip(Loaders.val_loader_names, self.accuracies, strict=True):
+            self.log(f"val/{name}/accuracy", accuracy.compute())
+
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
@@ -59,21 +72,25 @@ def main(folder, devices):
         ConceptMonitor(),
         KurtosisMonitor(images=loader(OWN, 20), prefix="own"),
     ]
-    wise = WiseFT([0.5], module="", folder=folder / "wise_ft", replicates=20)
+    wise = WiseFT([0.5], module="", folder=folder / "wise_ft", replicates=20, baseline=made_up_baseline())
+    robustness = EffectiveRobustness(made_up_baseline(), replicates=20)
     recorder = CurveRecorder(folder / "curves.csv")
     run = trainer(
         folder, devices=devices, strategy="ddp" if devices > 1 else "auto",
-        callbacks=[RandomStates(), *monitors, wise, recorder],
+        callbacks=[RandomStates(), *monitors, robustness, wise, recorder], num_sanity_val_steps=-1,
     )  # fmt: skip
     module = Plain()
     run.fit(module, datamodule=Loaders())
     state = {
-        "histories": {monitor.state_key: monitor.history for monitor in monitors},
+        "histories": {monitor.state_key: monitor.history for monitor in [*monitors, robustness]},
         "watched": {tag: value.item() for tag, value in run.callback_metrics.items()},
         "files": [str(path) for files in wise.files.values() for path in files],
         "rows": []
         if wise.path is None
-        else [[r.alpha, r.val_reference, r.reference, r.shifts] for r in wise.path.rows],
+        else [
+            [r.alpha, r.val_reference, r.reference, r.shifts, encode(r.effective_robustness, "")]
+            for r in wise.path.rows
+        ],
         "images": {} if wise.path is None else wise.path.images,
         "weights": module.fc.weight.tolist(),
     }

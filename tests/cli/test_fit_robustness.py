@@ -38,13 +38,12 @@ def own_baseline(path):
         ModelAccuracies(f"m{k}", a, {name: a * 0.6 + 0.05 * rng.random() for name in NAMES})
         for k, a in enumerate(np.linspace(0.1, 0.9, 12).tolist())
     ]
+    options = {"scale": "logit", "x": "full", "aggregate": "er", "protocols": {}, "provenance": collect_provenance()}
+    images = dict.fromkeys(["reference", *NAMES], 500)
+    said = "12 made-up models"
     write_baseline(
-        BaselineRecord(
-            name="made-up", description="12 made-up models", protocols={},
-            images=dict.fromkeys(["reference", *NAMES], 500), scale="logit", x="full", aggregate="er", models=tuple(models), provenance=collect_provenance(),
-        ),
-        path,
-    )  # fmt: skip
+        BaselineRecord(name="made-up", description=said, images=images, models=tuple(models), **options), path
+    )
 
 
 def config(baseline, encoder):
@@ -85,6 +84,7 @@ def run(tmp_path_factory):
 def test_the_record_has_it_for_every_alpha(run):
     record = read_run(run / "results.json")
     assert record.baseline.startswith("made-up: 12 made-up models, reference accuracy 10.0 to 90.0 %, logit scale")
+    assert any("while training: validation images, against made-up" in line for line in record.conventions)
     baseline = load_baseline(run / "baseline.json")
     assert len(record.wise_ft) == 3
     for row in record.wise_ft:

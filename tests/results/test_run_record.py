@@ -18,6 +18,7 @@ from lightning_robust.results import (
     read_run,
     write_run,
 )
+from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 
 
 @pytest.fixture
@@ -84,6 +85,29 @@ def test_parts_that_a_run_need_not_have(record):
     short = RunRecord.from_json(data)
     assert short.choice is None
     assert short.wise_ft == ()
+
+
+def test_a_file_of_version_1_is_read(record, tmp_path):
+    """It knows of no effective robustness."""
+    data = record.to_json() | {"schema_version": 1}
+    del data["baseline"]
+    for row in data["wise_ft"]:
+        del row["effective_robustness"], row["matched_reference"]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(data))
+    assert read_run(path) == dataclasses.replace(record, schema_version=1)
+
+
+def test_effective_robustness_of_an_alpha_there_and_back(record, tmp_path):
+    interval = Interval(0.1, 0.05, 0.15, 0.95, 2000, 0)
+    one = ShiftRobustness(
+        accuracy=0.5, expected=0.4, estimate=0.1, interval=interval, prediction=None, extrapolated=True
+    )
+    found = EffectiveRobustness(shifts={"art": one}, mean=one, baseline="own", scale="logit", x="full", aggregate="er")
+    row = dataclasses.replace(record.wise_ft[0], effective_robustness=found, matched_reference={"art": 0.7})
+    changed = dataclasses.replace(record, wise_ft=(row,), baseline="own: 12 models")
+    write_run(changed, tmp_path / "results.json")
+    assert read_run(tmp_path / "results.json") == changed
 
 
 def test_a_newer_version_is_one_sentence(record, tmp_path):
