@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.results import EvaluationRecord, collect_provenance, read_evaluation
-from lightning_robust.results.baseline_record import BaselineRecord, write_baseline
+from lightning_robust.results.baseline_record import write_baseline
 from lightning_robust.results.names import RESULTS
 
 __all__ = ["run"]
@@ -40,18 +40,7 @@ def run(args: argparse.Namespace) -> int:
             description=f"{count} standard models{few} on {measured.dataset}",
         )
         picture = scatter_figure(baseline)
-    record = BaselineRecord(
-        name=baseline.name,
-        description=baseline.description,
-        protocols=baseline.protocols,
-        images=baseline.images,
-        scale=baseline.scale,
-        x=baseline.x,
-        aggregate=baseline.aggregate,
-        models=baseline.models,
-        provenance=collect_provenance(),
-    )
-    write_baseline(record, out)
+    write_baseline(baseline.to_record(collect_provenance()), out)
     write_scatter(picture, figure)
     print_baseline(baseline, Console())
     print(f"\nThe baseline, for --baseline and load_baseline: {out}\nIts scatter: {figure}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,6 +27,10 @@ _PATH = "#0072B2"
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("D", "s", "^", "v", "P", "X")
 _STANDARD = "0.45"
+_BANDS: tuple[tuple[Literal["line", "prediction"], str, str], ...] = (
+    ("line", "0.66", "its 95 % band"),
+    ("prediction", "0.84", "95 % of standard models"),
+)
 _FEW = 12  # points of a group that are drawn large
 
 
@@ -141,7 +145,7 @@ def _line(axes: Axes, baseline: Baseline, shift: str, ends: tuple[float, float],
     line = _on_scale(link, baseline.expected(accuracy, shift))
     axes.plot(x, line, "--", color="0.3", linewidth=1, zorder=2)
     axes.plot(x[inside], line[inside], color="0.2", linewidth=1.4, zorder=2, label="their line")
-    for kind, colour, words in (("line", "0.66", "its 95 % band"), ("prediction", "0.84", "95 % of standard models")):
+    for kind, colour, words in _BANDS:
         low, high = (_on_scale(link, end) for end in band(baseline, accuracy, shift, kind))
         order = 1.5 if kind == "line" else 1.0
         axes.fill_between(x, low, high, color=colour, linewidth=0, alpha=0.35, zorder=order)

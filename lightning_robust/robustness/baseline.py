@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from lightning_robust.results.baseline_record import ModelAccuracies
+from lightning_robust.results import Provenance
+from lightning_robust.results.baseline_record import BaselineRecord, ModelAccuracies
 from lightning_robust.results.effective_robustness import EffectiveRobustness
 from lightning_robust.robustness.accuracy_table import REFERENCE, AccuracyTable, judged_row, tabulate
 from lightning_robust.robustness.effective import DrawnLines, draw_lines, judge
@@ -176,6 +177,24 @@ class Baseline:
         """Names of models with an accuracy of exactly 0 or 1, which was clipped before it had a logit."""
         extreme = ((self.table.values == 0) | (self.table.values == 1)).any(axis=1)
         return tuple(model.name for model, is_extreme in zip(self.models, extreme, strict=True) if is_extreme)
+
+    def to_record(self, provenance: Provenance) -> BaselineRecord:
+        """What ``write_baseline`` writes and `load_baseline` reads: the models and the options, not the fit.
+
+        Args:
+            provenance: of the file.
+        """
+        return BaselineRecord(
+            name=self.name,
+            description=self.description,
+            protocols=self.protocols,
+            images=self.images,
+            scale=self.scale,
+            x=self.x,
+            aggregate=self.aggregate,
+            models=self.models,
+            provenance=provenance,
+        )
 
     def expected(self, reference: Float[np.ndarray, "n"], shift: str = MEAN) -> Float[np.ndarray, "n"]:
         """β: what standard models of these reference accuracies reach.

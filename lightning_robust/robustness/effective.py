@@ -91,17 +91,19 @@ def judge(
     expected = aggregated(link.inverse(intercepts + slopes * link.forward(x)), aggregate)
     outside = [not line.low <= value <= line.high for line, value in zip(lines, x, strict=True)]
     outside[-1] = any(outside)
-    draws = () if drawn is None else _draws(table, row, link, aggregate, drawn)
+    draws = None if drawn is None else _draws(table, row, link, aggregate, drawn)
     found = []
     for k, estimate in enumerate((accuracy - expected).tolist()):
-        intervals = [_percentile(estimate, part[:, k], level, drawn) for part in draws] or [None, None]
+        interval = prediction = None
+        if drawn is not None and draws is not None:
+            interval, prediction = (_percentile(estimate, part[:, k], level, drawn.seed) for part in draws)
         found.append(
             ShiftRobustness(
                 accuracy=float(accuracy[k]),
                 expected=float(expected[k]),
                 estimate=estimate,
-                interval=intervals[0],
-                prediction=intervals[1],
+                interval=interval,
+                prediction=prediction,
                 extrapolated=bool(outside[k]),
             )
         )
@@ -141,6 +143,6 @@ def _draws(
     return aggregated(sampled, aggregate), aggregated(standard, aggregate)
 
 
-def _percentile(estimate: float, draws: Float[np.ndarray, "R"], level: float, lines: DrawnLines | None) -> Interval:
+def _percentile(estimate: float, draws: Float[np.ndarray, "R"], level: float, seed: int) -> Interval:
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, len(draws), lines.seed if lines else 0)
+    return Interval(estimate, float(low), float(high), level, len(draws), seed)

@@ -80,13 +80,13 @@ def _expit(value: np.ndarray) -> np.ndarray:
 
 
 def _probit(accuracy: np.ndarray) -> np.ndarray:
-    return torch.special.ndtri(torch.as_tensor(np.asarray(accuracy, dtype=np.float64))).numpy()
+    return np.asarray(torch.special.ndtri(torch.as_tensor(np.asarray(accuracy, dtype=np.float64))))
 
 
 def _normal_cdf(value: np.ndarray) -> np.ndarray:
     # torch's own normal distribution function loses digits in the lower tail
     scaled = torch.as_tensor(np.asarray(value, dtype=np.float64)) * -math.sqrt(0.5)
-    return (0.5 * torch.special.erfc(scaled)).numpy()
+    return np.asarray(0.5 * torch.special.erfc(scaled))
 
 
 def _same(value: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from standard_models import IMAGES, expit, logit, on_a_line
 
-from lightning_robust.results import ModelAccuracies
-from lightning_robust.robustness import Baseline
+from lightning_robust.results import ModelAccuracies, collect_provenance, write_baseline
+from lightning_robust.robustness import Baseline, load_baseline
 
 SCATTERED = on_a_line(scatter=0.2)
 
@@ -283,3 +283,13 @@ def test_matched_needs_a_mapping():
 def test_no_line_of_that_name():
     with pytest.raises(ValueError, match="did you mean 'art'"):
         Baseline.fit(SCATTERED, n=IMAGES).expected(np.array([0.5]), "arts")
+
+
+def test_record_holds_models_and_options(tmp_path):
+    baseline = Baseline.fit(
+        SCATTERED, n=IMAGES, scale="probit", name="mine", protocols={"art": "top-1"}, description="a"
+    )
+    write_baseline(baseline.to_record(collect_provenance(threads=1)), tmp_path / "mine.json")
+    again = load_baseline(tmp_path / "mine.json")
+    assert again == baseline
+    assert again.drawn(10, 0).slopes.tolist() == baseline.drawn(10, 0).slopes.tolist()
