@@ -46,15 +46,13 @@ def print_evaluation(record: EvaluationRecord, folder: Path, console: Console) -
 def _one_model(model: ModelEvaluation) -> Table:
     """A row for each set."""
     er, published = model.robustness, bool(model.published)
-    titles = ["accuracy", "95 %", "right of", "matched ref."]
-    titles += ["ER, points", "beyond a standard model"] if er is not None else []
-    table = new_table(model.name, *titles, *(["published"] if published else []), left=1)
+    titles = ["accuracy", "images", "matched", *(["ER", "standard"] if er is not None else [])]
+    table = new_table(model.name, *titles, *(["publ."] if published else []), left=1)
     for row in model.rows:
         found = None if er is None else er.shifts.get(row.set)
         cells = [
-            f"{100 * row.accuracy:.1f}",
-            f"{100 * row.low:.1f} – {100 * row.high:.1f}",
-            f"{row.correct:,} / {row.images:,}",
+            f"{100 * row.accuracy:.1f} \\[{100 * row.low:.1f}, {100 * row.high:.1f}]",
+            f"{row.images:,}",
             DASH if row.matched_accuracy is None else f"{100 * row.matched_accuracy:.1f}",
         ]
         if er is not None:
@@ -63,7 +61,7 @@ def _one_model(model: ModelEvaluation) -> Table:
             cells.append(f"{100 * model.published[row.set]:.1f}" if row.set in model.published else DASH)
         table.add_row(row.set, *cells)
     if model.shifts:
-        rest = [DASH, DASH, DASH, *(_er_cells(er.mean) if er is not None else []), *([DASH] if published else [])]
+        rest = [DASH, DASH, *(_er_cells(er.mean) if er is not None else []), *([DASH] if published else [])]
         table.add_section()
         table.add_row("mean of shifts", f"{100 * model.shifts_mean:.1f}", *rest)
     return table
@@ -92,7 +90,7 @@ def _accuracies(models: Sequence[ModelEvaluation], labels: Sequence[str]) -> Tab
 
 def _robustness(models: Sequence[ModelEvaluation], labels: Sequence[str]) -> Table:
     shifts = next(list(model.robustness.shifts) for model in models if model.robustness is not None)
-    table = new_table("", *shifts, "mean [95 %]", "[standard model]", left=1)
+    table = new_table("", *shifts, "mean", "standard", left=1)
     for label, model in zip(labels, models, strict=True):
         if model.robustness is not None:
             table.add_row(label, *_er_row(model.robustness, shifts))
@@ -149,11 +147,16 @@ def _folder(name: str) -> str:
 def _sentences(record: EvaluationRecord) -> list[str]:
     found = [model.robustness for model in record.models if model.robustness is not None]
     lines = []
+    first = record.models[0]
+    if len(record.models) == 1 and any(row.matched_images != first.reference.images for row in first.shifts):
+        lines.append(
+            "matched: accuracy on the reference images of the classes that a shift covers, restricted to them."
+        )
     if found:
         lines.append(
-            "ER: accuracy over what the baseline's models reach at the same reference accuracy, in points. The first "
-            "interval is line and sampling error, the second adds how single standard models scatter: beyond a "
-            "standard model where it lies above 0."
+            "ER: effective robustness, accuracy over what the baseline's models reach at the same reference accuracy, "
+            "in points, with line and sampling error; standard: with the scatter of single standard models too, so "
+            "that a model is robust beyond them where it lies above 0. All intervals: 95 %."
         )
     if any(one.extrapolated for er in found for one in (*er.shifts.values(), er.mean)):
         lines.append(f"{_MARK} extrapolation: the reference accuracy lies outside that of the baseline's models.")
