@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_robust.data.image_folder_settings import check_numbers
+from lightning_robust.data.image_folder_splits import draw_shots
 from lightning_robust.data.image_sets import spread
 from lightning_robust.data.imagenet.classes import class_names, templates
 from lightning_robust.data.imagenet.layout import locations
 from lightning_robust.data.imagenet.opening import OpenedSet, open_set
 from lightning_robust.data.imagenet.protocols import PROTOCOLS, protocol_names, reference_record, shift_record
 from lightning_robust.data.imagenet.published import SHIFT_NAMES, published
-from lightning_robust.data.imagenet.splits import few_of_each, held_out
 from lightning_robust.data.labelled import LabelledImages, evaluation_loader, training_loader, training_transform
+from lightning_robust.data.labelled.augment import check_augmentation
 from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader
 
 __all__ = ["ImageNetDataModule"]
@@ -47,14 +50,15 @@ class ImageNetDataModule(LightningDataModule):
             `parquet:FILES[:SPLIT]`, `hub:ID[:SPLIT]`, `webdataset:FILES` or `csv:FILE`.
         batch_size: Images in a batch on each rank, in training and evaluation.
         num_workers: Worker processes of a loader; None takes one for each core, eight at most.
-        n_val: Training images held out for choices, drawn by seed.
+        n_val: Training images held out for choices, drawn by `split_seed`.
         n_val_shift: Images of each shift in `val_dataloader`; 0 leaves the shifts out of it.
         shots: Few-shot training: so many images of each class, drawn by seed; None takes all.
         augment: What training images go through: `crop-flip`, `flip` or `none`, a function of (seed, epoch, index).
         scale: Least and largest share of the image that a random crop has; open_clip trains with 0.9 to 1.
         max_unreadable: How many images a loader may leave out or replace before it stops.
         download: Whether data sets of the Hub that are not on this machine may be fetched.
-        seed: Seed of the held-out part, of few-shot draws, of order and augmentation.
+        seed: Seed of few-shot draws, of order and augmentation.
+        split_seed: Seed of the held-out part, so that runs with different seeds hold out the same images.
 
     Raises:
         ValueError: For an unknown shift, variant or protocol, a shift that is not there, or a number out of range; from
@@ -79,25 +83,28 @@ class ImageNetDataModule(LightningDataModule):
         max_unreadable: int = MAX_UNREADABLE,
         download: bool = False,
         seed: int = 0,
+        split_seed: int = 0,
     ) -> None:
         super().__init__()
-        _refuse_below(1, batch_size=batch_size, n_val=n_val, shots=1 if shots is None else shots)
-        _refuse_below(0, n_val_shift=n_val_shift, num_workers=num_workers or 0, seed=seed)
-        _refuse_below(0, max_unreadable=max_unreadable)
+        check_numbers(
+            {"batch_size": batch_size, "n_val": n_val, "shots": shots},
+            {"n_val_shift": n_val_shift, "num_workers": num_workers or 0, "seed": seed, "split_seed": split_seed,
+             "max_unreadable": max_unreadable},
+        )  # fmt: skip
         if isinstance(shifts, str) or len(set(shifts)) < len(shifts):
             raise ValueError(f"shifts must be a list of names, each once, got {shifts!r}")
-        training_transform(_no_image, augment, scale)  # refuses what it does not know
+        check_augmentation(augment, scale)
         protocols = protocol_names(protocol)
-        self.transform, self.batch_size, self.seed = transform, batch_size, seed
+        self.transform, self.batch_size = transform, batch_size
+        self.seed, self.split_seed = seed, split_seed
         self.num_workers = _cores() if num_workers is None else num_workers
         self.n_val, self.n_val_shift, self.shots = n_val, n_val_shift, shots
         self.augment, self.scale = augment, (float(scale[0]), float(scale[1]))
         self.max_unreadable, self.download, self.v2 = max_unreadable, download, v2
         #: What loader 0 of `test_dataloader` shows.
         self.reference = reference_record()
-        self.shifts = tuple(shift_record(name, protocols[name], v2) if name in SHIFT_NAMES else shift_record(name)
-                            for name in shifts)  # fmt: skip
-        self._borders = {name: PROTOCOLS[protocols[name]].border for name in shifts if name == "objectnet"}
+        self.shifts = tuple(shift_record(name, protocols.get(name, "wise-ft"), v2) for name in shifts)
+        self._borders = {"objectnet": PROTOCOLS[protocols["objectnet"]].border}
         self._where, self._opened = locations(root, paths, v2), dict[str, OpenedSet]()
         self.root = root
         if missing := [name for name in shifts if self._where[name] is None]:
@@ -111,22 +118,21 @@ class ImageNetDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Training images of the reference but for the held-out part, or a few of each class, augmented."""
-        opened, chosen = self._train(), np.flatnonzero(~self._held_out())
-        if self.shots is not None:
-            names = opened.source.class_names
-            chosen = few_of_each(opened.source.labels, chosen, self.shots, self.seed, names)
-        source = opened.source.choose(chosen, "training part")
-        transform = self._transform()
+        part, transform = self._training_part(), self._transform()
         augment = training_transform(transform, self.augment, self.scale)
-        images = LabelledImages(source, transform, opened.label_map, augment=augment, seed=self.seed)
+        images = LabelledImages(part.source, transform, part.label_map, augment=augment, seed=self.seed)
         return training_loader(
             images, self.batch_size, seed=self.seed, num_workers=self.num_workers, max_unreadable=self.max_unreadable
         )
 
+    def probe_dataloader(self) -> TolerantLoader:
+        """The same images as they are, each once: what a linear probe is fitted on."""
+        return self._loader(self._training_part())
+
     def val_dataloader(self) -> list[TolerantLoader]:
         """The held-out part of the training images, then `n_val_shift` images of every shift, for live curves."""
-        opened = self._train()
-        source = opened.source.choose(np.flatnonzero(self._held_out()), "held-out part")
+        opened = self._set("train")
+        source = opened.source.choose(self._parts()[1], "held-out part")
         loaders = [self._loader(OpenedSet(source, opened.label_map))]
         for shift in self.shifts if self.n_val_shift else ():
             whole = self._set(shift.name)
@@ -139,16 +145,25 @@ class ImageNetDataModule(LightningDataModule):
         """ImageNet's validation images, then every shift, untouched by any choice."""
         return [self._loader(self._set(name), name) for name in ("val", *(shift.name for shift in self.shifts))]
 
+    def _training_part(self) -> OpenedSet:
+        opened = self._set("train")
+        source = opened.source.choose(self._parts()[0], "training part")
+        if self.shots is not None:
+            source = source.choose(draw_shots(source, self.shots, self.seed), f"{self.shots} of each class")
+        return OpenedSet(source, opened.label_map)
+
     def _loader(self, opened: OpenedSet, name: str = "train") -> TolerantLoader:
         border = self._borders.get(name, 0)
         images = LabelledImages(opened.source, self._transform(), opened.label_map, border=border)
         return evaluation_loader(images, self.batch_size, self.num_workers, self.max_unreadable)
 
-    def _train(self) -> OpenedSet:
-        return self._set("train")
-
-    def _held_out(self) -> Any:
-        return held_out(len(self._train().source), self.n_val, self.seed)
+    def _parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Training images for training, and those held out for choices, both in their order."""
+        total = len(self._set("train").source)
+        if self.n_val >= total:
+            raise ValueError(f"n_val={self.n_val} of {total} training images cannot be held out; take a smaller n_val")
+        order = np.random.default_rng(self.split_seed).permutation(total)
+        return np.sort(order[self.n_val :]), np.sort(order[: self.n_val])
 
     def _set(self, name: str) -> OpenedSet:
         """A copy, opened once and kept: a million paths are not listed again for every loader."""
@@ -186,16 +201,6 @@ class ImageNetDataModule(LightningDataModule):
         return self.transform
 
 
-def _refuse_below(least: int, **numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
-
-
 def _cores() -> int:
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, found)
-
-
-def _no_image(_: Any) -> Tensor:
-    raise ValueError("no image is transformed here")

@@ -60,7 +60,8 @@ def test_training_and_held_out_images_are_apart_and_nothing_of_val_is_in_them(wh
     assert not paths[0] & paths[1]
     assert all("/train/" in path for path in paths[0] | paths[1])
     assert loader_paths(opened(whole).val_dataloader()[0]) == loader_paths(validation), "the same in every run"
-    assert loader_paths(opened(whole, seed=1).val_dataloader()[0]) != loader_paths(validation)
+    assert loader_paths(opened(whole, seed=1).val_dataloader()[0]) == loader_paths(validation), "whatever its seed"
+    assert loader_paths(opened(whole, split_seed=1).val_dataloader()[0]) != loader_paths(validation)
 
 
 def loader_paths(loader):
@@ -119,8 +120,12 @@ def test_the_border_of_objectnet_is_cut_as_the_protocol_says(whole, protocol, si
 def test_few_shots(whole):
     data = opened(whole, shots=1, n_val=1, augment="none")
     loader = data.train_dataloader()
-    assert len(loader.dataset) == 1000
-    with pytest.raises(ValueError, match=r"shots=2: the class 'n.*' has only 1 training images"):
+    assert sorted(loader.dataset.dataset.targets.tolist()) == list(range(1000))
+    other = opened(whole, shots=1, n_val=1, augment="none", seed=1).train_dataloader()
+    assert loader_paths(loader) != loader_paths(other)
+    with pytest.raises(
+        ValueError, match=r"2 shots of every class are wanted, but the class 'n\d+' of train has [01] training"
+    ):
         opened(whole, shots=2).train_dataloader()
 
 
@@ -203,6 +208,7 @@ def test_an_unreadable_image_is_left_out_and_named(tmp_path):
         ({"n_val_shift": -1}, "n_val_shift must be at least 0, got -1"),
         ({"shots": 0}, "shots must be at least 1, got 0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"split_seed": -1}, "split_seed must be at least 0, got -1"),
         ({"num_workers": -1}, "num_workers must be at least 0, got -1"),
         ({"augment": "mixup"}, "augment must be one of .*, got 'mixup'"),
         ({"scale": (0.0, 1.0)}, "scale must be two areas"),
@@ -225,3 +231,13 @@ def test_training_images_never_come_from_objectnet(tmp_path, whole):
     with pytest.raises(ValueError, match=r"ImageNet train: '.*' is no class of it"):
         data.train_dataloader()
     assert len(OBJECTS) == 313
+
+
+def test_a_linear_probe_gets_the_training_images_as_they_are(whole):
+    for shots, n_val, count in ((None, 300, 1700), (1, 1, 1000)):
+        data = opened(whole, shots=shots, n_val=n_val)
+        images, targets = together(data.probe_dataloader())
+        assert torch.equal(class_of(images), targets)
+        train = data.train_dataloader().dataset
+        assert len(targets) == len(train) == count
+        assert isinstance(data.probe_dataloader().sampler, UnrepeatedSampler)
