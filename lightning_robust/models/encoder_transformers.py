@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def from_transformers(name: str, pretrained: bool, seed: int, download: bool) ->
     length = int(config.text_config.max_position_embeddings)
     tokenizer = _had(name, "its tokenizer", lambda: _auto("AutoTokenizer", source), download)
     processor = _had(name, "its image processor", lambda: _auto("AutoImageProcessor", source), download)
+    _check_processors(name, config, tokenizer, processor)
     wrapped = TransformersClip(model).eval()
     known = _weights_file(source) if pretrained else None
     return Encoder(
@@ -121,7 +123,7 @@ def _model(source: str, config: Any, pretrained: bool, seed: int) -> Any:
     import transformers
 
     family = getattr(transformers, _CLASSES[config.model_type])
-    with quiet_loading(), seeded(seed):
+    with quiet_loading(), seeded(seed), _no_progress_bar():
         if not pretrained:
             return family(config)
         model, report = family.from_pretrained(
@@ -132,6 +134,19 @@ def _model(source: str, config: Any, pretrained: bool, seed: int) -> Any:
     if lacking:
         raise ValueError(f"the weights lack {len(lacking)} entries of the architecture, such as {lacking[0]}")
     return model
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _had(name: str, what: str, load: Callable[[], Any], download: bool) -> Any:
@@ -145,6 +160,22 @@ def _had(name: str, what: str, load: Callable[[], Any], download: bool) -> Any:
             f"Encoder {name!r}: {what} could not be read on this machine or fetched ({error}); without a network, put "
             f"{_FILES} of that model into one folder and load 'transformers:FOLDER'."
         ) from error
+
+
+def _check_processors(name: str, config: Any, tokenizer: Any, processor: Any) -> None:
+    """Refuse what transformers makes up where files are missing: an empty tokenizer, and a default preprocessing."""
+    side = int(config.vision_config.image_size)
+    shape = tuple(ImageProcessing(processor)(Image.new("RGB", (side + 8, side))).shape)
+    if shape != (3, side, side):
+        raise ValueError(
+            f"Encoder {name!r}: its image processor gives images of shape {shape} and its tower takes (3, {side}, "
+            f"{side}); preprocessor_config.json is another model's or missing."
+        )
+    if 2 * len(tokenizer) < config.text_config.vocab_size:
+        raise ValueError(
+            f"Encoder {name!r}: its tokenizer knows {len(tokenizer)} tokens and its text tower "
+            f"{config.text_config.vocab_size}; the model's own tokenizer files belong beside its weights."
+        )
 
 
 def _check_activation(name: str, source: str, config: Any) -> None:

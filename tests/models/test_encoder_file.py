@@ -75,7 +75,8 @@ def averaged(path, state):
 
 FORMATS = [
     ("a.pt", bare), ("a.pth", bare), ("a.bin", bare), ("a.safetensors", tensors_file),
-    ("epoch_10.pt", open_clip_training), ("compiled.pt", compiled), ("converted.pt", wise_ft_converted), ("ema.pt", averaged),
+    ("epoch_10.pt", open_clip_training), ("compiled.pt", compiled), ("converted.pt", wise_ft_converted),
+    ("ema.pt", averaged),
 ]  # fmt: skip
 
 
