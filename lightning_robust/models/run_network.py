@@ -19,6 +19,7 @@ from lightning_robust.results import file_sha256
 
 _ORIGINS = {
     "ClassifierFinetuning": "finetuned from {} by a run of fit",
+    "ContrastiveFinetuning": "finetuned with captions from {} by a run of fit",
     "SupervisedPretraining": "supervised from random weights by a run of fit, architecture of {}",
     "ContrastivePretraining": "pretrained from random weights by a run of fit, architecture of {}",
 }

@@ -21,6 +21,8 @@ from lightning_robust.training.random_head import random_head
 
 L2 = 1e-4
 """Default strength of a probe's regularisation."""
+MANY_TEXTS = 4096
+"""Prompts from which on a zero-shot head is kept in the cache on disk."""
 
 
 class ClassifierFinetuning(ClassifierModule):
@@ -102,11 +104,14 @@ class ClassifierFinetuning(ClassifierModule):
         shift_records(datamodule)  # refuses now what could not be counted later
         if self.class_names is None:
             names = self.hparams["class_names"]
+            # thousands of texts want the accelerator; the strategy would move the model there next
+            self.loaded.model.to(self.trainer.strategy.root_device)
             if self._is_probe:
                 self._build(class_list(datamodule, names), None)
                 self._needs_probe = True
             else:
-                self._build(*class_texts(datamodule, names, self.hparams["templates"]))
+                names, templates = class_texts(datamodule, names, self.hparams["templates"])
+                self._build(names, templates, self._zero_shot(names, templates))
             return
         theirs = getattr(datamodule, "class_names", None)
         if theirs is not None and list(theirs) != self.class_names:
@@ -153,18 +158,21 @@ class ClassifierFinetuning(ClassifierModule):
         """
         names = self.known_classes()
         fresh = ClassifierFinetuning(**{**arguments_of(self), "pretrained": False})
-        fresh._build(names, self.templates)
-        if self._is_probe:
-            with torch.no_grad():
-                rows = random_head(len(names), self.loaded.embed_dim, int(self.hparams["seed"]))
-                fresh.model.head.weight.copy_(rows)
+        if self.templates is None:
+            head = random_head(len(names), self.loaded.embed_dim, int(self.hparams["seed"]))
+        else:
+            head = fresh._zero_shot(names, self.templates)
+        fresh._build(names, self.templates, head)
         return fresh.eval().to(self.device)
 
-    def _build(self, class_names: list[str], templates: list[str] | None) -> None:
-        if templates is None:  # a linear probe's place; its weights come from a fit or a checkpoint
+    def _zero_shot(self, class_names: list[str], templates: list[str]) -> Tensor:
+        many = len(class_names) * len(templates) >= MANY_TEXTS
+        return zero_shot_head(self.loaded.model, self.loaded.tokenizer, class_names, templates, cache=many)
+
+    def _build(self, class_names: list[str], templates: list[str] | None, head: Tensor | None = None) -> None:
+        """Put the classifier together; a head that is not given comes from a probe or a checkpoint."""
+        if head is None:
             head = torch.zeros(len(class_names), self.loaded.embed_dim)
-        else:
-            head = zero_shot_head(self.loaded.model, self.loaded.tokenizer, class_names, templates)
         # Lightning keeps the modes it finds, and an encoder comes in eval mode
         model = ImageClassifier(self.loaded.model, head).train().to(self.device)
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want

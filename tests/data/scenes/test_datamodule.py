@@ -146,3 +146,11 @@ def test_evaluation_draws_nothing_from_the_global_random_state():
     for loader in (*data.val_dataloader(), *data.test_dataloader(), data.concept_dataloader()):
         next(iter(loader))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_linear_probe_gets_the_training_images_as_they_are():
+    images, targets, *_ = contents(make().probe_dataloader())
+    again, labels, *_ = contents(make(flip=False, batch_size=1).train_dataloader())
+    assert len(targets) == 20
+    assert sorted(targets.tolist()) == sorted(labels.tolist())
+    assert {image.numpy().tobytes() for image in images} == {image.numpy().tobytes() for image in again}
