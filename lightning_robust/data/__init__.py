@@ -1,6 +1,7 @@
-"""Images: the procedural scenes world, own images with shifts, records of shifts, resumable loaders."""
+"""Images: the procedural scenes world, ImageNet and its natural shifts, own images with shifts, records of shifts, resumable loaders."""
 
 from lightning_robust.data.image_folder import ImageFolderDataModule
+from lightning_robust.data.imagenet import ImageNetDataModule
 from lightning_robust.data.loaders import Place, ResumableLoader, UnrepeatedSampler
 from lightning_robust.data.scenes import ScenesDataModule
 from lightning_robust.data.shifts import DistributionShift
@@ -8,6 +9,7 @@ from lightning_robust.data.shifts import DistributionShift
 __all__ = [
     "DistributionShift",
     "ImageFolderDataModule",
+    "ImageNetDataModule",
     "Place",
     "ResumableLoader",
     "ScenesDataModule",
