@@ -1,4 +1,4 @@
-"""Images: the procedural scenes world, ImageNet and its natural shifts, own images with shifts, records of shifts, resumable loaders."""
+"""Images: scenes world, ImageNet and its natural shifts, own images with shifts; records of shifts, loaders."""
 
 from lightning_robust.data.image_folder import ImageFolderDataModule
 from lightning_robust.data.imagenet import ImageNetDataModule
