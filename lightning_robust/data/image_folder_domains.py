@@ -222,14 +222,12 @@ def _left_out(name: str, matches: Mapping[str, ClassMatch], classes: Sequence[st
             f"{in_words(classes)}; class_map can say which is which"
         )
     if left_out:
-        sentence = f"{name} has {len(left_out)} classes that the reference lacks: " + "; ".join(
-            f"{class_name!r} ({n} images{_hint(class_name, classes)})" for class_name, n in left_out.items()
-        )
+        listed = "; ".join(f"{label!r} ({count} images{_hint(label, classes)})" for label, count in left_out.items())
+        some = "a class" if len(left_out) == 1 else f"{len(left_out)} classes"
+        sentence = f"{name} has {some} that the reference lacks: {listed}"
         if unmatched == "error":
-            raise ValueError(
-                f"{sentence}; class_map can say which class each is, unmatched='leave-out' leaves them out"
-            )
-        warnings.warn(f"{sentence}; these images are left out (class_map can say which class each is)", stacklevel=2)
+            raise ValueError(f"{sentence}; class_map can say what each is, unmatched='leave-out' leaves them out")
+        warnings.warn(f"{sentence}; these images are left out (class_map can say what each is)", stacklevel=2)
     return left_out
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lightning_robust.data.image_folder_classes import near, normal_form
+from lightning_robust.data.labelled.source import in_words
 
 __all__ = ["check_fractions", "check_numbers", "check_set_names", "check_templates", "prompt_names"]
 
@@ -82,7 +83,5 @@ def prompt_names(classes: Sequence[str], given: Sequence[str] | Mapping[str, str
         renamed = {by_form[normal_form(name)]: text for name, text in given.items()}
         return [renamed.get(name, text) for name, text in zip(classes, plain, strict=True)]
     if len(given) != len(classes):
-        raise ValueError(
-            f"{len(classes)} classes need as many class_names, got {len(given)}: {', '.join(classes[:8])} …"
-        )
+        raise ValueError(f"The {len(classes)} classes ({in_words(classes)}) need as many class_names, got {len(given)}")
     return list(given)

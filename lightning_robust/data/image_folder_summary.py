@@ -37,7 +37,7 @@ class Summary:
                 listed = ", ".join(f"{label} ({count})" for label, count in classes.items())
                 lines.append(f"left out of {name}, since the reference has no such class: {listed}")
         lines += [
-            f"{name} lacks {len(classes)} classes and is judged over the others: {in_words(classes)}"
+            f"{name} lacks {len(classes)} {'class' if len(classes) == 1 else 'classes'} and is judged over the others: {in_words(classes)}"
             for name, classes in self.lacking.items()
             if classes
         ]

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/bench_decoding.py [--small] [--folder FOLDER] [--json FILE]
 
-2,000 JPEG files in class folders (of `--folder`, else of PACS where it lies, else generated ones), resized to 32 and
-to 224 pixels by open_clip's evaluation transform, with 0 and with 2 workers: two or three minutes. Both read the same files by the same transform with the same workers. Rounds alternate, so that both meet the
-same load of the machine; ratios are medians over the rounds of the ratio within a round.
+2,000 JPEG files in class folders (of `--folder`, else of PACS where it lies, else generated ones), resized to 32 and to
+224 pixels by open_clip's evaluation transform, with 0 and with 2 workers: two or three minutes. Both read the same
+files by the same transform with the same workers. Rounds alternate, so that both meet the same load of the machine;
+ratios are medians over the rounds of the ratio within a round.
 """
 
 import argparse
