@@ -1,0 +1,148 @@
+"""Every shipped config becomes Trainer, model and data; those for ImageNet also train a step on a tiny copy."""
+
+import re
+from math import prod
+from pathlib import Path
+
+import imagenet_trees
+import pytest
+import yaml
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
+from repository import ROOT
+
+from lightning_robust.cli.fit import RobustCLI
+from lightning_robust.data.imagenet.classes import class_names
+from lightning_robust.models import load_encoder, write_clip_folder
+from lightning_robust.models.checkpoint_files import save_tensors
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_")]
+HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
+TRAINING_IMAGES = 1_281_167 - 10_000  # without the held-out part
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* images here, .* are published:UserWarning"),
+    pytest.mark.filterwarnings("ignore:LightningCLI's args parameter:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
+]
+
+
+class Parsed(RobustCLI):
+    """The classes of a config, without a run and its folder."""
+
+    def before_instantiate_classes(self):
+        pass
+
+    def instantiate_trainer(self, **kwargs):
+        return LightningCLI.instantiate_trainer(self, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """A small vision transformer of twelve blocks that knows ImageNet's names."""
+    folder = tmp_path_factory.mktemp("clip") / "vit"
+    words = [*class_names(), "a photo of the"]
+    write_clip_folder(
+        folder, words, vision="vit", embed_dim=8, vision_layers=12, vision_width=8, vision_head_width=4,
+        patch_size=16, text_width=8,
+    )  # fmt: skip
+    state = load_encoder(f"local-dir:{folder}", pretrained=False).model.state_dict()
+    save_tensors(folder / "open_clip_model.safetensors", state)
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    return imagenet_trees.everything(tmp_path_factory.mktemp("imagenet"))
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def open_config(path, **settings):
+        options = {f"trainer.{name}": value for name, value in (HERE | {"default_root_dir": tmp_path}).items()}
+        arguments = [f"--{name}={value}" for name, value in (options | settings).items()]
+        return Parsed(
+            LightningModule, LightningDataModule, subclass_mode_model=True, subclass_mode_data=True,
+            auto_configure_optimizers=False, seed_everything_default=0, save_config_callback=None, run=False,
+            args=["--config", str(path), *arguments],
+        )  # fmt: skip
+
+    return open_config
+
+
+def of_imagenet(clip, tree):
+    templates = "['a photo of a {}.']"
+    return {"model.init_args.encoder": clip, "data.init_args.root": tree, "model.init_args.templates": templates}
+
+
+def described(path):
+    """What the comment under the first line says, and what the settings say: factors, and their product."""
+    said = re.match(r"# Batch ([^=]*) = (\d+)", path.read_text(encoding="utf-8").splitlines()[1])
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    trainer = settings["trainer"]
+    given = (trainer["devices"], trainer.get("num_nodes", 1), trainer.get("accumulate_grad_batches", 1))
+    factors = [int(number) for number in re.findall(r"\d+", said[1])]
+    return factors, int(said[2]), settings["data"]["init_args"]["batch_size"] * prod(given), settings
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p not in IMAGENET], ids=lambda path: path.name)
+def test_a_config_becomes_objects(path, opened):
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if settings["data"]["class_path"].endswith("ImageFolderDataModule"):
+        folder = {"data.init_args.root": Path(ROOT).parent / "shared" / "data" / "pacs"}
+        if not folder["data.init_args.root"].is_dir():
+            pytest.skip("the folder of photos is not there")
+        cli = opened(path, **folder)
+    else:
+        cli = opened(path)
+    assert cli.datamodule.transform is cli.model.transform
+
+
+@pytest.mark.parametrize("path", IMAGENET, ids=lambda path: path.name)
+def test_the_batch_is_what_the_comment_says(path):
+    factors, total, computed, settings = described(path)
+    assert prod(factors) == total == computed == 512
+    hardware = path.stem.rpartition("_")[2]
+    expected = {"1gpu": (1, 1), "8gpu": (8, 1), "4nodes": (8, 4)}[hardware]
+    assert (settings["trainer"]["devices"], settings["trainer"].get("num_nodes", 1)) == expected
+    images = 1000 * settings["data"]["init_args"].get("shots", 0) or TRAINING_IMAGES
+    assert settings["model"]["init_args"]["warmup_steps"] < settings["trainer"]["max_epochs"] * (images // total) / 2
+
+
+@pytest.mark.parametrize("path", IMAGENET, ids=lambda path: path.name)
+def test_a_config_of_imagenet_becomes_objects(path, opened, clip, tree):
+    options = of_imagenet(clip, tree)
+    if "lp_ft" in path.name:
+        options.pop("model.init_args.templates")
+    cli = opened(path, **options)
+    assert cli.datamodule.transform is cli.model.transform
+    assert cli.datamodule.batch_size == described(path)[3]["data"]["init_args"]["batch_size"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", IMAGENET, ids=lambda path: path.name)
+def test_a_config_of_imagenet_trains_and_judges_its_path(path, opened, clip, tree):
+    options = of_imagenet(clip, tree) | {
+        "data.init_args.n_val": 100, "data.init_args.n_val_shift": 50, "data.init_args.num_workers": 0,
+        "data.init_args.batch_size": 64, "trainer.max_epochs": 1, "trainer.limit_train_batches": 3,
+        "trainer.enable_progress_bar": "false", "trainer.enable_model_summary": "false", "trainer.logger": "false",
+        "model.init_args.warmup_steps": 1,
+    }  # fmt: skip
+    if "lp_ft" in path.name:
+        options.pop("model.init_args.templates")
+        options["model.init_args.l2"] = 1.0
+    if "few_shot" in path.name:
+        options["data.init_args.shots"] = 1
+        options["data.init_args.n_val"] = 1
+    cli = opened(path, **options)
+    cli.trainer.callbacks = [c for c in cli.trainer.callbacks if "ProgressBar" not in type(c).__name__]
+    cli.trainer.fit(cli.model, cli.datamodule)
+    (judged,) = [c for c in cli.trainer.callbacks if type(c).__name__ == "WiseFT"]
+    assert len(judged.path.rows) == 11
+    assert set(judged.path.rows[0].shifts) == {"v2", "r", "sketch", "objectnet", "a"}
