@@ -38,9 +38,10 @@ def images_of(loader: Any, batches: float = math.inf) -> int | None:
     if not isinstance(loader, DataLoader):
         return None
     sampler: Any = getattr(loader.batch_sampler, "sampler", None)
+    images: Any = loader.dataset
     shared = isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1
     try:
-        whole = len(sampler.dataset) if shared else len(loader.dataset if sampler is None else sampler)
+        whole = len(sampler.dataset) if shared else len(images if sampler is None else sampler)
     except TypeError:  # an iterable without a length
         return None
     size, processes = _batch_size(loader), sampler.num_replicas if shared else 1

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
 from lightning_robust.callbacks.averaging import check_averaging_first
 from lightning_robust.callbacks.baseline_shifts import open_baseline
-from lightning_robust.callbacks.path_answers import answer_path
+from lightning_robust.callbacks.path_answers import Correct, answer_path
 from lightning_robust.callbacks.path_robustness import check_path, matched_correct, path_robustness, path_rules
 from lightning_robust.callbacks.path_scalars import log_path
 from lightning_robust.callbacks.path_signatures import measure_path
@@ -21,6 +21,7 @@ from lightning_robust.models import ImageClassifier, interpolate, save_tensors
 from lightning_robust.models.evaluate import Predict
 from lightning_robust.models.evaluate_rules import AnswerRule
 from lightning_robust.models.modes import kept_random_state
+from lightning_robust.results.effective_robustness import EffectiveRobustness
 from lightning_robust.robustness import Baseline
 
 
@@ -185,13 +186,16 @@ class WiseFT(Callback):
         validation = found.pop("")[""]
         reference = next(iter(tests.values()))
         signatures = measure_path(trainer, pl_module, module, theta0, theta1, self.alphas, reference)
-        bootstrap = {"replicates": self.replicates, "seed": self.seed}
         correct = {name: by_rule[""] for name, by_rule in found.items()}
-        if self.baseline is None:
-            return judge_path(self.alphas, validation, correct, signatures, **bootstrap)
-        matched = matched_correct(self.baseline, rules, found)
-        robustness = path_robustness(self.baseline, correct, matched, **bootstrap)
-        return judge_path(self.alphas, validation, correct, signatures, robustness, matched, **bootstrap)
+        robustness: list[EffectiveRobustness] = []
+        matched: dict[str, Correct] = {}
+        if self.baseline is not None:
+            matched = matched_correct(self.baseline, rules, found)
+            robustness = path_robustness(self.baseline, correct, matched, replicates=self.replicates, seed=self.seed)
+        return judge_path(
+            self.alphas, validation, correct, signatures, robustness, matched,
+            replicates=self.replicates, seed=self.seed,
+        )  # fmt: skip
 
     def _check_tests(self, trainer: Trainer) -> None:
         names, records = list(named_test_loaders(trainer, self.tests)), self._records(trainer)

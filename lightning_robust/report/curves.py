@@ -94,8 +94,8 @@ def _mean_robustness(axes: Axes, rows: Sequence[CurveRow]) -> None:
     for label, (low, high, alpha) in bands.items():
         lower, upper = ({row.epoch: 100 * row.value for row in rows if row.tag == tag} for tag in (low, high))
         if lower:
-            ends = [list(values) for values in (lower, lower.values(), upper.values())]
-            axes.fill_between(*ends, color="#4c78a8", alpha=alpha, linewidth=0, label=label)
+            low_end, high_end = list(lower.values()), list(upper.values())
+            axes.fill_between(list(lower), low_end, high_end, color="#4c78a8", alpha=alpha, linewidth=0, label=label)
     _line(axes, rows, "er/mean", "mean", "#1f3f66", 2.0, factor=100)
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.set_title("effective robustness, points", fontsize=10)

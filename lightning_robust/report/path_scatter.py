@@ -56,6 +56,7 @@ def write_path_scatter(record: RunRecord, folder: Path) -> Figure | None:
     from lightning_robust.robustness import load_baseline
 
     figure = path_scatter(record, load_baseline(folder / BASELINE))
-    for name in SCATTERS if figure is not None else ():
-        write_scatter(figure, folder / name)
+    if figure is not None:
+        for name in SCATTERS:
+            write_scatter(figure, folder / name)
     return figure

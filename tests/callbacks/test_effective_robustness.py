@@ -1,6 +1,7 @@
 """Live effective robustness: the baseline's own numbers of the accuracies that a module logs, everywhere they go."""
 
 import math
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -27,7 +28,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
 
-from lightning_robust.callbacks import CurveRecorder, EffectiveRobustness
+from lightning_robust.callbacks import CurveRecorder, EffectiveRobustness, logged_accuracies
 from lightning_robust.callbacks.validated_images import images_of, loader_index
 from lightning_robust.data.loaders import UnrepeatedSampler
 from lightning_robust.errors import UserError
@@ -376,6 +377,17 @@ def test_settings_that_cannot_be(options, match):
 def test_shifts_left_out_are_told(tmp_path):
     with pytest.warns(UserWarning, match="measured on sketch, its mean over these; left out: the baseline's art"):
         follow(tmp_path, er(baseline=made_up_baseline(shifts=("sketch", "art"))), max_epochs=1)
+
+
+def test_an_accuracy_of_one_process_alone_is_refused(monkeypatch):
+    """As if each process had logged its own."""
+    seen = {"val/acc": 0.5, "val/b": math.nan}
+    many = SimpleNamespace(world_size=2)
+    monkeypatch.setattr(logged_accuracies, "over_ranks", lambda figures: [figures, {**figures, "val/acc": 0.25}])
+    with pytest.raises(UserError, match=r"'val/acc' differs between processes.*sync_dist=True"):
+        logged_accuracies.check_same_on_all(many, seen)
+    monkeypatch.setattr(logged_accuracies, "over_ranks", lambda figures: [figures, dict(figures)])
+    logged_accuracies.check_same_on_all(many, seen)
 
 
 SAMPLES = TensorDataset(torch.arange(30))
