@@ -36,11 +36,10 @@ class Summary:
             if classes:
                 listed = ", ".join(f"{label} ({count})" for label, count in classes.items())
                 lines.append(f"left out of {name}, since the reference has no such class: {listed}")
-        lines += [
-            f"{name} lacks {len(classes)} {'class' if len(classes) == 1 else 'classes'} and is judged over the others: {in_words(classes)}"
-            for name, classes in self.lacking.items()
-            if classes
-        ]
+        for name, lacking in self.lacking.items():
+            if lacking:
+                many = "1 class" if len(lacking) == 1 else f"{len(lacking)} classes"
+                lines.append(f"{name} lacks {many} and is judged over the others: {in_words(lacking)}")
         return "\n".join(lines)
 
 

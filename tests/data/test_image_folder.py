@@ -252,7 +252,7 @@ class Linear(LightningModule):
 
 def test_in_a_trainer(root, tmp_path):
     model = Linear()
-    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    settings = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         trainer = Trainer(
