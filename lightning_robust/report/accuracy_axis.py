@@ -55,7 +55,7 @@ def percent_ticks(low: float, high: float, forward: Callable[[np.ndarray], np.nd
 
     Example:
         >>> percent_ticks(-3.0, 3.0, lambda p: np.log(p / (1 - p)))
-        [5, 10, 20, 30, 50, 70, 80, 90, 95]
+        [5, 10, 30, 50, 70, 90, 95]
     """
     inside = _inside(_PERCENT, low, high, forward)
     if len(inside) < 3:

@@ -190,3 +190,13 @@ def test_judging_costs_little_once_the_lines_are_drawn(imagenet):
         imagenet.effective_robustness(model.reference, model.shifts, imagenet.images)
         times.append(time.process_time() - start)
     assert min(times) < 0.05
+
+
+@pytest.mark.parametrize("scale", ["logit", "probit"])
+def test_no_standard_model_is_expected_below_zero(scale):
+    """Residuals are drawn on the scale of the line: 4.9 points of accuracy would reach far below zero at AlexNet."""
+    baseline = load_baseline("imagenet", scale=scale)
+    alexnet = next(m for m in baseline.models if m.name == "alexnet")
+    found = baseline.effective_robustness(alexnet.reference, alexnet.shifts, baseline.images).shifts["a"]
+    assert found.accuracy - found.prediction.high > -0.005
+    assert found.prediction.high - found.prediction.low < 0.05
