@@ -1,10 +1,24 @@
 """Tables and pictures from result files alone: a report can be made again without the model."""
 
+from lightning_robust.report.baseline_table import print_baseline, print_zoo
 from lightning_robust.report.curves import curves_figure
 from lightning_robust.report.evaluation_table import print_evaluation
 from lightning_robust.report.headline import Headline, headline
 from lightning_robust.report.probe_figure import probe_figure
 from lightning_robust.report.probe_table import print_probe
+from lightning_robust.report.scatter import scatter_figure, write_scatter
 from lightning_robust.report.table import print_run
 
-__all__ = ["Headline", "curves_figure", "headline", "print_evaluation", "print_probe", "print_run", "probe_figure"]
+__all__ = [
+    "Headline",
+    "curves_figure",
+    "headline",
+    "print_baseline",
+    "print_evaluation",
+    "print_probe",
+    "print_run",
+    "print_zoo",
+    "probe_figure",
+    "scatter_figure",
+    "write_scatter",
+]
