@@ -18,6 +18,7 @@ from lightning_robust.models.timm_network import timm_network
 from lightning_robust.models.zero_shot import zero_shot_head
 
 UNTRAINED = "untrained:"
+_WORTH_KEEPING = 1000  # texts: fewer take seconds
 _RUN_FILES = (".safetensors", ".ckpt")
 _PREFIXES = (TIMM, LOCAL, HUB, TRANSFORMERS)
 
@@ -121,9 +122,12 @@ def _from_encoder(
 ) -> Network:
     head = None
     if names is not None:
-        head = zero_shot_head(encoder.model, encoder.tokenizer, names, templates or ["a photo of a {}."])
+        prompts = templates or ["a photo of a {}."]
+        many = len(names) * len(prompts) >= _WORTH_KEEPING
+        head = zero_shot_head(encoder.model, encoder.tokenizer, names, prompts, cache=many)
     file = split_file(encoder.name)[1]
     origin = "pretrained weights" if file is None else f"weights of {file}"
+    origin += "; the head is zero-shot" if encoder.has_text else ""
     model = Embedding(encoder.model) if head is None else ImageClassifier(encoder.model, head)
     return Network(
         name=f"{UNTRAINED}{encoder.name}" if untrained else encoder.name,
@@ -135,5 +139,5 @@ def _from_encoder(
         head_layer=None if head is None else "head",
         unit_norm=True,
         checkpoint_hash=str(encoder.checkpoint_hash),
-        origin=f"random weights, seed {seed}" if untrained else f"{origin}; the head is zero-shot",
+        origin=f"random weights, seed {seed}" if untrained else origin,
     )

@@ -11,6 +11,7 @@ from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.network import blocks_of
 from lightning_robust.models.networks import load_network
 from lightning_robust.models.timm_network import timm_head
+from lightning_robust.results import cache_folder
 
 
 def test_a_clip_with_class_names_has_its_zero_shot_head():
@@ -193,3 +194,39 @@ def test_a_saved_classifier(tmp_path):
 
 def test_an_unknown_architecture_has_no_blocks():
     assert blocks_of(torch.nn.Sequential(torch.nn.Linear(2, 2)), "") == ()
+
+
+def test_the_head_of_many_texts_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning_robust.models.networks._WORTH_KEEPING", 4)
+    few = load_network("scenes-clip", class_names=["star", "heart"], templates=["a photo of a {}"])
+    cached = list(cache_folder().glob("head-*"))
+    many = load_network("scenes-clip", class_names=["star", "heart"], templates=["a photo of a {}", "a {}"])
+    again = load_network("scenes-clip", class_names=["star", "heart"], templates=["a photo of a {}", "a {}"])
+    assert cached == []
+    assert len(list(cache_folder().glob("head-*"))) == 1
+    assert torch.equal(many.head, again.head)
+    assert not torch.equal(few.head, many.head)
+
+
+def test_an_image_tower_alone_is_measured_without_a_head(tmp_path):
+    state = {name: value for name, value in load_encoder("scenes-clip").model.state_dict().items() if "visual." in name}
+    torch.save(state, tmp_path / "tower.pt")
+    name = f"scenes-clip@{tmp_path / 'tower.pt'}"
+    network = load_network(name)
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(network.model(images), load_encoder("scenes-clip").model.encode_image(images))
+    assert network.origin == f"weights of {tmp_path / 'tower.pt'}"
+    with pytest.raises(ValueError, match="no text tower"):
+        load_network(name, class_names=["star"])
+    untrained = load_network(name, untrained=True, seed=2)
+    assert untrained.checkpoint_hash == load_network("scenes-clip", untrained=True, seed=2).checkpoint_hash
+
+
+def test_a_files_name_is_no_run_file(run_folder):
+    folder, classifier = run_folder
+    network = load_network(f"scenes-clip@{folder / 'last.ckpt'}", class_names=["star", "heart"])
+    images = torch.rand(2, 3, 32, 32)
+    h = classifier.encoder.encode_image(images, normalize=True)
+    torch.testing.assert_close(network.model(images), h @ network.head.T)
+    with pytest.raises(ValueError, match=r"there is no file gone\.ckpt with weights"):
+        load_network("scenes-clip@gone.ckpt")
