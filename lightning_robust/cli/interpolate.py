@@ -66,19 +66,17 @@ def merging_dtype(name: str | None) -> "torch.dtype | None":
     return torch.float64 if name == "float64" else torch.float32
 
 
-def describe(checkpoint: "Checkpoint", **facts: float | bool | None) -> MergeInput:
+def describe(checkpoint: "Checkpoint") -> MergeInput:
     """A checkpoint as the record names it.
 
     Args:
         checkpoint: One of those that were merged.
-        **facts: `score` and `kept`, where models were chosen.
     """
     return MergeInput(
         file=str(checkpoint.path),
         form=checkpoint.form,
         checkpoint_hash=checkpoint.checkpoint_hash,
         head_hash=checkpoint.head_hash,
-        **facts,
     )
 
 

@@ -16,6 +16,7 @@ from lightning_robust.results.merge_record import MergeInput, MergeOutput, Merge
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lightning_robust.models.fisher import Labels
     from lightning_robust.models.merging_files import Checkpoint
 
 _FISHER_IMAGES = 1000
@@ -185,7 +186,8 @@ def _count_right(merged: MergedModel, most: int | None) -> tuple[int, int]:
 def _fisher(args: argparse.Namespace, models: _Models, merged: MergedModel) -> _Made:
     from lightning_robust.models.fisher import diagonal_fisher, fisher_soup
 
-    labels, most, seen = args.labels or "sampled", args.max_images or _FISHER_IMAGES, 0
+    labels: Labels = args.labels or "sampled"
+    most, seen = args.max_images or _FISHER_IMAGES, 0
 
     def batches() -> Iterator[Any]:
         nonlocal seen

@@ -106,14 +106,14 @@ def check_mergeable(first: Checkpoint, other: Checkpoint) -> None:
             f"{with_head.path} has a classification head and {without.path} has none: give files that both have one, "
             "such as alpha=0.00.safetensors of the run, or move the head away from beside the file."
         )
-    meta = [
+    alike, others = (
         {
             name: torch.empty_like(tensor, device="meta", dtype=torch.float32 if is_merged(tensor.dtype) else None)
             for name, tensor in checkpoint.state.items()
         }
         for checkpoint in (first, other)
-    ]
-    check_same_entries(*meta, (str(first.path), str(other.path)))
+    )
+    check_same_entries(alike, others, (str(first.path), str(other.path)))
 
 
 def to_dtype(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -53,15 +53,35 @@ def clip():
     return load_encoder("scenes-clip").model.state_dict()
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch, clip):
-    """A working directory with θ0, an open_clip training checkpoint, and a third model."""
-    monkeypatch.chdir(tmp_path)
-    save_tensors("start.safetensors", clip)
+@pytest.fixture(scope="module")
+def originals(clip, tmp_path_factory):
+    """θ0, an open_clip training checkpoint, a third model, and two files of Wise-FT with heads."""
+    made = tmp_path_factory.mktemp("originals")
+    save_tensors(made / "start.safetensors", clip)
     end = {f"module.{name}": value for name, value in disturbed(clip, 1).items()}
-    torch.save({"epoch": 2, "name": "x", "state_dict": end, "optimizer": {}}, "end.pt")
-    torch.save(disturbed(clip, 2), "third.pt")
+    torch.save({"epoch": 2, "name": "x", "state_dict": end, "optimizer": {}}, made / "end.pt")
+    torch.save(disturbed(clip, 2), made / "third.pt")
+    for k, name in enumerate(("a", "b")):
+        save_tensors(made / f"{name}.safetensors", disturbed(clip, k))
+        head = torch.randn(20, 128, generator=torch.Generator().manual_seed(k))
+        save_tensors(made / f"{name}.head.safetensors", {"weight": head})
+    return made
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch, originals):
+    """A working directory with models to merge."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("start.safetensors", "end.pt", "third.pt"):
+        shutil.copy(originals / name, name)
     return tmp_path
+
+
+@pytest.fixture
+def classifiers(folder, originals):
+    """Two files of Wise-FT, heads beside them."""
+    for file in originals.glob("[ab].*"):
+        shutil.copy(file, folder)
 
 
 def run(*arguments):
@@ -73,7 +93,7 @@ def path(*arguments):
 
 
 def contents():
-    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in Path().rglob("*") if path.is_file()}
 
 
 def refused(capsys, *arguments):
@@ -118,15 +138,6 @@ def test_the_record_says_where_the_path_comes_from(folder):
     assert all(one.checkpoint_hash == file_sha256(f"path/{one.file}") for one in record.outputs)
     assert record.provenance.packages["torch"] == torch.__version__.partition("+")[0]
     assert record.data is None
-
-
-@pytest.fixture
-def classifiers(clip):
-    """Two files of Wise-FT, heads beside them."""
-    for k, name in enumerate(("a", "b")):
-        save_tensors(f"{name}.safetensors", disturbed(clip, k))
-        head = torch.randn(20, 128, generator=torch.Generator().manual_seed(k))
-        save_tensors(f"{name}.head.safetensors", {"weight": head})
 
 
 @pytest.mark.usefixtures("classifiers")
@@ -236,7 +247,10 @@ def test_a_full_disk_is_seen_before(capsys, monkeypatch):
         (["--end", "end.pt", "--recalibrate"], "give --data"),
         (["--end", "end.pt", "--recalibrate", "--data", "scenes"], "with --encoder"),
         (["--end", "end.pt", "--recalibrate", "--data", "nowhere", "--encoder", "scenes-clip"], "no data 'nowhere'"),
-        (["--end", "end.pt", "--recalibrate", "--data", "scenes", "--encoder", "RN50"], "not states of the same"),
+        (
+            ["--end", "end.pt", "--recalibrate", "--data", "scenes", "--encoder", "local-dir:vit"],
+            "not states of the same",
+        ),
         (["--end", "end.pt", "--recalibrate", "--data", "scenes", "--encoder", "nothing"], "nothing"),
         (["--end", "text.pt"], "cannot be read as plain tensors"),
         (["--end", "module.pt"], "save its state_dict()"),
@@ -248,6 +262,7 @@ def test_a_full_disk_is_seen_before(capsys, monkeypatch):
 @pytest.mark.usefixtures("classifiers")
 def test_bad_input_is_one_sentence_and_nothing_is_written(arguments, said, clip, capsys, folder):
     (folder / "text.pt").write_text("no weights")
+    write_clip_folder("vit", ["a"], vision="vit", embed_dim=16, vision_layers=1, vision_width=64, text_width=16)
     torch.save(torch.nn.Linear(2, 2), "module.pt")
     torch.save({name: value for name, value in clip.items() if "ln_final" not in name}, "smaller.pt")
     out = ["--out", "deep/path"]
@@ -272,7 +287,7 @@ def test_a_vision_transformer_has_no_batch_norms_to_recalibrate(capsys, tmp_path
 def live_bytes():
     storages = {}
     for thing in gc.get_objects():
-        if type(thing) in (torch.Tensor, torch.nn.Parameter) and thing.device.type == "cpu":
+        if type(thing) is torch.Tensor and thing.device.type == "cpu":
             storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
     return sum(storages.values())
 
