@@ -142,9 +142,9 @@ def _load_one(name: str, data: Any, sets: Sequence[DistributionShift], seed: int
                     f"{name} has a head of its own, and {one.name} is counted with class names of its own "
                     f"({one.protocol}): choose another protocol, or a CLIP"
                 )
-            heads[one.name] = load_network(
-                name, seed=seed, class_names=list(one.class_names), templates=list(data.templates)
-            ).head
+            own = load_network(name, seed=seed, class_names=list(one.class_names), templates=list(data.templates)).head
+            if own is not None:
+                heads[one.name] = own
     module = network.model
     key = _key(network, data if texts else None, sets)
     candidate = Candidate(name, network.origin, network.checkpoint_hash, None, key)
@@ -182,8 +182,8 @@ def _load_path(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed:
 
 
 def _network(name: str, data: Any, seed: int, texts: bool) -> Any:
-    names = {"class_names": list(data.class_names), "templates": list(data.templates)} if texts else {}
-    network = load_network(name, seed=seed, **names)
+    names, templates = (list(data.class_names), list(data.templates)) if texts else (None, None)
+    network = load_network(name, seed=seed, class_names=names, templates=templates)
     if network.head is None:
         raise UserError(f"{name} has no classification head, so it has no accuracy")
     if len(network.head) != len(data.class_names):
