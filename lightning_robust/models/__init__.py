@@ -1,24 +1,31 @@
 """Encoders by name, the zero-shot head, classifiers and weight interpolation."""
 
+from lightning_robust.models.batch_norm import recalibrate_batch_norm
 from lightning_robust.models.bundled import Classifier, load_classifier, save_classifier
 from lightning_robust.models.checkpoint_files import load_metadata, load_tensors, load_theta, save_tensors
 from lightning_robust.models.classifier import ImageClassifier, split_classifier_state
 from lightning_robust.models.clip_folder import save_clip_folder, write_clip_folder
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.evaluate import PathPredictions, evaluate_path
+from lightning_robust.models.fisher import diagonal_fisher, fisher_soup
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import interpolate, interpolate_into
+from lightning_robust.models.soups import GreedySoup, greedy_soup, uniform_soup
 from lightning_robust.models.word_tokenizer import build_word_tokenizer, unknown_words
 from lightning_robust.models.zero_shot import zero_shot_head
 
 __all__ = [
     "Classifier",
     "Encoder",
+    "GreedySoup",
     "ImageClassifier",
     "ImageTower",
     "PathPredictions",
     "build_word_tokenizer",
+    "diagonal_fisher",
     "evaluate_path",
+    "fisher_soup",
+    "greedy_soup",
     "interpolate",
     "interpolate_into",
     "load_classifier",
@@ -26,10 +33,12 @@ __all__ = [
     "load_metadata",
     "load_tensors",
     "load_theta",
+    "recalibrate_batch_norm",
     "save_classifier",
     "save_clip_folder",
     "save_tensors",
     "split_classifier_state",
+    "uniform_soup",
     "unknown_words",
     "write_clip_folder",
     "zero_shot_head",
