@@ -1,6 +1,7 @@
 """`fit-baseline`: a baseline of one's own from evaluations of standard models."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from lightning_robust.errors import UserError, from_user
@@ -25,7 +26,14 @@ def run(args: argparse.Namespace) -> int:
     from lightning_robust.robustness.measured import FEWEST, measured_models
 
     out, figure = _files(args)
-    measured = measured_models(_records(args.evaluations), few=args.few)
+    measured = measured_models(_records(args.evaluations, out), few=args.few)
+    for model in measured.models:
+        if "zero-shot" in model.source:
+            print(
+                f"lightning-robust: warning: {model.name} has a zero-shot head: a baseline is of models trained with "
+                "supervision on the reference alone",
+                file=sys.stderr,
+            )
     count = len(measured.models)
     few = f" (fewer than {FEWEST}: a rough line)" if count < FEWEST else ""
     with from_user(ValueError):
@@ -63,9 +71,11 @@ def _files(args: argparse.Namespace) -> tuple[Path, Path]:
     return out, figure
 
 
-def _records(places: list[Path]) -> dict[str, EvaluationRecord]:
+def _records(places: list[Path], out: Path) -> dict[str, EvaluationRecord]:
     files = [place / RESULTS if place.is_dir() else place for place in places]
     resolved = [file.resolve() for file in files]
     if twice := [str(file) for k, file in enumerate(files) if resolved[k] in resolved[:k]]:
         raise UserError(f"{twice[0]} is named twice")
+    if out.resolve() in resolved:
+        raise UserError(f"--out would overwrite the evaluation {out}: give it another name")
     return {str(file): read_evaluation(file) for file in files}

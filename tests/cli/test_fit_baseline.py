@@ -75,6 +75,7 @@ def test_few_models_are_asked_for_and_said(evaluations, tmp_path, capsys):
     [
         (["{0}", "{0}", "--out", "{t}/b.json"], "results.json is named twice"),
         (["{0}", "{0}/results.json", "--out", "{t}/b.json"], "results.json is named twice"),
+        (["{0}", "{1}", "--out", "{0}/results.json"], "--out would overwrite the evaluation"),
         (["{t}/none", "--out", "{t}/b.json"], "no results at"),
         (["{0}", "{1}", "--out", "{t}/b.yaml"], "ends in .json, not"),
         (["{0}", "{1}", "--out", "{t}/none/b.json"], "there is no folder"),
@@ -97,6 +98,17 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(evaluations, tmp_path,
     assert message in error
     assert error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_zero_shot_model_among_standard_ones_is_warned_of(evaluations, tmp_path, capsys):
+    clip = evaluation([evaluated(12, name="clip", origin="pretrained weights; the head is zero-shot")])
+    (tmp_path / "clip").mkdir()
+    write_evaluation(clip, tmp_path / "clip" / "results.json")
+    places = [str(place) for place in (*evaluations, tmp_path / "clip")]
+    assert main(["fit-baseline", *places, "--out", str(tmp_path / "b.json")]) == 0
+    error = capsys.readouterr().err
+    assert "warning: clip has a zero-shot head" in error
+    assert error.count("warning") == 1
 
 
 def test_models_of_one_accuracy_have_no_line(tmp_path, capsys):
