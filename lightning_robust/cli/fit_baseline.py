@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_robust.errors import UserError, from_user
-from lightning_robust.results import EvaluationRecord, collect_provenance, read_evaluation
+from lightning_robust.results import EvaluationRecord, ModelAccuracies, collect_provenance, read_evaluation
 from lightning_robust.results.baseline_record import write_baseline
 from lightning_robust.results.names import RESULTS
 
@@ -27,13 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     out, figure = _files(args)
     measured = measured_models(_records(args.evaluations, out), few=args.few)
-    for model in measured.models:
-        if "zero-shot" in model.source:
-            print(
-                f"lightning-robust: warning: {model.name} has a zero-shot head: a baseline is of models trained with "
-                "supervision on the reference alone",
-                file=sys.stderr,
-            )
+    _warn_of_zero_shot(measured.models)
     count = len(measured.models)
     few = f" (fewer than {FEWEST}: a rough line)" if count < FEWEST else ""
     with from_user(ValueError):
@@ -69,6 +64,16 @@ def _files(args: argparse.Namespace) -> tuple[Path, Path]:
         if file.is_dir():
             raise UserError(f"cannot write {file}: it is a folder")
     return out, figure
+
+
+def _warn_of_zero_shot(models: Sequence[ModelAccuracies]) -> None:
+    for model in models:
+        if "zero-shot" in model.source:
+            print(
+                f"lightning-robust: warning: {model.name} has a zero-shot head: a baseline is of models trained with "
+                "supervision on the reference alone",
+                file=sys.stderr,
+            )
 
 
 def _records(places: list[Path], out: Path) -> dict[str, EvaluationRecord]:
