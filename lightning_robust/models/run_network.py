@@ -100,12 +100,15 @@ def _run_of(path: Path) -> tuple[str, str, Path]:
     """The kind of a run, the encoder that its config names, and the config."""
     if path.name.endswith(".head.safetensors"):
         raise ValueError(f"{path.name} is a head; give the model beside it, without '.head'.")
-    folder = path.parent.parent if path.parent.name == "wise_ft" else path.parent
-    config = folder / "config.yaml"
+    # beside the file, or above a folder of files: wise_ft, or one that 'interpolate' wrote into the run's folder
+    config = next((f / "config.yaml" for f in path.parents[:2] if (f / "config.yaml").is_file()), None)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; a run keeps last.ckpt and wise_ft/alpha=….safetensors.")
-    if not config.is_file():
-        raise ValueError(f"{path} lies in no run of 'fit': there is no {config} that would name its encoder.")
+    if config is None:
+        raise ValueError(
+            f"{path} lies in no run of 'fit': there is no config.yaml beside it or one folder above that would name "
+            "its encoder."
+        )
     settings = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("model") or {}
     known = (settings.get("init_args") or {}).get("encoder")
     if known is None:

@@ -165,6 +165,22 @@ def test_a_path_reads_each_image_once_and_equals_its_files(folder, capsys, monke
     assert "4 of 4 models were evaluated before" in capsys.readouterr().err
 
 
+def test_a_finer_path_that_interpolate_wrote_into_the_run(folder):
+    run = path_folder(folder / "run", alphas=(0.0, 1.0))
+    ends = [str(run / "wise_ft" / f"alpha={alpha}.safetensors") for alpha in ("0.00", "1.00")]
+    assert (
+        main(["interpolate", "--start", ends[0], "--end", ends[1], "--alphas", "0", "0.25", "1", "--out", "run/fine"])
+        == 0
+    )
+    assert evaluate("--model", "run/fine") == 0
+    fine = results(folder)
+    assert [model.alpha for model in fine.models] == [0.0, 0.25, 1.0]
+    assert not any("bitwise" in sentence for sentence in fine.conventions)
+    assert evaluate("--model", "run", "--run_name", "ends") == 0
+    ends = results(folder, "ends").models
+    assert [fine.models[k].rows for k in (0, 2)] == [model.rows for model in ends]
+
+
 def test_a_file_off_the_line_is_evaluated_as_it_is(folder, capsys):
     run = path_folder(folder / "run", alphas=(0.0, 0.5, 1.0))
     wise = run / "wise_ft"
