@@ -17,7 +17,7 @@ from lightning_robust.data.imagenet.classes import class_names, templates
 from lightning_robust.data.imagenet.layout import locations
 from lightning_robust.data.imagenet.opening import OpenedSet, open_set
 from lightning_robust.data.imagenet.protocols import PROTOCOLS, protocol_names, reference_record, shift_record
-from lightning_robust.data.imagenet.published import SHIFT_NAMES, published
+from lightning_robust.data.imagenet.published import SHIFT_NAMES, V2_VARIANTS, published
 from lightning_robust.data.labelled import LabelledImages, evaluation_loader, training_loader, training_transform
 from lightning_robust.data.labelled.augment import check_augmentation
 from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader
@@ -61,8 +61,9 @@ class ImageNetDataModule(LightningDataModule):
         split_seed: Seed of the held-out part, so that runs with different seeds hold out the same images.
 
     Raises:
-        ValueError: For an unknown shift, variant or protocol, a shift that is not there, or a number out of range; from
-            a loader, where there is no transform, no copy of the set, or the copy has other classes than the set.
+        ValueError: For an unknown shift, variant or protocol, one given for a shift that is left out, a shift that is
+            not there, or a number out of range; from a loader, where there is no transform, no copy of the set, or the
+            copy has other classes than the set.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ImageNetDataModule(LightningDataModule):
         if isinstance(shifts, str) or len(set(shifts)) < len(shifts):
             raise ValueError(f"shifts must be a list of names, each once, got {shifts!r}")
         check_augmentation(augment, scale)
+        _refuse_idle(shifts, v2, protocol, paths)
         protocols = protocol_names(protocol)
         self.transform, self.batch_size = transform, batch_size
         self.seed, self.split_seed = seed, split_seed
@@ -114,7 +116,7 @@ class ImageNetDataModule(LightningDataModule):
         self.description = "ImageNet (ILSVRC 2012) and its natural shifts"
         #: Names of the test loaders, in their order, and of the validation loaders.
         self.test_loader_names = [self.reference.name, *(shift.name for shift in self.shifts)]
-        self.val_loader_names = self.test_loader_names if n_val_shift else self.test_loader_names[:1]
+        self.val_loader_names = self.test_loader_names[: None if n_val_shift else 1]
 
     def train_dataloader(self) -> Any:
         """Training images of the reference but for the held-out part, or a few of each class, augmented."""
@@ -199,6 +201,16 @@ class ImageNetDataModule(LightningDataModule):
                 "ImageNetDataModule has no transform; pass the encoder's: transform=load_encoder(...).transform"
             )
         return self.transform
+
+
+def _refuse_idle(shifts: Sequence[str], v2: str, protocol: str | dict[str, str], paths: dict[str, str] | None) -> None:
+    """What is said of a shift that is left out would do nothing."""
+    if v2 != V2_VARIANTS[0] and "v2" not in shifts:
+        raise ValueError(f"v2={v2!r} has no effect, since shifts= leaves v2 out")
+    given = {"protocol": {} if isinstance(protocol, str) else protocol, "paths": paths or {}}
+    for argument, names in given.items():
+        if idle := [name for name in names if name in SHIFT_NAMES and name not in shifts]:
+            raise ValueError(f"{argument}= names {idle[0]}, which has no effect, since shifts= leaves {idle[0]} out")
 
 
 def _cores() -> int:

@@ -1,4 +1,10 @@
-"""Opening a copy of a set, whatever it is: class folders, a CSV list, parquet, tar shards, a data set of the Hub."""
+"""Opening a copy of a set, whatever it is: class folders, a CSV list, parquet, tar shards, a data set of the Hub.
+
+Copies on the Hub, as their pages describe them (some are gated; none was loaded here): `hub:ILSVRC/imagenet-1k:train`
+and `:validation` (labels of `:test` are held back), `hub:timm/imagenet-1k-wds:validation`; for the shifts
+`hub:clip-benchmark/wds_imagenetv2:test`, `…/wds_imagenet-r`, `…/wds_imagenet_sketch`, `…/wds_imagenet-a`,
+`…/wds_objectnet`; `hub:axiong/imagenet-r`; `hub:barkermrl/imagenet-a` (its split is called train and is the test set).
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

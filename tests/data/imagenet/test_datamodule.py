@@ -171,6 +171,18 @@ def test_places_that_are_given_need_no_root(tmp_path, whole):
         data.train_dataloader()
 
 
+def test_tar_shards_beside_folders(tmp_path_factory, whole):
+    shard = tmp_path_factory.mktemp("shards") / "r.tar"
+    samples = {}
+    for k, index in enumerate(imagenet_trees.R):
+        samples |= {f"{k}.jpg": imagenet_trees.picture(index), f"{k}.cls": str(k).encode()}
+    imagenet_trees.tar(shard, samples)
+    data = opened(whole, shifts=["a", "r"], paths={"r": f"webdataset:{shard}"})
+    images, targets = together(data.test_dataloader()[2])
+    assert sorted(targets.tolist()) == imagenet_trees.R
+    assert torch.equal(class_of(images), targets)
+
+
 def test_partial_copies_are_warned_about(whole):
     data = opened(whole, shifts=["objectnet"])
     with pytest.warns(UserWarning, match=r"ObjectNet has 113 images here, 18,574 or 18,514 are published: "):
@@ -202,6 +214,9 @@ def test_an_unreadable_image_is_left_out_and_named(tmp_path):
         ({"shifts": ["r", "r"]}, "shifts must be a list of names, each once"),
         ({"v2": "top"}, "ImageNet-V2 has no variant 'top'"),
         ({"protocol": "wiseft"}, "no protocol 'wiseft'; there are wise-ft, testbed, clip_benchmark"),
+        ({"shifts": ["r"], "v2": "top-images"}, "v2='top-images' has no effect, since shifts= leaves v2 out"),
+        ({"shifts": ["r"], "protocol": {"a": "testbed"}}, "protocol= names a, which has no effect"),
+        ({"shifts": ["r"], "paths": {"a": "x"}}, "paths= names a, which has no effect"),
         ({"paths": {"test": "x"}}, "a place is given for 'test', which is no set"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"n_val": 0}, "n_val must be at least 1, got 0"),
