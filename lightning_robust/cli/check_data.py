@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
         where = locations(args.folder, _places(args.path), args.v2)
     if idle := [name for name in _places(args.path) if name not in names]:
         raise UserError(f"--path {idle[0]}=… has no effect, since --sets leaves {idle[0]} out")
+    if args.download and not any(str(place).startswith("hub:") for place in where.values()):
+        raise UserError("--download has no effect without a set of the Hub, such as --path r=hub:ID:SPLIT")
     console = Console()
     checks = []
     for name in names:

@@ -60,6 +60,7 @@ def test_variants_and_places(shifts, capsys, tmp_path):
         (["--path", "r=x", "--path", "r=y"], "--path takes SET=WHERE, each set once"),
         (["--path", "c=x"], "a place is given for 'c', which is no set"),
         (["--sets", "v2", "--path", "a=x"], "--path a=… has no effect, since --sets leaves a out"),
+        (["--download"], "--download has no effect without a set of the Hub"),
         (["--open", "-1"], "'-1' is not a whole number of at least 0"),
     ],
 )
