@@ -190,6 +190,29 @@ def test_recalibration_sets_the_statistics_between_the_ends_alone(clip):
     assert "scenes world" in record.data
 
 
+@pytest.mark.usefixtures("classifiers")
+def test_files_of_a_run_need_no_word_of_their_architecture(folder, capsys):
+    run_folder = folder / "run" / "wise_ft"
+    run_folder.mkdir(parents=True)
+    settings = (
+        "model:\n  class_path: lightning_robust.training.ClassifierFinetuning\n  init_args: {encoder: scenes-clip}\n"
+    )
+    (run_folder.parent / "config.yaml").write_text(settings)
+    for k, name in enumerate(("a", "b")):
+        for kind in ("", ".head"):
+            shutil.copy(f"{name}{kind}.safetensors", run_folder / f"alpha={k}.00{kind}.safetensors")
+    ends = ["--start", run_folder / "alpha=0.00.safetensors", "--end", run_folder / "alpha=1.00.safetensors"]
+    images = ["--recalibrate", "--data", "scenes", "--max_images", 100, "--device", "cpu"]
+    assert run("interpolate", *ends, "--alphas", 0.5, "--out", "p", *images) == 0
+    found = files.read_checkpoint("p/alpha=0.50.safetensors").state
+    plain = interpolate(*(files.read_checkpoint(end).state for end in ends[1::2]), 0.5)
+    assert not torch.equal(found["encoder.visual.bn1.running_var"], plain["encoder.visual.bn1.running_var"])
+    assert torch.equal(found["head.weight"], plain["head.weight"])
+    # the head's classes are not those of other data
+    (folder / "few.yaml").write_text("data:\n  class_path: nothing.Here\n")
+    assert "nothing.Here" in refused(capsys, "interpolate", *ends, "--out", "q", "--recalibrate", "--data", "few.yaml")
+
+
 def test_an_output_that_is_taken_is_refused_and_other_files_are_never_replaced(folder, capsys):
     (folder / "path").mkdir()
     assert path("--alphas", 0, 1) == 0  # an empty folder will do
