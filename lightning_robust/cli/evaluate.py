@@ -152,9 +152,9 @@ class _Evaluation:
 def _device(name: str | None, here: Processes) -> Any:
     import torch
 
-    default = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name or default)
+        device = torch.device(f"cuda:{here.local}" if chosen == "cuda" else chosen)  # a GPU for each process
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         what = str(error).splitlines()[0][:120]

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lightning_robust.cli.argument_types import positive
+from lightning_robust.cli.argument_types import not_negative, positive
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +38,13 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "the data)",
     )
     parser.add_argument("--batch_size", type=positive, metavar="N", help="images in a batch (default: the data's)")
-    parser.add_argument("--num_workers", type=positive, metavar="N", help="processes that read (default: the data's)")
+    parser.add_argument(
+        "--num_workers", type=not_negative, metavar="N", help="processes that read (default: the data's)"
+    )
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of intervals and untrained weights (0)")
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, metavar="N", help="of intervals and untrained weights (0)"
+    )
     parser.add_argument("--download", action="store_true", help="let the data module fetch what is not here")
     parser.add_argument(
         "--run_name",

@@ -429,6 +429,8 @@ def test_batches_do_not_change_what_comes_out(folder):
         (["--model", "scenes-clip"], "imagenet:.?top=5", "not 'top=5'"),
         (["--model", "scenes-clip", "--download"], "scenes", "--download has no effect on the data 'scenes'"),
         (["--model", "scenes-clip", "--batch_size", "0"], "toy.yaml", "'0' is not a whole number of at least 1"),
+        (["--model", "scenes-clip", "--num_workers", "-1"], "toy.yaml", "--num_workers"),
+        (["--model", "scenes-clip", "--seed", "x"], "toy.yaml", "'x' is not a whole number of at least 0"),
         (["--model", "scenes-clip", "--device", "tpu9"], "toy.yaml", "--device tpu9 cannot be used"),
         (["--model", "scenes-clip", "--run_name", "a/b"], "toy.yaml", "a run's name is one folder name"),
         (["--model", "scenes-clip", "--baseline", "none.json"], "toy.yaml", "no baseline named 'none.json'"),
