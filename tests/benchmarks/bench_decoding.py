@@ -1,6 +1,6 @@
 """How fast labelled images are read and preprocessed, against torchvision's `ImageFolder`; prints JSON.
 
-    python tests/benchmarks/bench_decoding.py [--small] [--folder FOLDER] [--json FILE]
+    python tests/benchmarks/bench_decoding.py [--small] [--images N] [--folder FOLDER] [--json FILE]
 
 2,000 JPEG files in class folders (of `--folder`, else of PACS where it lies, else generated ones), resized to 32 and to
 224 pixels by open_clip's evaluation transform, with 0 and with 2 workers: two or three minutes. Both read the same
@@ -112,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a few seconds; its ratios say little")
     parser.add_argument("--folder", type=Path, help="where JPEG files are")
+    parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="file to write")
     arguments = parser.parse_args()
@@ -119,7 +120,7 @@ def main() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "pacs"
     given = arguments.folder or Path(os.environ.get("LIGHTNING_ROBUST_PACS", beside))
-    n = 70 if arguments.small else 2_000
+    n = 70 if arguments.small else arguments.images
     with class_tree(given if given.is_dir() else None, n) as (folder, kind):
         runs = [
             measure(folder, arguments.rounds, workers, size)

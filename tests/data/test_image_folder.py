@@ -256,7 +256,7 @@ def test_in_a_trainer(root, tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         trainer = Trainer(
-            max_epochs=2, num_sanity_val_steps=0, enable_model_summary=False, default_root_dir=tmp_path, **settings
+            max_epochs=2, num_sanity_val_steps=0, accelerator="cpu", default_root_dir=tmp_path, **settings
         )
         trainer.fit(model, make(root))
     assert trainer.global_step == 2 * (27 // 4)
