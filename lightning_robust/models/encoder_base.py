@@ -120,7 +120,7 @@ def first_line(error: BaseException) -> str:
         error: Any.
 
     Example:
-        >>> first_line(OSError("no route\\nand more"))
+        >>> first_line(OSError("no route\nand more"))
         'OSError: no route'
     """
     lines = str(error).strip().splitlines()

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import huggingface_hub
-from huggingface_hub import constants
+from huggingface_hub import constants, utils
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from lightning_robust.models.encoder_base import first_line, quiet_loading
@@ -61,7 +60,7 @@ def _ask_network(download: bool) -> None:
     if constants.HF_HUB_OFFLINE:
         raise NotFetchedError("HF_HUB_OFFLINE is set")
     try:
-        session: Any = huggingface_hub.get_session()  # httpx, with the proxies of the environment
+        session: Any = utils.get_session()  # httpx, with the proxies of the environment
         session.head(constants.ENDPOINT, timeout=_PATIENCE)
     except Exception as error:
         raise NotFetchedError(f"{constants.ENDPOINT} does not answer, {first_line(error)}") from error

@@ -4,7 +4,6 @@ import json
 import re
 import time
 
-import huggingface_hub
 import open_clip
 import pytest
 import torch
@@ -140,7 +139,7 @@ class Session:
 def online(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     session = Session()
-    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: session)
     return session
 
 
