@@ -13,6 +13,7 @@ from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
+from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.layer_decay import layer_decay_groups, parameter_depths
 from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts, shift_records
@@ -112,6 +113,8 @@ class ClassifierFinetuning(ClassifierModule):
             else:
                 names, templates = class_texts(datamodule, names, self.hparams["templates"])
                 self._build(names, templates, self._zero_shot(names, templates))
+            if stage == "fit":
+                copy_into_averages(self.trainer, self)
             return
         theirs = getattr(datamodule, "class_names", None)
         if theirs is not None and list(theirs) != self.class_names:
@@ -143,6 +146,7 @@ class ClassifierFinetuning(ClassifierModule):
             with torch.no_grad():
                 self.model.head.weight.copy_(head)
             self._needs_probe = False
+            copy_into_averages(self.trainer, self)
         return super().configure_optimizers()
 
     def untrained_model(self) -> ClassifierFinetuning:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.text_head import TextHeadClassifier
+from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.class_captions import ClassCaptions
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.contrastive import MAX_LOGIT_SCALE, contrastive_loss
@@ -122,6 +123,8 @@ class ContrastiveFinetuning(ClassifierModule):
         # thousands of texts want the accelerator; the strategy would move the model there next
         self.model.to(self.trainer.strategy.root_device)
         self.model.refresh()
+        if stage == "fit":
+            copy_into_averages(self.trainer, self)
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Contrast the images of a batch `(images, targets, …)` with captions of their classes."""

@@ -14,6 +14,7 @@ from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
+from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.loader_accuracy import arguments_of, shift_records
 from lightning_robust.training.random_head import random_head
@@ -81,6 +82,8 @@ class SupervisedPretraining(ClassifierModule):
                     "No class_names: give them to the model, or use a data module that has them as an attribute."
                 )
             self._build(names)
+            if stage == "fit":
+                copy_into_averages(self.trainer, self)
         if theirs is not None and list(theirs) != self.class_names:
             raise ValueError(
                 f"This classifier is for the classes {(self.class_names or [])[:3]}…, but the data module has the "

@@ -3,10 +3,12 @@
 import open_clip
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.models import load_encoder, zero_shot_head
 from lightning_robust.training import ClassifierFinetuning
+from lightning_robust.training.optimisation import warmup_cosine
 
 
 @pytest.fixture
@@ -132,3 +134,22 @@ def test_what_does_not_fit_is_refused(module, data, trainer, tiny_folder, tmp_pa
     fresh = ClassifierFinetuning(f"local-dir:{tiny_folder}")
     with pytest.raises(ValueError, match="trained on other classes"):
         trainer().fit(fresh, datamodule=other, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+
+
+def test_accumulated_batches_count_as_one_step_of_the_schedule(module, data, trainer):
+    rates = []
+
+    class Rates(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    run = trainer(max_epochs=4, accumulate_grad_batches=2, callbacks=[Rates()])
+    run.fit(module, datamodule=data)  # three batches in an epoch: two steps, the second of a batch alone
+    assert run.global_step == run.estimated_stepping_batches == 8
+    assert rates == pytest.approx([3e-3 * warmup_cosine(step, warmup_steps=2, total_steps=8) for step in range(8)])
+
+
+def test_a_warm_up_longer_than_the_run_is_said(tiny_folder, data, trainer):
+    module = ClassifierFinetuning(f"local-dir:{tiny_folder}", warmup_steps=50)
+    with pytest.warns(UserWarning, match="50 steps does not end within the run's 3 steps"):
+        trainer(max_epochs=1).fit(module, datamodule=data)
