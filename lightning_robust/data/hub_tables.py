@@ -44,7 +44,7 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
     found = open_splits(text, download=download)
     if split is None and len(found) == 1:
         return next(iter(found.values()))
-    if split not in found:
+    if split is None or split not in found:
         asked = "it has several splits" if split is None else f"it has no split {split!r}"
         raise ValueError(f"{text}: {asked}; name one of {', '.join(map(repr, found))}")
     return found[split]

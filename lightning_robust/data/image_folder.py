@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from lightning import LightningDataModule
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lightning_robust.data.image_folder_domains import Part, Reference, Shift, find_reference, find_shift, spec_below
@@ -209,7 +209,8 @@ class ImageFolderDataModule(LightningDataModule):
 
     def _loaders(self, split: str) -> list[TolerantLoader]:
         reference, shifts = self._found
-        return [self._loader(holder.parts[split]) for holder in (reference, *shifts)]
+        holders: list[Reference | Shift] = [reference, *shifts]
+        return [self._loader(holder.parts[split]) for holder in holders]
 
     def _loader(self, part: Part) -> TolerantLoader:
         dataset = LabelledImages(part.source, self._transform(), part.targets)

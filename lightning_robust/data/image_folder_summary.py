@@ -57,7 +57,8 @@ def summarise(reference: Reference, shifts: Sequence[Shift]) -> Summary:
     """
     classes = reference.classes
     counts = {}
-    for holder in (reference, *shifts):
+    holders: list[Reference | Shift] = [reference, *shifts]
+    for holder in holders:
         for split, part in holder.parts.items():
             counts[f"{holder.record.name}/{split}"] = tuple(part.counts(len(classes)).tolist())
     lacking = {}

@@ -79,7 +79,7 @@ def _interpolation_and_rest(transform: Any) -> tuple[Image.Resampling, Transform
         return _resampling(modes[0] if modes else None), _Steps(tuple(step for step in steps if step not in moving))
     if type(transform).__name__ == "ImageClassification" and hasattr(transform, "crop_size"):
         return _resampling(transform.interpolation), _Normalised(tuple(transform.mean), tuple(transform.std))
-    processor = getattr(transform, "processor", None)
+    processor: Any = getattr(transform, "processor", None)
     if hasattr(processor, "do_resize") and hasattr(processor, "resample"):
         return _resampling(processor.resample), _Processed(processor)
     return None

@@ -95,7 +95,7 @@ class ReplacingLoader(ResumableLoader):
         )  # fmt: skip
         self.max_unreadable, self.unreadable = max_unreadable, list[str]()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch, unreadable in super().__iter__():
             for sentence in unreadable:
                 self._count(sentence)

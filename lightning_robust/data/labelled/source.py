@@ -24,9 +24,10 @@ class ChosenImages:
     """
 
     def __init__(self, images: ImageSource, chosen: NDArray[np.int64]) -> None:
+        self.images: ImageSource = images
+        self.chosen = chosen
         if isinstance(images, ChosenImages):  # a choice among a choice is a choice
-            images, chosen = images.images, images.chosen[chosen]
-        self.images, self.chosen = images, chosen
+            self.images, self.chosen = images.images, images.chosen[chosen]
 
     def __len__(self) -> int:
         return len(self.chosen)
