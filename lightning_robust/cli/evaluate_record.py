@@ -81,6 +81,9 @@ def _conventions(data: Any, sets: Sequence[Any], baseline: Any) -> list[str]:
             f"effective robustness: {baseline.scale} line on {len(baseline.models)} standard models, x = {baseline.x}; "
             "first interval: line and sampling error, second: a standard model's scatter about the line added"
         )
+        told = ["reference", *(one.name for one in sets[1:])]
+        if counted := [f"{name}: {baseline.protocols[name]}" for name in told if name in baseline.protocols]:
+            said.append(f"the baseline's models were counted by {'; '.join(counted)}")
         left_out = [one.name for one in sets[1:] if one.name not in baseline.shifts]
         if left_out:
             said.append(f"effective robustness leaves out {', '.join(left_out)}: the baseline has no line for them")

@@ -253,8 +253,8 @@ def baseline_file(path, x="full"):
         models.append(ModelAccuracies(f"m{k}", p, shifts, {"shift": min(1.0, p + 0.05)}))
     counts = {"reference": 1000, "shift": 500, "all": 500, "matched/shift": 700}
     record = BaselineRecord(
-        name="toy", description="fourteen invented models", protocols={}, images=counts, scale="logit", x=x,
-        aggregate="er", models=tuple(models), provenance=collect_provenance(threads=1),
+        name="toy", description="fourteen invented models", protocols={"shift": "by hand"}, images=counts,
+        scale="logit", x=x, aggregate="er", models=tuple(models), provenance=collect_provenance(threads=1),
     )  # fmt: skip
     write_baseline(record, path)
 
@@ -273,6 +273,7 @@ def test_effective_robustness(folder, capsys, x):
         reference, accuracies, counts, seed=5
     )
     assert record.baseline == "toy: fourteen invented models"
+    assert "the baseline's models were counted by shift: by hand" in record.conventions
     out = " ".join(capsys.readouterr().out.split())
     assert f"{100 * model.robustness.mean.estimate:+.1f}" in out
     assert ("extrapolation" in out) == any(one.extrapolated for one in model.robustness.shifts.values())
