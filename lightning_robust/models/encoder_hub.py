@@ -60,7 +60,8 @@ def _ask_network(download: bool) -> None:
     if constants.HF_HUB_OFFLINE:
         raise NotFetchedError("HF_HUB_OFFLINE is set")
     try:
-        session: Any = utils.get_session()  # httpx, with the proxies of the environment
+        hub: Any = utils  # newer versions do not list it
+        session = hub.get_session()  # httpx, with the proxies of the environment
         session.head(constants.ENDPOINT, timeout=_PATIENCE)
     except Exception as error:
         raise NotFetchedError(f"{constants.ENDPOINT} does not answer, {first_line(error)}") from error
