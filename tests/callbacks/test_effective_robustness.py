@@ -26,11 +26,9 @@ from documented_tags import documented
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_robust.callbacks import CurveRecorder, EffectiveRobustness, logged_accuracies
-from lightning_robust.callbacks.validated_images import images_of, loader_index
-from lightning_robust.data.loaders import UnrepeatedSampler
 from lightning_robust.errors import UserError
 from lightning_robust.results import read_curves
 
@@ -388,39 +386,3 @@ def test_an_accuracy_of_one_process_alone_is_refused(monkeypatch):
         logged_accuracies.check_same_on_all(many, seen)
     monkeypatch.setattr(logged_accuracies, "over_ranks", lambda figures: [figures, dict(figures)])
     logged_accuracies.check_same_on_all(many, seen)
-
-
-SAMPLES = TensorDataset(torch.arange(30))
-
-
-@pytest.mark.parametrize(
-    ("made", "batches", "images"),
-    [
-        (DataLoader(SAMPLES, batch_size=4), math.inf, 30),
-        (DataLoader(SAMPLES, batch_size=4), 3, 12),
-        (DataLoader(SAMPLES, batch_size=4), 8, 30),
-        (DataLoader(SAMPLES, batch_size=4, drop_last=True), 7, 28),
-        (DataLoader(SAMPLES, batch_size=4, sampler=SubsetRandomSampler(range(9))), math.inf, 9),
-        (DataLoader(SAMPLES, batch_size=4, sampler=UnrepeatedSampler(SAMPLES)), math.inf, 30),
-        (DataLoader(SAMPLES, batch_sampler=BatchSampler(SubsetRandomSampler(range(9)), 2, False)), math.inf, 9),
-        (DataLoader(SAMPLES, batch_size=4, sampler=torch.utils.data.DistributedSampler(SAMPLES, 4, 1)), math.inf, 30),
-        (DataLoader(SAMPLES, batch_size=4, sampler=torch.utils.data.DistributedSampler(SAMPLES, 4, 1)), 1, 16),
-        (DataLoader(Endless(), batch_size=4), math.inf, None),
-        ([torch.zeros(2)], 1, None),
-    ],
-)
-def test_images_of_a_loader(made, batches, images):
-    assert images_of(made, batches) == images
-
-
-@pytest.mark.parametrize(
-    ("name", "tag", "index"),
-    [
-        ("sketch", "val/acc/dataloader_idx_2", 2),
-        ("sketch", "anything", 1),
-        ("other", "val/art/acc", 2),
-        ("other", "val/acc", None),
-    ],
-)
-def test_which_loader_an_accuracy_is_of(name, tag, index):
-    assert loader_index(name, tag, ["reference", "sketch", "art"]) == index
