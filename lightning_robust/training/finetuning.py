@@ -16,12 +16,11 @@ from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.layer_decay import layer_decay_groups, parameter_depths
+from lightning_robust.training.linear_probe import L2
 from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts, shift_records
 from lightning_robust.training.probe_head import probe_head
 from lightning_robust.training.random_head import random_head
 
-L2 = 1e-4
-"""Default strength of a probe's regularisation."""
 MANY_TEXTS = 4096
 """Prompts from which on a zero-shot head is kept in the cache on disk."""
 
@@ -55,7 +54,7 @@ class ClassifierFinetuning(ClassifierModule):
         seed: Seed of random weights: those of `untrained_model`, or of the start where it is not pretrained.
         pretrained: False starts from random weights, and from the head that their text tower gives.
         head: `"zero-shot"` or `"linear-probe"`.
-        l2: Strength of the probe's regularisation, see `fit_linear_probe`; None is 1e-4. A zero-shot head has none.
+        l2: Strength of the probe's regularisation, see `fit_linear_probe`; None is 1e-2. A zero-shot head has none.
         train: `"all"`, image tower and head, or `"head"`: the encoder is frozen and stays in eval mode.
         freeze: Globs over names of parameters or modules that are not trained, such as
             `model.encoder.visual.transformer.resblocks.[0-5]`; batch norm and dropout of what is frozen whole stay in
