@@ -65,14 +65,14 @@ def print_zoo(entries: Sequence[ZooEntry], console: Console) -> None:
         table.add_row(entry.accuracies.name, f"{100 * entry.accuracies.reference:.1f}", *cells)
     console.print(table)
     console.print(
-        "Effective robustness in accuracy points; 95 %: with a standard model's scatter about the line. ° an "
+        "Effective robustness in accuracy points; 95 %: with a standard model's scatter about the line. † an "
         "extrapolation: the reference accuracy lies outside the standard models'.",
         highlight=False,
     )
 
 
 def robustness_cells(found: EffectiveRobustness) -> list[str]:
-    """Mean, its prediction interval, and each shift, in accuracy points; ° marks an extrapolation.
+    """Mean, its prediction interval, and each shift, in accuracy points; † marks an extrapolation.
 
     Args:
         found: of one model.
@@ -83,7 +83,7 @@ def robustness_cells(found: EffectiveRobustness) -> list[str]:
 
 
 def _points(found: ShiftRobustness) -> str:
-    return f"{100 * found.estimate:+.1f}{'°' if found.extrapolated else ''}"
+    return f"{100 * found.estimate:+.1f}{'†' if found.extrapolated else ''}"
 
 
 def baseline_rows(baseline: Baseline) -> list[dict[str, str | float | None]]:

@@ -25,6 +25,7 @@ def test_it_writes_ratios_bars_and_hardware(tmp_path, capsys, monkeypatch):
     assert "2 workers" in output.err
     assert all(ratio > 0 for ratio in result["ratios"].values())
     assert all(run["same_pixels_and_labels"] for run in result["runs"])
+    assert all(run["torchvision_over_ours_in_processor_time"] > 0 for run in result["runs"])
     assert set(result["met"]) == set(result["bars"]) == {"0_workers", "2_workers"}
     assert [len(run["seconds"]["ours"]) for run in result["runs"]] == [1, 1]
     assert result["kind"].startswith("generated")
