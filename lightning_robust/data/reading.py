@@ -65,14 +65,17 @@ class ImageFiles:
         Raises:
             UnreadableImageError: If the file is missing or damaged.
         """
-        path = Path(self.paths[index])
-        if not path.is_file():
-            raise UnreadableImageError(f"{path}: no such file")
+        path = self.paths[index]
         try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
+            with open(path, "rb") as file:  # noqa: PTH123 - a Path for each image costs as much as opening it
+                image = Image.open(file)
+                if image.mode != "RGB":
+                    return image.convert("RGB")
+                image.load()  # where nothing is to be converted, convert() copies every pixel
+                return image
         except Exception as error:  # a damaged file raises a dozen kinds of error, and each means the same
-            raise UnreadableImageError(f"{path}: {reason(error)}") from error
+            what = reason(error) if Path(path).is_file() else "no such file"
+            raise UnreadableImageError(f"{path}: {what}") from error
 
 
 def reason(error: Exception) -> str:
