@@ -140,3 +140,13 @@ def test_without_a_fit_or_data_there_is_no_probe(fresh, data, trainer):
 def test_settings_without_effect_are_refused(tiny_folder, arguments, match):
     with pytest.raises(ValueError, match=match):
         ClassifierFinetuning(f"local-dir:{tiny_folder}", **arguments)
+
+
+def test_an_encoder_without_a_text_tower(data, trainer):
+    module = ClassifierFinetuning(
+        "timm:test_resnet", pretrained=False, head="linear-probe", l2=L2, warmup_steps=1, layer_decay=0.7
+    )
+    path = Start(replicates=20)
+    trainer(callbacks=[path], max_epochs=1).fit(module, datamodule=data)
+    assert path.head.norm() > 0.0
+    assert len(path.path.rows) == 11
