@@ -9,6 +9,7 @@ from lightning_robust.callbacks.baseline_shifts import (
     REFERENCE,
     check_shifts,
     restricted_shifts,
+    same_images,
     shifts_in_common,
 )
 from lightning_robust.callbacks.validated_images import loader_index, names_of_loaders, validated_images
@@ -61,6 +62,7 @@ def find_tags(
     names = names_of_loaders(trainer)
     if shifts is None:
         common = shifts_in_common(baseline, names[1:] if names else baseline.shifts)
+        common = same_images(baseline, common, getattr(trainer, "datamodule", None))
         shifts = {name: f"val/{name}/accuracy" for name in common}
     check_shifts(baseline, list(shifts))
     ordered = {name: shifts[name] for name in baseline.shifts if name in shifts}

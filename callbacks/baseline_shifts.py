@@ -10,6 +10,7 @@ from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.class_mask import ClassMask
 from lightning_robust.robustness import Baseline, load_baseline
+from lightning_robust.robustness.comparable import comparable
 
 #: What a baseline calls the reference among numbers of images.
 REFERENCE: Final = "reference"
@@ -79,6 +80,31 @@ def shifts_in_common(baseline: Baseline, names: Sequence[str]) -> tuple[str, ...
             f"left out: {' and '.join(left)}"
         )
     return common
+
+
+def same_images(baseline: Baseline, names: Sequence[str], datamodule: Any) -> tuple[str, ...]:
+    """Those of the shifts that are the same images in the data and the baseline; told of where they are not.
+
+    A data module that does not say what it is (`description`, `class_names`, records of its shifts) is taken at its
+    word, as are tags that a user gives.
+
+    Args:
+        baseline: The baseline.
+        names: Shifts that both have.
+        datamodule: The data module, or None.
+
+    Raises:
+        UserError: If the baseline is evidently of other data, or no shift is left.
+    """
+    records = [r for r in getattr(datamodule, "shifts", None) or () if isinstance(r, DistributionShift)]
+    description = getattr(datamodule, "description", None)
+    if not records or not isinstance(description, str):
+        return tuple(names)
+    protocols = {record.name: record.protocol for record in records if record.name in names}
+    found, said = comparable(baseline, description, getattr(datamodule, "class_names", ()), protocols)
+    for sentence in said:
+        rank_zero_warn(sentence)
+    return tuple(name for name in names if name in found.shifts)
 
 
 def masks_of(datamodule: Any) -> dict[str, ClassMask]:

@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_robust.callbacks.baseline_shifts import REFERENCE, masks_of, restricted_shifts, shifts_in_common
+from lightning_robust.callbacks.baseline_shifts import (
+    REFERENCE,
+    masks_of,
+    restricted_shifts,
+    same_images,
+    shifts_in_common,
+)
 from lightning_robust.callbacks.path_answers import Correct, Rules
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.evaluate_rules import AnswerRule, rules_of_reference, same_rule
@@ -43,7 +49,13 @@ def check_path(baseline: Baseline, names: Sequence[str], datamodule: Any, *, pre
     Raises:
         UserError: If they share no shift, or reference accuracies on a shift's classes cannot be known.
     """
-    restricted = restricted_shifts(baseline, shifts_in_common(baseline, names[1:]))
+    common = shifts_in_common(baseline, names[1:])
+    if left := [name for name in common if name not in same_images(baseline, common, datamodule)]:
+        raise UserError(
+            f"{left[0]!r} is another set of images in the data than in the baseline {baseline.name!r}: leave it out of "
+            "the data's shifts, or give another baseline"
+        )
+    restricted = restricted_shifts(baseline, common)
     unknown = restricted if predict else [name for name in restricted if name not in masks_of(datamodule)]
     if unknown:
         why = "predict= gives no logits to restrict to them" if predict else "the data module has no record of them"

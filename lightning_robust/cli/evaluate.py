@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """
     with processes() as here, _warnings_at_the_end(here):
         data = open_data(args.data, download=True if args.download else None)
-        baseline = chosen_baseline(args.baseline, args.data, data)
+        options = {"scale": args.scale, "x": args.x, "aggregate": args.aggregate}
+        baseline = chosen_baseline(args.baseline, args.data, data, args.split, options)
         _Evaluation(args, here, data, baseline).run()
     return 0
 

@@ -3,6 +3,7 @@
 import argparse
 
 from lightning_robust.cli.argument_types import not_negative, positive
+from lightning_robust.cli.fit_baseline_arguments import add_fit_options
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="effective robustness against imagenet, scenes, a file of fit-baseline, or none (default: what ships for "
         "the data)",
     )
+    add_fit_options(parser)
     parser.add_argument("--batch_size", type=positive, metavar="N", help="images in a batch (default: the data's)")
     parser.add_argument(
         "--num_workers", type=not_negative, metavar="N", help="processes that read (default: the data's)"

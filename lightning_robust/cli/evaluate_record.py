@@ -78,7 +78,8 @@ def _conventions(data: Any, sets: Sequence[Any], baseline: Any) -> list[str]:
     ]
     if baseline is not None:
         said.append(
-            f"effective robustness: {baseline.scale} line on {len(baseline.models)} standard models, x = {baseline.x}; "
+            f"effective robustness: {baseline.scale} line on {len(baseline.models)} standard models, x = {baseline.x}, "
+            f"aggregate = {baseline.aggregate}; "
             "first interval: line and sampling error, second: a standard model's scatter about the line added"
         )
         told = ["reference", *(one.name for one in sets[1:])]

@@ -46,14 +46,18 @@ def add_show_baseline(parser: argparse.ArgumentParser) -> None:
 
 
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a line is fitted by; without them a file's own settings count, and logit, full, er otherwise.
+    """Add what the line of a baseline is fitted by; without them a file's own settings, else logit, full and er.
 
     Args:
         parser: A parser.
     """
-    parser.add_argument("--scale", choices=("logit", "probit", "linear"), help="on which the line is straight (logit)")
     parser.add_argument(
-        "--x", choices=("full", "matched"), help="reference accuracy over all classes, or over a shift's (full)"
+        "--scale", choices=("logit", "probit", "linear"), help="on which the baseline's line is straight (logit)"
+    )
+    parser.add_argument(
+        "--x",
+        choices=("full", "matched"),
+        help="of the baseline: reference accuracy over all classes, or over a shift's (full)",
     )
     parser.add_argument(
         "--aggregate",

@@ -125,6 +125,7 @@ def _baseline_record(baseline: Baseline) -> BaselineRecord:
     return BaselineRecord(
         name=baseline.name,
         description=baseline.description,
+        dataset=baseline.dataset,
         protocols=baseline.protocols,
         images=baseline.images,
         scale=baseline.scale,

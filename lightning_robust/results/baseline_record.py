@@ -45,6 +45,7 @@ class BaselineRecord:
         kind: ``"baseline"``.
         name: of the baseline.
         description: one sentence: which models, on what data.
+        dataset: the data in words, as evaluations name them; empty where it is not known.
         protocols: how accuracy is counted, by evaluation set; ``"reference"`` is the reference.
         images: number of images by evaluation set; ``"reference"`` is the reference and ``"matched/<shift>"`` its
             images of the classes that a shift covers.
@@ -64,6 +65,7 @@ class BaselineRecord:
     aggregate: str
     models: tuple[ModelAccuracies, ...]
     provenance: Provenance
+    dataset: str = ""
 
 
 def write_baseline(record: BaselineRecord, path: str | os.PathLike[str]) -> None:

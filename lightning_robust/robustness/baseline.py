@@ -41,6 +41,7 @@ class Baseline:
         mean_line: on the mean accuracy over the shifts, fitted for either ``aggregate``.
         protocols: how accuracy is counted, by evaluation set, where it is known.
         description: one sentence: which models, on what data.
+        dataset: the data in words, as evaluations name them; empty where it is not known.
         table: the models' accuracies as one array.
 
     Example:
@@ -63,6 +64,7 @@ class Baseline:
     mean_line: Line
     protocols: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    dataset: str = ""
     table: AccuracyTable = field(repr=False, compare=False)
     # lines of the last replicates drawn, and baselines on fewer shifts: neither changes what it is
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -80,6 +82,7 @@ class Baseline:
         name: str = "own",
         protocols: Mapping[str, str] | None = None,
         description: str = "",
+        dataset: str = "",
     ) -> "Baseline":
         """Fit the lines.
 
@@ -94,6 +97,7 @@ class Baseline:
             name: of the baseline.
             protocols: how accuracy is counted, by evaluation set.
             description: one sentence.
+            dataset: the data in words.
 
         Raises:
             ValueError: an unknown option, fewer than three models, two of one name, figures that are missing or no
@@ -124,6 +128,7 @@ class Baseline:
             mean_line=lines[-1],
             protocols=dict(protocols or {}),
             description=description,
+            dataset=dataset,
             table=table,
         )
 
@@ -187,6 +192,7 @@ class Baseline:
         return BaselineRecord(
             name=self.name,
             description=self.description,
+            dataset=self.dataset,
             protocols=self.protocols,
             images=self.images,
             scale=self.scale,

@@ -8,6 +8,7 @@ from typing import Literal, cast
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.results.baseline_record import read_baseline
 from lightning_robust.robustness.baseline import Baseline
+from lightning_robust.robustness.comparable import IMAGENET_DATA
 from lightning_robust.robustness.published import published_models, published_source
 
 __all__ = ["IMAGENET_SHIFTS", "load_baseline", "shipped_baselines"]
@@ -60,6 +61,7 @@ def load_baseline(
             name=record.name,
             protocols=record.protocols,
             description=record.description,
+            dataset=record.dataset,
         )
 
 
@@ -102,4 +104,5 @@ def _imagenet(scale: _Scale, x: _X, aggregate: _Aggregate) -> Baseline:
         name="imagenet",
         protocols=source["protocols"],
         description=f"{len(models)} models of the ImageNet testbed trained on ImageNet alone",
+        dataset=IMAGENET_DATA,
     )

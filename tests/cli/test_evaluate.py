@@ -282,6 +282,24 @@ def test_effective_robustness(folder, capsys, x):
     assert "points over the baseline toy" in out
 
 
+def test_the_line_is_chosen_on_the_command_line(folder, capsys):
+    baseline_file(folder / "toy.json", "full")
+    chosen = ("--x", "matched", "--scale", "probit", "--aggregate", "accuracy")
+    assert evaluate("--model", "scenes-clip", "--baseline", "toy.json", *chosen) == 0
+    record = results(folder)
+    robustness = record.models[0].robustness
+    assert (robustness.x, robustness.scale, robustness.aggregate) == ("matched", "probit", "accuracy")
+    expected = load_baseline(folder / "toy.json", x="matched", scale="probit", aggregate="accuracy")
+    ref, shift, whole = record.models[0].rows
+    reference = {"reference": ref.accuracy, "shift": shift.matched_accuracy, "all": ref.accuracy}
+    counts = {"reference": 48, "shift": 36, "all": 36, "matched/shift": shift.matched_images, "matched/all": 48}
+    accuracies = {"shift": shift.accuracy, "all": whole.accuracy}
+    assert robustness == expected.effective_robustness(reference, accuracies, counts)
+    assert any("probit line" in said and "aggregate = accuracy" in said for said in record.conventions)
+    assert evaluate("--model", "scenes-clip", "--x", "matched") == 2
+    assert "--x has no effect without a baseline" in capsys.readouterr().err
+
+
 @pytest.fixture
 def known_model(monkeypatch):
     """The bundled CLIP under the name of a model that accuracies are published of."""

@@ -21,6 +21,7 @@ from lightning_robust.data import DistributionShift, ScenesDataModule, Unrepeate
 from lightning_robust.data.imagenet.protocols import reference_record, shift_record
 from lightning_robust.data.reading import TolerantLoader, UnreadableImageError
 from lightning_robust.errors import UserError
+from lightning_robust.robustness.comparable import IMAGENET_DATA
 from lightning_robust.robustness.published import published_models
 
 
@@ -168,12 +169,51 @@ def test_more_than_a_point_is_warned_about(correct, warned):
     assert all("QuickGELU" in sentence and "published are 50.0 %" in sentence for sentence in found)
 
 
+OF_IMAGENET = {"description": IMAGENET_DATA, "class_names": [str(k) for k in range(1000)]}
+PACS = {"description": "photo: folder photo", "class_names": [str(k) for k in range(7)]}
+
+
 def test_which_baseline():
-    imagenet = SimpleNamespace(shifts=[DistributionShift("r", "x")])
+    imagenet = SimpleNamespace(shifts=[shift_record("r")], **OF_IMAGENET)
     assert chosen_baseline(None, "imagenet:here", imagenet).name == "imagenet"
     assert chosen_baseline("none", "imagenet:here", imagenet) is None
     assert chosen_baseline(None, "own.yaml", imagenet) is None
-    other = SimpleNamespace(shifts=[DistributionShift("photo", "x")])
+    other = SimpleNamespace(shifts=[DistributionShift("photo", "x")], **OF_IMAGENET)
     assert chosen_baseline(None, "imagenet:here", other) is None
     with pytest.raises(UserError, match="the data have photo: fit one on these data"):
         chosen_baseline("imagenet", "own.yaml", other)
+
+
+def test_another_v2_is_left_out_and_said():
+    data = SimpleNamespace(shifts=[shift_record("v2", v2="top-images"), shift_record("sketch")], **OF_IMAGENET)
+    for name in (None, "imagenet"):
+        with pytest.warns(UserWarning, match="leaves out v2: it is top-images here and matched-frequency"):
+            assert chosen_baseline(name, "imagenet:here", data).shifts == ("sketch",)
+    alone = SimpleNamespace(shifts=data.shifts[:1], **OF_IMAGENET)
+    with pytest.warns(UserWarning, match="no effective robustness: .* it is top-images here"):
+        assert chosen_baseline(None, "imagenet:here", alone) is None
+    with pytest.raises(UserError, match="no line for these data"):
+        chosen_baseline("imagenet", "imagenet:here", alone)
+
+
+def test_a_baseline_of_other_data_is_refused():
+    pacs = SimpleNamespace(shifts=[DistributionShift("sketch", "x")], **PACS)
+    for name, data in (("imagenet", pacs), ("imagenet", ScenesDataModule()), ("scenes", pacs)):
+        with pytest.raises(UserError, match="cannot judge models on"):
+            chosen_baseline(name, "own.yaml", data)
+
+
+def test_validation_images_of_imagenet_come_from_train():
+    data = SimpleNamespace(shifts=[shift_record("r")], **OF_IMAGENET)
+    with pytest.warns(UserWarning, match="reference images from ImageNet train.* left out"):
+        assert chosen_baseline(None, "imagenet:here", data, "val") is None
+    with pytest.warns(UserWarning, match="would come out too low$"):
+        assert chosen_baseline("imagenet", "imagenet:here", data, "val").name == "imagenet"
+
+
+def test_options_of_the_line():
+    data = SimpleNamespace(shifts=[shift_record("r")], **OF_IMAGENET)
+    found = chosen_baseline(None, "imagenet:here", data, options={"x": "matched", "scale": None, "aggregate": None})
+    assert (found.x, found.scale) == ("matched", "logit")
+    with pytest.raises(UserError, match="--scale has no effect without a baseline"):
+        chosen_baseline("none", "imagenet:here", data, options={"scale": "probit"})
