@@ -25,7 +25,7 @@ def published_accuracies(name: str, sets: Sequence[DistributionShift]) -> dict[s
         Accuracy by set, a fraction.
     """
     if name.startswith(_TIMM) and "@" not in name:
-        known = tables.published_standard(name.removeprefix(_TIMM))
+        known = tables.published_timm(_with_tag(name.removeprefix(_TIMM)))
     elif name.count("/") == 1:
         known = tables.published_zero_shot(*name.split("/"))
     else:
@@ -38,6 +38,16 @@ def published_accuracies(name: str, sets: Sequence[DistributionShift]) -> dict[s
         for index, one in enumerate(sets)
         if ("reference" if index == 0 else one.name) in by_set and _counted_alike(name, one)
     }
+
+
+def _with_tag(name: str) -> str:
+    """The full name of what timm loads: a name alone stands for the architecture's default weights."""
+    if "." in name or ":" in name or "/" in name:
+        return name
+    import timm
+
+    known = timm.get_pretrained_cfg(name)
+    return f"{name}.{known.tag}" if known is not None and known.tag else name
 
 
 def _counted_alike(name: str, one: DistributionShift) -> bool:

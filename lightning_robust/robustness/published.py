@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning_robust.results.baseline_record import ModelAccuracies
 
-__all__ = ["TABLES", "published_models", "published_source", "published_standard", "published_zero_shot"]
+__all__ = ["TABLES", "published_models", "published_source", "published_standard", "published_timm", "published_zero_shot"]
 
 TABLES = ("imagenet_testbed", "imagenet_timm", "imagenet_zero_shot")
 """The tables; ``tables/sources.json`` says where each comes from, under which licence, and how it was counted."""
@@ -104,6 +104,22 @@ def published_standard(model: str) -> Mapping[str, float] | None:
         0.69752
     """
     return _figures("imagenet_timm", model) or _figures("imagenet_testbed", model)
+
+
+def published_timm(model: str) -> Mapping[str, float] | None:
+    """Accuracies that timm publishes for the weights of a name with their tag, as fractions.
+
+    Args:
+        model: timm's full name, such as ``"resnet50.a1_in1k"``; one without a tag names no weights.
+
+    Returns:
+        Accuracy by evaluation set, ``"reference"`` among them; None where nothing is published.
+
+    Example:
+        >>> published_timm("resnet50.tv_in1k")["reference"], published_timm("resnet50")
+        (0.76156, None)
+    """
+    return _figures("imagenet_timm", model)
 
 
 def _figures(table: str, name: str) -> Mapping[str, float] | None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -151,7 +152,19 @@ def test_published_accuracies_are_those_that_are_counted_alike():
     assert own_names == known | {"objectnet": published.shifts["objectnet"]}
     assert "v2" not in published_accuracies("ViT-B-32-quickgelu/openai", imagenet_sets(v2="top-images"))
     assert "reference" in published_accuracies("timm:resnet18.tv_in1k", imagenet_sets())
-    for unknown in ("ViT-B-32/mine", "scenes-clip", "untrained:ViT-B-32-quickgelu/openai", "a/b/last.ckpt"):
+    by_name = {model.name: model.reference for model in published_models("imagenet_timm")}
+    for bare in ("resnet50", "densenet121"):  # the testbed has torchvision's under these names
+        weights = f"{bare}.{timm.get_pretrained_cfg(bare).tag}"
+        assert published_accuracies(f"timm:{bare}", imagenet_sets())["reference"] == by_name[weights]
+    for unknown in (
+        "timm:fbresnet152",
+        "timm:densenet201.mine",
+        "timm:nothing",
+        "ViT-B-32/mine",
+        "scenes-clip",
+        "untrained:ViT-B-32-quickgelu/openai",
+        "a/b/last.ckpt",
+    ):
         assert published_accuracies(unknown, imagenet_sets()) == {}
 
 
