@@ -135,6 +135,11 @@ def _from_numbers(name: str, title: str, numbers: list[int]) -> tuple[int | None
             f"{title}: its labels are no ImageNet classes of it ({wrong} is none), and no positions among its "
             f"{len(classes)} classes ({max(numbers)} is too large)"
         )
+    if as_positions and 0 not in numbers and len(classes) < len(wnids()):
+        raise ValueError(
+            f"{title}: the labels {sorted(numbers)[:5]} can be positions among its {len(classes)} classes that count from "
+            "0 or from 1, since there is no 0 among them; name them by wnid"
+        )
     return tuple(classes[number] if as_positions else number for number in numbers)
 
 
@@ -142,7 +147,13 @@ def _from_object_numbers(title: str, numbers: list[int]) -> tuple[int | None, ..
     canonical = {index: one.classes[0] for one in covered() for index in one.classes}
     if min(numbers) > len(objects()) and set(numbers) <= set(canonical):  # ImageNet's own: its first is class 409
         return tuple(canonical[number] for number in numbers)
-    every: Sequence[ObjectNetObject] = covered() if max(numbers) < len(covered()) else objects()
+    whole = set(numbers) == set(range(len(covered())))
+    every: Sequence[ObjectNetObject] = covered() if whole else objects()
+    if max(numbers) < len(covered()) and not whole:
+        raise ValueError(
+            f"{title}: the labels {sorted(numbers)[:5]} can be positions among its {len(covered())} ImageNet objects or "
+            f"among all {len(objects())}, and this copy has too few to tell; name them by object"
+        )
     if max(numbers) >= len(every):
         raise ValueError(
             f"{title}: the label {max(numbers)} is no position among its {len(covered())} or {len(objects())} sorted "
@@ -170,11 +181,20 @@ def _from_words(name: str, title: str, names: Sequence[str]) -> tuple[int | None
             same = sum(_first(text) == _first(known[index]) for text, index in zip(names, classes, strict=True))
             if same >= _AGREEMENT * len(classes):
                 return classes
-    odd = next(text for text in names if not _WNID.fullmatch(text))
+    stray = [text for text in names if not (_WNID.fullmatch(text) or text.isdecimal())]
     raise ValueError(
-        f"{title}: {odd!r} is no class of it; its {len(classes)} classes are known by wnid (n01440764), by number, or "
+        f"{title}: {_odd(stray, names)!r} is no class of it; its {len(classes)} classes are known by wnid (n01440764), by number, or "
         "by all of ImageNet's names in their order"
     )
+
+
+def _odd(stray: Sequence[str], names: Sequence[str]) -> str:
+    """What stands out: a word among wnids or numbers, or the kind that fewer are of."""
+    if stray:
+        return stray[0]
+    wnid = [text for text in names if _WNID.fullmatch(text)]
+    number = [text for text in names if text.isdecimal()]
+    return (number if len(number) <= len(wnid) else wnid)[0]
 
 
 def _first(words: str) -> str:

@@ -31,6 +31,36 @@ def test_numbers_that_can_be_read_in_two_ways_are_refused():
         imagenet_classes("r", ["0", "300"])
 
 
+@pytest.mark.parametrize("numbers", [range(50), range(112), [5, 112], range(1, 113)])
+def test_a_part_of_objectnet_does_not_say_which_numbering_it_has(numbers):
+    """Positions among 113 and among 313 name other objects: 5 is one thing here and another there."""
+    with pytest.raises(ValueError, match=r"ObjectNet: the labels .* among its 113 ImageNet objects or among all 313"):
+        imagenet_classes("objectnet", [str(k) for k in numbers])
+
+
+def test_a_part_of_objectnet_with_a_number_beyond_113_has_313():
+    every = sorted(OBJECTS)
+    found = imagenet_classes("objectnet", ["3", "113"])
+    assert found == tuple(OBJECTS[every[k]][1][0] if OBJECTS[every[k]][1] else None for k in (3, 113))
+
+
+@pytest.mark.parametrize("name", ["r", "a"])
+def test_positions_without_a_zero_can_count_from_one(name):
+    with pytest.raises(ValueError, match=r"the labels \[1, 2, 3, 4, 5\] can be positions .* from 0 or from 1"):
+        imagenet_classes(name, [str(k) for k in range(1, 200)])
+    with pytest.raises(ValueError, match="200 is too large"):
+        imagenet_classes(name, [str(k) for k in range(1, 201)])
+
+
+def test_the_stray_folder_is_named_and_not_the_classes():
+    with pytest.raises(ValueError, match="'notes' is no class of it"):
+        imagenet_classes("v2", [*(str(k) for k in range(1000)), "notes"])
+    with pytest.raises(ValueError, match="'7' is no class of it"):
+        imagenet_classes("val", ["7", *WNIDS])
+    with pytest.raises(ValueError, match=f"'{WNIDS[3]}' is no class of it"):
+        imagenet_classes("v2", ["7", "8", WNIDS[3]])
+
+
 def test_names_of_other_sets_are_refused():
     with pytest.raises(ValueError, match=r"ImageNet-A has no class 'n01443537' \(1 of 2 are none of its 200 classes\)"):
         imagenet_classes("a", [WNIDS[1], WNIDS[6]])
