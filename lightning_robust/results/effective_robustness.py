@@ -17,9 +17,11 @@ class ShiftRobustness:
         expected: β, the accuracy that a standard model of the same reference accuracy would have.
         estimate: ``accuracy − expected``, a fraction in [−1, 1]; 0.01 is one accuracy point.
         interval: line and sampling error alone: the baseline models are resampled and every accuracy is drawn from
-            its binomial. None where no replicates were asked for.
+            its binomial, clipped half an image away from 0 and 1. None where no replicates were asked for.
         prediction: the same with the scatter of standard models about the line: "robust beyond a standard model" is
-            judged by it. None where no replicates were asked for.
+            judged by it. Conservative for small test sets, whose sampling error the scatter holds already: of 95 %
+            nominal it covers 97 to 99 % with 14 baseline models and 300 to 2,000 images. None where no replicates
+            were asked for.
         extrapolated: whether the model's reference accuracy lies outside the range of the baseline models.
     """
 

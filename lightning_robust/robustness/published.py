@@ -9,7 +9,14 @@ from typing import Any
 
 from lightning_robust.results.baseline_record import ModelAccuracies
 
-__all__ = ["TABLES", "published_models", "published_source", "published_standard", "published_timm", "published_zero_shot"]
+__all__ = [
+    "TABLES",
+    "published_models",
+    "published_source",
+    "published_standard",
+    "published_timm",
+    "published_zero_shot",
+]
 
 TABLES = ("imagenet_testbed", "imagenet_timm", "imagenet_zero_shot")
 """The tables; ``tables/sources.json`` says where each comes from, under which licence, and how it was counted."""

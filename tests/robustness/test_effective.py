@@ -143,6 +143,24 @@ def test_fewer_images_widen():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
+@pytest.mark.parametrize("correct", [0, 400])
+def test_none_and_all_right_are_not_known_without_error(correct):
+    """Of 400 images none right leaves up to 0.9 % open (Wilson); drawing from 0 itself would leave nothing."""
+    models = [ModelAccuracies(m.name, m.reference, {"sketch": m.shifts["sketch"]}) for m in on_a_line(count=200)]
+    baseline = Baseline.fit(models, n={"reference": 10**9, "sketch": 10**9})
+    n = {"reference": 10**9, "sketch": 400}
+    interval = baseline.effective_robustness(0.7, {"sketch": correct / 400}, n).mean.interval
+    assert 1 / 400 <= interval.high - interval.low < 0.02
+
+
+def test_a_baseline_model_with_none_right_moves_its_line():
+    models = [ModelAccuracies(f"m{k}", 0.3 + 0.05 * k, {"a": 0.0}) for k in range(8)]
+    baseline = Baseline.fit(models, n={"reference": 10**9, "a": 500})
+    n = {"reference": 10**9, "a": 10**9}
+    interval = baseline.effective_robustness(0.5, {"a": 0.2}, n).mean.interval
+    assert interval.high - interval.low > 3e-4  # the 10⁹ images alone give 5e-5
+
+
 def test_level_and_normal_formula():
     """With a line that is known exactly only the model's own binomial error is left."""
     models = [

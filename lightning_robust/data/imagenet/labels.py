@@ -137,8 +137,8 @@ def _from_numbers(name: str, title: str, numbers: list[int]) -> tuple[int | None
         )
     if as_positions and 0 not in numbers and len(classes) < len(wnids()):
         raise ValueError(
-            f"{title}: the labels {sorted(numbers)[:5]} can be positions among its {len(classes)} classes that count from "
-            "0 or from 1, since there is no 0 among them; name them by wnid"
+            f"{title}: the labels {sorted(numbers)[:5]} can be positions among its {len(classes)} classes that count "
+            "from 0 or from 1, since there is no 0 among them; name them by wnid"
         )
     return tuple(classes[number] if as_positions else number for number in numbers)
 
@@ -151,8 +151,8 @@ def _from_object_numbers(title: str, numbers: list[int]) -> tuple[int | None, ..
     every: Sequence[ObjectNetObject] = covered() if whole else objects()
     if max(numbers) < len(covered()) and not whole:
         raise ValueError(
-            f"{title}: the labels {sorted(numbers)[:5]} can be positions among its {len(covered())} ImageNet objects or "
-            f"among all {len(objects())}, and this copy has too few to tell; name them by object"
+            f"{title}: the labels {sorted(numbers)[:5]} can be positions among its {len(covered())} ImageNet objects "
+            f"or among all {len(objects())}, and this copy has too few to tell; name them by object"
         )
     if max(numbers) >= len(every):
         raise ValueError(
@@ -183,8 +183,8 @@ def _from_words(name: str, title: str, names: Sequence[str]) -> tuple[int | None
                 return classes
     stray = [text for text in names if not (_WNID.fullmatch(text) or text.isdecimal())]
     raise ValueError(
-        f"{title}: {_odd(stray, names)!r} is no class of it; its {len(classes)} classes are known by wnid (n01440764), by number, or "
-        "by all of ImageNet's names in their order"
+        f"{title}: {_odd(stray, names)!r} is no class of it; its {len(classes)} classes are known by wnid (n01440764), "
+        "by number, or by all of ImageNet's names in their order"
     )
 
 
