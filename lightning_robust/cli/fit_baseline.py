@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lightning_robust.errors import UserError, from_user
@@ -23,17 +24,20 @@ def run(args: argparse.Namespace) -> int:
 
     from lightning_robust.report.baseline_table import print_baseline
     from lightning_robust.report.scatter import scatter_figure, write_scatter
+    from lightning_robust.report.shorten import short_paths
     from lightning_robust.robustness import Baseline
     from lightning_robust.robustness.measured import FEWEST, measured_models
 
     out, figure = _files(args)
     measured = measured_models(_records(args.evaluations, out), few=args.few)
+    short = short_paths([model.name for model in measured.models])
+    models = [replace(model, name=name) for model, name in zip(measured.models, short, strict=True)]
     _warn_of_zero_shot(measured.models)
     count = len(measured.models)
     few = f" (fewer than {FEWEST}: a rough line)" if count < FEWEST else ""
     with from_user(ValueError):
         baseline = Baseline.fit(
-            measured.models,
+            models,
             n=measured.images,
             scale=args.scale or "logit",
             x=args.x or "full",
@@ -41,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             name=args.name or out.stem,
             protocols=measured.protocols,
             description=f"{count} standard models{few} on {measured.dataset}",
+            dataset=measured.dataset,
         )
         picture = scatter_figure(baseline)
     write_baseline(baseline.to_record(collect_provenance()), out)

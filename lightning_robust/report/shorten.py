@@ -28,20 +28,24 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def short_paths(names: Sequence[str]) -> list[str]:
-    """Models by name, without the folders that all of them share.
+    """Models by name, without the folders at either end that all of them share.
 
     Args:
         names: Names or paths; each stays different from the others.
 
     Returns:
-        As many, in order; the names themselves where they share no folder.
+        As many, in order; the names themselves where they share no folder, or one is no path of two folders or more
+        (an architecture and its tag are both needed).
 
     Example:
-        >>> short_paths(["runs/a/last.ckpt", "runs/b/last.ckpt"]), short_paths(["RN50/openai", "scenes-clip"])
-        (['a/last.ckpt', 'b/last.ckpt'], ['RN50/openai', 'scenes-clip'])
+        >>> short_paths(["runs/a/last.ckpt", "runs/b/last.ckpt"]), short_paths(["RN50/openai", "RN101/openai"])
+        (['a', 'b'], ['RN50/openai', 'RN101/openai'])
     """
+    if any(name.count("/") < 2 for name in names):
+        return list(names)
     parts = [name.split("/") for name in names]
-    shared = 0
-    while all(len(found) > shared + 1 and found[shared] == parts[0][shared] for found in parts):
-        shared += 1
-    return ["/".join(found[shared:]) for found in parts]
+    for end in (0, -1):
+        while len(parts) > 1 and all(len(found) > 1 and found[end] == parts[0][end] for found in parts):
+            for found in parts:
+                del found[end]
+    return ["/".join(found) for found in parts]

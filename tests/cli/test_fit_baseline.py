@@ -33,6 +33,7 @@ def test_from_folders_and_files(evaluations, tmp_path, capsys):
     assert [model.name for model in baseline.models] == [f"m{k}" for k in range(12)]
     assert (baseline.name, baseline.scale, baseline.x) == ("mine", "logit", "full")
     assert baseline.description == "12 standard models on made-up photos"
+    assert baseline.dataset == "made-up photos"
     assert baseline.images == {"reference": 1000, "sketch": 1000, "art": 1000, "matched/art": 400}
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out

@@ -96,8 +96,8 @@ def test_a_path_has_a_row_for_each_alpha(tmp_path):
 
 def test_names_without_what_they_share_and_marks(tmp_path):
     models = [
-        model("a/b/x.ckpt", None, 0), model("a/b/c/y.ckpt", None, 5, extrapolated=True, published={"reference": 0.7}),
-        model("a/z.ckpt", None, 2, robust=False),
+        model("r/a/b/x.ckpt", None, 0), model("r/a/b/c/y.ckpt", None, 5, extrapolated=True, published={"reference": 0.7}),
+        model("r/a/z.ckpt", None, 2, robust=False),
     ]  # fmt: skip
     out = printed(tmp_path, *models, conventions=("an image of v2 was left out: a.png: empty", "accuracy: top-1"))
     assert "b/x.ckpt" in out
@@ -121,7 +121,9 @@ def test_without_a_baseline_nothing_is_said_of_it(tmp_path):
     ("names", "short"),
     [
         (["a/b/c", "a/b/d"], ["c", "d"]),
-        (["a/b", "a/b/c"], ["b", "b/c"]),
+        (["a/b/c/d", "a/b/c"], ["c/d", "c"]),
+        (["r/a/last.ckpt", "r/b/last.ckpt"], ["a", "b"]),
+        (["a/b/c", "a/b/c"], ["c", "c"]),
         (["a", "a/b"], ["a", "a/b"]),
         (["x/last.ckpt", "RN50/openai"], ["x/last.ckpt", "RN50/openai"]),
     ],
