@@ -32,7 +32,10 @@ def check_fractions(fractions: Sequence[float]) -> None:
 
 
 def check_set_names(names: Sequence[str]) -> None:
-    """Refuse names of sets that cannot stand in tags and file names, or are not different.
+    """Refuse names of sets that cannot stand in tags and file names, are those of other figures, or not different.
+
+    Args:
+        names: Of the reference, which may be called so, and of the shifts.
 
     Raises:
         ValueError: If one cannot, or two are the same.
@@ -40,8 +43,10 @@ def check_set_names(names: Sequence[str]) -> None:
     for name in names:
         if not re.fullmatch(r"[\w.-]+", name):
             raise ValueError(f"The set name {name!r} has to be letters, digits, '_', '.' and '-': it stands in tags")
-        if name == "shifts":
-            raise ValueError("No set can be called 'shifts', which is the mean over them; give it a name: spec")
+        if name in ("shifts", "mean"):
+            raise ValueError(f"No set can be called {name!r}, which is the mean over shifts; give it a name: spec")
+        if name == "reference" and name in names[1:]:
+            raise ValueError("No shift can be called 'reference', which baselines and tables call the other set")
         if names.count(name) > 1:
             raise ValueError(f"Two sets are called {name!r}; give shifts names of their own, as name: spec")
 

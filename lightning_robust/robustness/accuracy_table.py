@@ -17,6 +17,9 @@ REFERENCE = "reference"
 """Name of the reference among evaluation sets; its images of a shift's classes are ``matched/<shift>``."""
 
 
+_TAKEN = (REFERENCE, "mean", "mean accuracy", "shifts")  # other figures of tables, records and tags
+
+
 @dataclass(frozen=True)
 class AccuracyTable:
     """Accuracies of M models on C columns: the reference, its matched subsets, and S shifts.
@@ -86,10 +89,13 @@ def tabulate(
         x: ``"full"`` or ``"matched"``.
 
     Raises:
-        ValueError: a model lacks a figure that others have, one is no fraction, or a number of images is missing.
+        ValueError: a model lacks a figure that others have, one is no fraction, a number of images is missing, or a
+            shift has the name of another figure.
     """
     if x not in ("full", "matched"):
         raise ValueError(f"x is 'full' or 'matched', got {x!r}")
+    if taken := [name for name in shifts if name in _TAKEN or name.startswith("matched/")]:
+        raise ValueError(f"no shift can be called {taken[0]!r}, which stands for another figure: give it another name")
     restricted = [s for s in shifts if x == "matched" and any(s in model.matched for model in models)]
     references = tuple(f"matched/{s}" if s in restricted else REFERENCE for s in shifts)
     columns = tuple(dict.fromkeys((REFERENCE, *references, *shifts)))
@@ -167,6 +173,6 @@ def image_counts(columns: Sequence[str], images: Mapping[str, int]) -> Int[np.nd
     if missing := [column for column in columns if column not in images]:
         raise ValueError(f"n lacks the number of images of {', '.join(missing)}: it has {', '.join(images) or 'none'}")
     for column in columns:
-        if images[column] < 1 or images[column] != int(images[column]):
+        if not isfinite(images[column]) or images[column] < 1 or images[column] != int(images[column]):
             raise ValueError(f"the number of images of {column} is a whole number of at least 1, got {images[column]}")
     return np.array([int(images[column]) for column in columns])

@@ -246,6 +246,8 @@ class Baseline:
             raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
         if replicates < 0:
             raise ValueError(f"the number of replicates is at least 0, got {replicates}")
+        if seed < 0:
+            raise ValueError(f"the seed is at least 0, got {seed}")
         baseline = self.on(tuple(shifted))
         table, row = judged_row(baseline.table, reference, shifted, n)
         found = judge(

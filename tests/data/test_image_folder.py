@@ -293,6 +293,8 @@ def test_settings_that_are_refused_at_once(root, options, message):
         ({"shifts": ["sketch", "sketch"]}, "Two sets are called 'sketch'; give shifts names of their own"),
         ({"shifts": {"photo": "sketch"}}, "Two sets are called 'photo'"),
         ({"shifts": {"shifts": "sketch"}}, "No set can be called 'shifts'"),
+        ({"shifts": {"mean": "sketch"}}, "No set can be called 'mean'"),
+        ({"shifts": {"reference": "sketch"}}, "No shift can be called 'reference'"),
         ({"shifts": {"a/b": "sketch"}}, "The set name 'a/b' has to be letters, digits"),
         ({"shifts": {"x": "hub:nobody/none"}}, "nobody/none is not on this machine and nothing is fetched"),
     ],

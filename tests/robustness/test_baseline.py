@@ -211,6 +211,20 @@ def test_expected_is_monotone_and_clipped():
     assert beta[2] == pytest.approx(np.mean(each))
 
 
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_a_linear_scale_expects_fractions_outside_its_range_too(accuracy):
+    models = [ModelAccuracies(f"m{k}", 0.4 + 0.02 * k, {"art": 0.02 + 0.05 * k}) for k in range(20)]
+    baseline = Baseline.fit(models, n=IMAGES, scale="linear")
+    found = baseline.effective_robustness(accuracy, {"art": accuracy}, IMAGES).mean
+    assert found.expected == accuracy
+    assert -1 <= found.prediction.low <= found.prediction.high <= 1
+    assert baseline.expected(np.array([accuracy])).tolist() == [accuracy]
+
+
+def renamed(model, name):
+    return dataclasses.replace(model, shifts={"sketch": 0.5, name: 0.5}, matched={})
+
+
 def test_frozen_and_pickled():
     baseline = Baseline.fit(SCATTERED, n=IMAGES)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -233,6 +247,12 @@ def test_frozen_and_pickled():
         ({"n": {}}, "lacks the number of images of reference, sketch, art: it has none"),
         ({"n": {**IMAGES, "art": 0}}, "images of art is a whole number of at least 1, got 0"),
         ({"n": {**IMAGES, "art": 10.5}}, "whole number of at least 1, got 10.5"),
+        ({"n": {**IMAGES, "art": float("nan")}}, "whole number of at least 1, got nan"),
+        ({"n": {**IMAGES, "art": float("inf")}}, "whole number of at least 1, got inf"),
+        *(
+            ({"models": [renamed(m, name) for m in SCATTERED]}, f"no shift can be called '{name}'")
+            for name in ("reference", "mean", "matched/art")
+        ),
         ({"models": SCATTERED[:2]}, "at least 3 models, got 2"),
         ({"models": []}, "at least 3 models, got 0"),
         ({"models": [*SCATTERED, SCATTERED[4]]}, "counts once in a baseline, m4 does not"),
@@ -267,6 +287,7 @@ def test_refusals_of_a_fit(change, message):
         ({"n": {**IMAGES, "reference": -1}}, "at least 1, got -1"),
         ({"level": 1.0}, "level of an interval lies between 0 and 1, got 1.0"),
         ({"replicates": -1}, "replicates is at least 0, got -1"),
+        ({"seed": -1}, "seed is at least 0, got -1"),
     ],
 )
 def test_refusals_of_a_judgement(change, message):
