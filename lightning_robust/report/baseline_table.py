@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,7 +34,7 @@ def print_baseline(baseline: Baseline, console: Console) -> None:
             name,
             f"{line.slope:.4f}",
             f"{line.intercept:.4f}",
-            f"{line.r_squared:.4f}",
+            DASH if isnan(line.r_squared) else f"{line.r_squared:.4f}",
             f"{100 * line.left_out_sd:.1f}",
             f"{100 * line.low:.1f} – {100 * line.high:.1f} %",
         )

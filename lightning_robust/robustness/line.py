@@ -1,6 +1,7 @@
 """Lines by ordinary least squares, with what they say of points that they have not seen."""
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +18,7 @@ class Line:
 
     Attributes:
         slope, intercept: on the baseline's scale.
-        r_squared: share of the variance that the line explains, on that scale.
+        r_squared: share of the variance that the line explains, on that scale; NaN where there is none to explain.
         low, high: range of the models' reference accuracy, as fractions; outside it lies extrapolation.
         left_out: per model, ``link(acc_shift)`` minus what the line fitted without that model says.
         left_out_accuracy: the same in accuracy, as fractions: each model's effective robustness among the others.
@@ -73,7 +74,8 @@ def fit_line(
         y: ordinates.
 
     Returns:
-        Slope, intercept, R², and the M leave-one-out residuals ``e/(1 − leverage)``, with e the residuals.
+        Slope, intercept, R² (NaN where all y are equal: there is nothing to explain), and the M leave-one-out
+        residuals ``e/(1 − leverage)``, with e the residuals.
 
     Raises:
         ValueError: fewer than three points, or the line without one of them is not determined.
@@ -91,7 +93,8 @@ def fit_line(
     slope, intercept = (float(value) for value in least_squares(x, y))
     residual = y - intercept - slope * x
     total = np.square(y - y.mean()).sum()
-    r_squared = float(1 - np.square(residual).sum() / total) if total > 0 else 1.0
+    varies = total > 1e-20 * len(y) * (1 + np.square(y.mean()))  # equal values leave rounding in place of zero
+    r_squared = float(1 - np.square(residual).sum() / total) if varies else nan
     return slope, intercept, r_squared, residual / (1 - leverage)
 
 

@@ -20,7 +20,7 @@ class Link:
     Attributes:
         name: ``"logit"``, ``"probit"`` or ``"linear"``.
         forward: accuracies as fractions in (0, 1) to the scale, elementwise.
-        inverse: the scale to accuracies, elementwise.
+        inverse: the scale to accuracies in [0, 1], elementwise; on the linear scale it is clipped.
 
     Example:
         >>> logit = LINKS["logit"]
@@ -93,9 +93,14 @@ def _same(value: np.ndarray) -> np.ndarray:
     return np.asarray(value, dtype=np.float64)
 
 
+def _within(value: np.ndarray) -> np.ndarray:
+    # a straight line leaves [0, 1] where it is extrapolated, and no accuracy does
+    return np.asarray(np.clip(value, 0.0, 1.0), dtype=np.float64)
+
+
 LINKS = {
     "logit": Link("logit", _logit, _expit),
     "probit": Link("probit", _probit, _normal_cdf),
-    "linear": Link("linear", _same, _same),
+    "linear": Link("linear", _same, _within),
 }
 """The scales by name. Logit is the default (Taori et al. 2020, arXiv 2007.00644)."""

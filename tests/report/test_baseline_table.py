@@ -84,3 +84,11 @@ def test_rows_for_a_file(imagenet, zoo):
 def test_rows_without_intervals(imagenet):
     rows = zoo_rows(zero_shot_zoo(imagenet, replicates=0))
     assert not any("interval" in column for column in rows[0])
+
+
+def test_a_shift_on_which_all_are_alike_has_no_r_squared():
+    models = [ModelAccuracies(f"m{k}", 0.3 + 0.05 * k, {"a": 0.01, "b": 0.2 + 0.04 * k}) for k in range(11)]
+    console = Console(file=io.StringIO(), width=120)
+    print_baseline(Baseline.fit(models, n={"reference": 1000, "a": 1000, "b": 1000}), console)
+    row = next(line for line in console.file.getvalue().splitlines() if line.strip().startswith("a "))
+    assert row.split()[3] == "–"

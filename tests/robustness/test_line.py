@@ -46,10 +46,18 @@ def test_equal_abscissae_have_no_line():
     assert (slope[1], intercept[1]) == (1.0, 1.0)
 
 
-def test_equal_ordinates_are_explained_whole():
-    slope, intercept, r_squared, left_out = fit_line(np.arange(4.0), np.full(4, 2.0))
-    assert (slope, intercept, r_squared) == (0.0, 2.0, 1.0)
-    assert left_out.tolist() == [0, 0, 0, 0]
+@pytest.mark.parametrize("value", [2.0, -4.59511985013459, 0.1])
+def test_equal_ordinates_leave_nothing_to_explain(value):
+    """Their mean is off by rounding, whose share a line does not explain: R² was any number between −1 and 1."""
+    slope, intercept, r_squared, left_out = fit_line(np.linspace(-1.3, 2.1, 11), np.full(11, value))
+    assert (slope, intercept) == pytest.approx((0.0, value), abs=1e-14)
+    assert np.isnan(r_squared)
+    assert np.abs(left_out).max() < 1e-14
+
+
+def test_a_tiny_slope_is_explained():
+    x = np.linspace(0, 1, 9)
+    assert fit_line(x, 3 + 1e-6 * x)[2] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize(
