@@ -130,7 +130,14 @@ def _panel(
         )
     if curve:
         _path(axes, list(curve), forward(path[0]), forward(path[1]))
-    axes.set_title(shift, fontsize=10.5)
+    axes.set_title(_title(baseline, shift), fontsize=10.5)
+
+
+def _title(baseline: Baseline, shift: str) -> str:
+    """The mean panel shows the mean of the lines, or where there is no such line the one on the mean accuracy."""
+    from lightning_robust.robustness.baseline import MEAN
+
+    return "mean accuracy" if shift == MEAN and baseline.lines_of(MEAN) == [baseline.mean_line] else shift
 
 
 def _line(axes: Axes, baseline: Baseline, shift: str, ends: tuple[float, float], known: tuple[float, float]) -> None:

@@ -117,3 +117,12 @@ def test_refusals_of_a_file(tmp_path):
 def test_importing_it_loads_no_torch():
     code = "import lightning_robust.report.scatter, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [({}, "mean"), ({"x": "matched"}, "mean accuracy"), ({"aggregate": "accuracy"}, "mean accuracy")],
+)
+def test_the_mean_panel_says_which_mean(options, title):
+    """With matched classes each shift has an abscissa of its own, so the line there is that on the mean accuracy."""
+    assert scatter_figure(Baseline.fit(MODELS, n=IMAGES, **options)).axes[-1].get_title() == title
