@@ -19,6 +19,8 @@ from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.contrastive import MAX_LOGIT_SCALE, contrastive_loss
 from lightning_robust.training.loader_accuracy import arguments_of, class_texts, shift_records
 
+_HEAD = "model.head.weight"
+
 
 def info_nce(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
     """CLIP's loss (Radford et al. 2021, arXiv 2103.00020): each image's only positive is its own caption.
@@ -160,8 +162,12 @@ class ContrastiveFinetuning(ClassifierModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the class names and templates with the weights, and the head that belongs to them."""
         checkpoint["class_names"], checkpoint["templates"] = self.class_names, self.templates
-        if "model.head.weight" in checkpoint.get("state_dict", {}):
-            checkpoint["state_dict"]["model.head.weight"] = self.head_weight()
+        # callbacks come first: with averaged weights the state is theirs by now, and training's beside it
+        for part in ("state_dict", "current_model_state"):
+            state = checkpoint.get(part, {})
+            if _HEAD in state:
+                own = {name.removeprefix("model."): value for name, value in state.items()}
+                state[_HEAD] = self.model.split_state(own)[1]["weight"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the classifier of the checkpoint, where there is none yet, so that its weights have a place."""

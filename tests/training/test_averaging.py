@@ -60,3 +60,22 @@ def test_the_head_of_averaged_towers_is_their_own(tiny_folder, data, trainer):
     trainer().validate(control, datamodule=data, verbose=False)
     control.model.encoder.load_state_dict(module.model.clip_state_dict())
     assert torch.equal(module.head_weight(), control.head_weight())
+
+
+def test_a_checkpoint_of_averaged_towers_holds_their_own_head(tiny_folder, data, trainer, tmp_path):
+    module = ContrastiveFinetuning(f"local-dir:{tiny_folder}", lr=3e-3, warmup_steps=1)
+
+    class Keep(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            before = {name: value.clone() for name, value in pl_module.state_dict().items()}
+            trainer.save_checkpoint(tmp_path / "last.ckpt")
+            assert all(torch.equal(before[name], value) for name, value in pl_module.state_dict().items())
+
+    trainer(max_epochs=2, callbacks=[EMAWeightAveraging(decay=0.9), Keep()]).fit(module, datamodule=data)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for part in ("state_dict", "current_model_state"):
+        state = {name.removeprefix("model."): value for name, value in saved[part].items()}
+        module.model.load_state_dict(state)
+        assert torch.equal(state["head.weight"], module.head_weight()), part
+    averaged, current = (saved[part]["model.head.weight"] for part in ("state_dict", "current_model_state"))
+    assert not torch.allclose(averaged, current, rtol=1e-3, atol=1e-3)
