@@ -14,6 +14,7 @@ from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.averages import copy_into_averages
+from lightning_robust.training.class_names import check_class_names
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.layer_decay import layer_decay_groups, parameter_depths
 from lightning_robust.training.linear_probe import L2
@@ -44,7 +45,8 @@ class ClassifierFinetuning(ClassifierModule):
 
     Args:
         encoder: Name of the encoder, see `models.load_encoder`.
-        class_names: The classes, in the order of the labels; None takes the data module's `class_names`.
+        class_names: The classes, in the order of the labels; None takes the data module's `class_names`. Other words
+            for the data's classes are allowed, see `check_class_names`.
         templates: Prompts with `{}`; None takes the data module's `templates`. A linear probe has none.
         lr: Highest learning rate.
         betas: AdamW's decay rates.
@@ -102,25 +104,22 @@ class ClassifierFinetuning(ClassifierModule):
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
         shift_records(datamodule)  # refuses now what could not be counted later
-        if self.class_names is None:
-            names = self.hparams["class_names"]
-            # thousands of texts want the accelerator; the strategy would move the model there next
-            self.loaded.model.to(self.trainer.strategy.root_device)
-            if self._is_probe:
-                self._build(class_list(datamodule, names), None)
-                self._needs_probe = True
-            else:
-                names, templates = class_texts(datamodule, names, self.hparams["templates"])
-                self._build(names, templates, self._zero_shot(names, templates))
-            if stage == "fit":
-                copy_into_averages(self.trainer, self)
+        given = self.hparams["class_names"]
+        if self.class_names is not None:
+            check_class_names(self.class_names, datamodule, given=given is not None)
             return
-        theirs = getattr(datamodule, "class_names", None)
-        if theirs is not None and list(theirs) != self.class_names:
-            raise ValueError(
-                f"This classifier is for the {len(self.class_names)} classes {self.class_names[:3]}…, but the data "
-                f"module has the {len(theirs)} classes {list(theirs)[:3]}…."
-            )
+        if given is not None:
+            check_class_names(given, datamodule, given=True)
+        # thousands of texts want the accelerator; the strategy would move the model there next
+        self.loaded.model.to(self.trainer.strategy.root_device)
+        if self._is_probe:
+            self._build(class_list(datamodule, given), None)
+            self._needs_probe = True
+        else:
+            names, templates = class_texts(datamodule, given, self.hparams["templates"])
+            self._build(names, templates, self._zero_shot(names, templates))
+        if stage == "fit":
+            copy_into_averages(self.trainer, self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the class names and templates with the weights."""

@@ -15,6 +15,7 @@ from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.text_head import TextHeadClassifier
 from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.class_captions import ClassCaptions
+from lightning_robust.training.class_names import check_class_names
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.contrastive import MAX_LOGIT_SCALE, contrastive_loss
 from lightning_robust.training.loader_accuracy import arguments_of, class_texts, shift_records
@@ -63,7 +64,8 @@ class ContrastiveFinetuning(ClassifierModule):
 
     Args:
         encoder: Name of a CLIP, see `models.load_encoder`.
-        class_names: The classes, in the order of the labels; None takes the data module's `class_names`.
+        class_names: The classes, in the order of the labels; None takes the data module's `class_names`. Other words
+            for the data's classes are allowed, see `check_class_names`.
         templates: Prompts with `{}`; None takes the data module's `templates`.
         lr: Highest learning rate.
         betas: AdamW's decay rates.
@@ -114,12 +116,7 @@ class ContrastiveFinetuning(ClassifierModule):
         shift_records(datamodule)  # refuses now what could not be counted later
         if self.class_names is None:
             self._build(*class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"]))
-        theirs = getattr(datamodule, "class_names", None)
-        if theirs is not None and list(theirs) != self.class_names:
-            raise ValueError(
-                f"This classifier is for the {len(self.known_classes())} classes {self.known_classes()[:3]}…, but the "
-                f"data module has the {len(theirs)} classes {list(theirs)[:3]}…."
-            )
+        check_class_names(self.known_classes(), datamodule, given=self.hparams["class_names"] is not None)
         if stage == "fit":
             self._captions = ClassCaptions(self.loaded.tokenizer, self.known_classes(), self.templates or [])
         # thousands of texts want the accelerator; the strategy would move the model there next

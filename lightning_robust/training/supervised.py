@@ -15,8 +15,9 @@ from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.training.averages import copy_into_averages
+from lightning_robust.training.class_names import check_class_names
 from lightning_robust.training.classifier_module import ClassifierModule
-from lightning_robust.training.loader_accuracy import arguments_of, shift_records
+from lightning_robust.training.loader_accuracy import arguments_of, class_list, shift_records
 from lightning_robust.training.random_head import random_head
 
 
@@ -36,7 +37,8 @@ class SupervisedPretraining(ClassifierModule):
 
     Args:
         encoder: Name of the architecture, see `models.load_encoder`; its weights and its text tower are not used.
-        class_names: The classes, in the order of the labels; None takes the data module's `class_names`.
+        class_names: The classes, in the order of the labels; None takes the data module's `class_names`. Other words
+            for the data's classes are allowed, see `check_class_names`.
         lr: Highest learning rate.
         betas: AdamW's decay rates.
         weight_decay: Decay of matrices; vectors have none.
@@ -74,21 +76,11 @@ class SupervisedPretraining(ClassifierModule):
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
         shift_records(datamodule)  # refuses now what could not be counted later
-        theirs = getattr(datamodule, "class_names", None)
         if self.class_names is None:
-            names = self.hparams["class_names"] if self.hparams["class_names"] is not None else theirs
-            if not names:
-                raise ValueError(
-                    "No class_names: give them to the model, or use a data module that has them as an attribute."
-                )
-            self._build(names)
+            self._build(class_list(datamodule, self.hparams["class_names"]))
             if stage == "fit":
                 copy_into_averages(self.trainer, self)
-        if theirs is not None and list(theirs) != self.class_names:
-            raise ValueError(
-                f"This classifier is for the classes {(self.class_names or [])[:3]}…, but the data module has the "
-                f"{len(theirs)} classes {list(theirs)[:3]}…."
-            )
+        check_class_names(self.known_classes(), datamodule, given=self.hparams["class_names"] is not None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the class names with the weights."""
