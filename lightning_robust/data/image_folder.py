@@ -18,7 +18,7 @@ from lightning_robust.data.image_folder_settings import (
     check_templates,
     prompt_names,
 )
-from lightning_robust.data.image_folder_splits import draw_shots
+from lightning_robust.data.image_folder_splits import draw_shots, split_digest
 from lightning_robust.data.image_folder_summary import Summary, summarise
 from lightning_robust.data.labelled.augment import check_augmentation, training_transform
 from lightning_robust.data.labelled.dataset import LabelledImages
@@ -185,6 +185,25 @@ class ImageFolderDataModule(LightningDataModule):
         if not self._said:
             rank_zero_info(str(self.summary))
             self._said = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: which images of the reference are trained, chosen and tested on, as a digest."""
+        return {"split": split_digest({name: part.source for name, part in self._found[0].parts.items()})}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Before a training goes on, check that it is on the images that it began with.
+
+        Raises:
+            ValueError: If the reference is divided otherwise, so that images tested on may have been trained on.
+        """
+        training = self.trainer is None or self.trainer.state.fn == "fit"
+        now = self.state_dict()["split"]
+        if training and (stored := state_dict.get("split", now)) != now:
+            raise ValueError(
+                f"The checkpoint was trained on another division of {self.reference.name} (digest {stored}, here "
+                f"{now}): images were added, removed or renamed, or a setting of the data differs; resume with the "
+                "images and settings of then, or start anew"
+            )
 
     def train_dataloader(self) -> ReplacingLoader:
         """Augmented training images of the reference."""

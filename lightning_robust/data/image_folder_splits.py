@@ -1,22 +1,24 @@
-"""Splits drawn class by class: stratified, and unmoved by what is added to other classes."""
+"""Splits drawn class by class: stratified, and all but unmoved by images that are added or taken away."""
 
 import hashlib
 import math
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_robust.data.labelled.source import LabelledSource
 
-__all__ = ["draw_parts", "draw_shots"]
+__all__ = ["draw_parts", "draw_shots", "split_digest"]
 
 
 def draw_parts(source: LabelledSource, shares: Sequence[float], seed: int) -> tuple[NDArray[np.int64], ...]:
     """Divide the images of every class at random.
 
-    The draw within a class is a function of the seed, the class's name and the number of its images, in their order.
-    The first part gets what rounding leaves, and at least one image of every class that has any.
+    The images of a class are ranked by a hash of the seed, the class's name and their own (`LabelledSource.keys`), and
+    the ranking is cut. One image more or less in a class moves at most one other image over each cut, and none of
+    another class. The first part gets what rounding leaves, and at least one image of every class that has any.
 
     Args:
         source: The images.
@@ -33,10 +35,9 @@ def draw_parts(source: LabelledSource, shares: Sequence[float], seed: int) -> tu
         [6, 2, 2]
     """
     parts: list[list[NDArray[np.int64]]] = [[] for _ in shares]
-    for members, generator in _by_class(source, seed, "parts"):
-        order = generator.permutation(members)
-        sizes = _sizes(len(members), shares)
-        for part, piece in zip(parts, np.split(order, np.cumsum(sizes)[:-1]), strict=True):
+    for ranked in _ranked(source, seed, "parts"):
+        sizes = _sizes(len(ranked), shares)
+        for part, piece in zip(parts, np.split(ranked, np.cumsum(sizes)[:-1]), strict=True):
             part.append(piece)
     return tuple(np.sort(np.concatenate(part)) for part in parts)
 
@@ -52,7 +53,7 @@ def _sizes(n: int, shares: Sequence[float]) -> list[int]:
 def draw_shots(source: LabelledSource, shots: int, seed: int) -> NDArray[np.int64]:
     """Draw the same number of images of every class.
 
-    With one seed, fewer shots are among the more.
+    With one seed, fewer shots are among the more, and an image that is added to a class displaces at most one.
 
     Args:
         source: The images.
@@ -74,19 +75,35 @@ def draw_shots(source: LabelledSource, shots: int, seed: int) -> NDArray[np.int6
             f"{shots} shots of every class are wanted, but the class {source.class_names[least]!r} of {source.name} "
             f"has {counts[least]} training images"
         )
-    drawn = [generator.permutation(members)[:shots] for members, generator in _by_class(source, seed, "shots")]
-    return np.sort(np.concatenate(drawn))
+    return np.sort(np.concatenate([ranked[:shots] for ranked in _ranked(source, seed, "shots")]))
 
 
-def _by_class(source: LabelledSource, seed: int, purpose: str) -> list[tuple[NDArray[np.int64], np.random.Generator]]:
-    """The images of each class that has any, and a generator of its own."""
+def split_digest(parts: Mapping[str, LabelledSource]) -> str:
+    """Tells divisions apart: eight digits of a hash over which image is in which part, and of which class.
+
+    Args:
+        parts: The images of each part.
+    """
+    lines = [
+        f"{part};{source.class_names[label]};{key}"
+        for part, source in parts.items()
+        for key, label in zip(source.keys(), source.labels.tolist(), strict=True)
+    ]
+    return _hash("\n".join(sorted(lines))).hex()[:8]
+
+
+def _ranked(source: LabelledSource, seed: int, purpose: str) -> list[NDArray[np.int64]]:
+    """The images of each class that has any, in an order that is random but each image's own."""
+    keys = source.keys()
     order = np.argsort(source.labels, kind="stable")
     counts = np.bincount(source.labels, minlength=len(source.class_names))
-    members = np.split(order, np.cumsum(counts)[:-1])
-    found = []
-    for name, images in zip(source.class_names, members, strict=True):
+    ranked = []
+    for name, images in zip(source.class_names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
         if len(images):
-            digest = hashlib.sha256(f"{purpose};{name}".encode("utf-8", "surrogateescape")).digest()
-            key = int.from_bytes(digest[:8], "little")
-            found.append((images, np.random.Generator(np.random.PCG64([seed, key]))))
-    return found
+            hashes = [_hash(f"{purpose};{seed};{name};{keys[image]}") for image in images.tolist()]
+            ranked.append(images[sorted(range(len(images)), key=hashes.__getitem__)])
+    return ranked
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape")).digest()

@@ -103,6 +103,31 @@ def test_splits_do_not_move_with_other_classes_and_do_with_the_seed(root):
     assert dogs() == before
 
 
+@pytest.mark.parametrize("position", ["000a", "zzz"])
+def test_an_added_image_moves_at_most_one_over_each_cut_and_a_moved_folder_none(root, tmp_path, position):
+    def parts(top):
+        data = make(top, batch_size=1)
+        return [{row[:2] for row in rows(loader)} for loader in (data.probe_dataloader(), data.val_dataloader()[0])]
+
+    before = parts(root)
+    Image.new("RGB", (6, 6), (9, 9, 9)).save(root / "photo" / "hot_dog" / f"{position}.png")
+    after = parts(root)
+    assert [len(was - now) <= 1 for was, now in zip(before, after, strict=True)] == [True, True]
+    root.rename(tmp_path / "elsewhere")
+    assert parts(tmp_path / "elsewhere") == after
+
+
+def test_a_training_does_not_go_on_with_another_division(root):
+    state = make(root).state_dict()
+    make(root, batch_size=2).load_state_dict(state)
+    for other in (make(root, split_seed=1), make(root, shots=2)):
+        with pytest.raises(ValueError, match=r"trained on another division of photo .*start anew"):
+            other.load_state_dict(state)
+    Image.new("RGB", (6, 6)).save(root / "photo" / "hot_dog" / "new.png")
+    with pytest.raises(ValueError, match="trained on another division of photo"):
+        make(root).load_state_dict(state)
+
+
 def test_a_reference_that_is_divided_already(tmp_path):
     for split, counts in (("train", {"a": 3, "b": 4}), ("val", {"b": 2, "a": 1}), ("test", {"A": 2, "b": 2})):
         write(tmp_path / "set" / split, counts)

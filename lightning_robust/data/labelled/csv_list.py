@@ -57,7 +57,8 @@ def csv_list(
     if not rows:
         raise ValueError(f"{file} lists no images")
     names = [_cell(row, label) for row in rows]
-    paths = _paths(file, rows, image, root)
+    base = file.parent / Path(root).expanduser() if root is not None else file.parent
+    paths = _paths(file, rows, image, base)
     classes = sorted(set(names), key=int) if all(map(_is_whole, names)) else sorted(set(names))
     if classes[0].startswith("-") and _is_whole(classes[0]):
         raise ValueError(f"{file}: the label {classes[0]} is negative, which usually means that it is held back")
@@ -66,7 +67,7 @@ def csv_list(
     digest = hashlib.sha256(listed.encode()).hexdigest()[:8]
     source = f"the list {file.name} ({len(rows)} images in {len(classes)} classes; {digest})"
     labels = np.array([position[name] for name in names])
-    return LabelledSource(file.stem, source, ImageFiles(paths), labels, tuple(classes))
+    return LabelledSource(file.stem, source, ImageFiles(paths), labels, tuple(classes), str(base))
 
 
 def _is_whole(text: str) -> bool:
@@ -92,8 +93,7 @@ def _cell(row: Row, column: str) -> str:
     return row.cells[column]
 
 
-def _paths(file: Path, rows: Sequence[Row], column: str, root: str | None) -> list[str]:
-    base = file.parent / Path(root).expanduser() if root is not None else file.parent
+def _paths(file: Path, rows: Sequence[Row], column: str, base: Path) -> list[str]:
     if not base.is_dir():
         raise ValueError(f"No folder {base}, which the paths in {file} are relative to")
     first: dict[str, Row] = {}

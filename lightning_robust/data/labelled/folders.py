@@ -61,7 +61,7 @@ def class_folders(folder: str | os.PathLike[str], order: str = "name") -> Labell
         )
     name = top.resolve().name
     source = f"the folder {name} ({len(paths)} images in {len(classes)} classes; {_digest(top, paths)})"
-    return LabelledSource(name, source, ImageFiles(paths), np.array(labels), tuple(classes))
+    return LabelledSource(name, source, ImageFiles(paths), np.array(labels), tuple(classes), str(top))
 
 
 def sub_folders(folder: Path) -> list[str]:

@@ -1,14 +1,16 @@
 """`LabelledSource`: images with one class each, whatever they were read from."""
 
+import os
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_robust.data.reading import ImageSource
+from lightning_robust.data.reading import ImageFiles, ImageSource
 
 __all__ = ["ChosenImages", "LabelledSource"]
 
@@ -51,6 +53,7 @@ class LabelledSource:
         images: Where the images come from.
         labels: For each image its class, an index into `class_names`, `(n,)` int64.
         class_names: The classes as the source calls them. A class may be without images.
+        root: The folder that images are named relative to, where they are files.
 
     Raises:
         ValueError: If there are no images, the numbers of images and labels differ, or a label is out of range.
@@ -73,6 +76,7 @@ class LabelledSource:
     images: ImageSource
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
+    root: str = ""
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels, dtype=np.int64)
@@ -103,6 +107,20 @@ class LabelledSource:
             counts[name] += count
         return counts
 
+    def keys(self) -> list[str]:
+        """A name of each image that stays its own when others come and go, or the whole set is moved.
+
+        The path of a file below `root`, in one form on every system; the number of a table's row.
+        """
+        images, chosen = self.images, np.arange(len(self.images))
+        if isinstance(images, ChosenImages):
+            images, chosen = images.images, images.chosen
+        if not isinstance(images, ImageFiles):
+            return [str(row) for row in chosen.tolist()]
+        start = self.root + os.sep if self.root else ""
+        paths = (images.paths[index].removeprefix(start).replace(os.sep, "/") for index in chosen.tolist())
+        return [unicodedata.normalize("NFC", path) for path in paths]
+
     def choose(self, chosen: Sequence[int] | NDArray[np.int64], note: str = "") -> "LabelledSource":
         """Some of the images, with the same classes.
 
@@ -116,7 +134,7 @@ class LabelledSource:
         some = np.asarray(chosen, dtype=np.int64)
         source = f"{self.source}; {note}" if note else self.source
         images = ChosenImages(self.images, some)
-        return LabelledSource(self.name, source, images, self.labels[some], self.class_names)
+        return replace(self, source=source, images=images, labels=self.labels[some])
 
 
 def in_words(names: Sequence[str], shown: int = _SHOWN) -> str:
