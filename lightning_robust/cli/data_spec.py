@@ -1,5 +1,8 @@
 """`--data`: evaluation data by name, as a folder of ImageNet, or from the `data:` section of a config."""
 
+import inspect
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,11 @@ import yaml
 from lightning_robust.cli.config_lookup import find_config
 from lightning_robust.errors import UserError, from_user
 
-__all__ = ["open_data"]
+__all__ = ["data_settings", "open_data"]
 
 SCENES, IMAGENET = "scenes", "imagenet:"
+_WITHOUT_EFFECT = ("transform", "batch_size", "num_workers", "download")
+_OPTION = re.compile(r"Problem with given class_path '([^']+)':\s*Parser key \"([^\"]+)\":\s*([^\n]+)")
 
 
 def open_data(text: str, transform: Callable[[Any], Any] | None = None, **options: Any) -> Any:
@@ -36,14 +41,55 @@ def open_data(text: str, transform: Callable[[Any], Any] | None = None, **option
         'reference'
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if (named := _named(text)) is not None:
+        return _built(named[0], text, {**named[1], "transform": transform, **given})
+    return _from_section(*_section(text), transform, given)
+
+
+def data_settings(text: str) -> dict[str, Any]:
+    """What `open_data` builds, without building it: the class, and every argument that figures may depend on.
+
+    Args:
+        text: As `open_data` takes it.
+
+    Returns:
+        `class` and the arguments, defaults too, as JSON has them; without preprocessing, batch size, workers and
+        download.
+
+    Raises:
+        UserError: If there are no such data, or an option does not fit.
+
+    Example:
+        >>> data_settings("scenes")["seed"]
+        0
+    """
+    if (named := _named(text)) is not None:
+        module = named[0]
+        defaults = {name: one.default for name, one in inspect.signature(module).parameters.items()}
+        name, arguments = f"{module.__module__}.{module.__qualname__}", {**defaults, **named[1]}
+    else:
+        config = _parsed(*_section(text))[1].as_dict()["data"]
+        name, arguments = config["class_path"], config.get("init_args") or {}
+    kept = {key: value for key, value in arguments.items() if key not in _WITHOUT_EFFECT}
+    plain: dict[str, Any] = json.loads(json.dumps({"class": name.rpartition(".")[2], **kept}, default=str))
+    return plain
+
+
+def _named(text: str) -> tuple[Any, dict[str, Any]] | None:
+    """Class and arguments of data that have a name of their own; None: the text is a config."""
     if text == SCENES:
         from lightning_robust.data.scenes import ScenesDataModule
 
-        return _built(ScenesDataModule, text, {"transform": transform, **given})
+        return ScenesDataModule, {}
+    if text.startswith(f"{SCENES}?") and not Path(text).is_file():
+        raise UserError(
+            f"--data {SCENES} takes no options, not {text!r}: write them into a config whose data: section names "
+            "lightning_robust.data.ScenesDataModule"
+        )
     if text.startswith(IMAGENET):
         folder, _, asked = text.removeprefix(IMAGENET).partition("?")
-        return _built(_imagenet(), text, {"root": folder, "transform": transform, **_imagenet_options(asked), **given})
-    return _from_config(text, transform, given)
+        return _imagenet(), {"root": folder, **_imagenet_options(asked)}
+    return None
 
 
 def _imagenet() -> Any:
@@ -66,8 +112,6 @@ def _imagenet_options(text: str) -> dict[str, Any]:
 
 
 def _built(module: Any, text: str, arguments: dict[str, Any]) -> Any:
-    import inspect
-
     taken = inspect.signature(module.__init__).parameters
     if unknown := [name for name in arguments if name not in taken]:
         raise UserError(f"--{unknown[0]} has no effect on the data {text!r}; leave it out")
@@ -75,7 +119,8 @@ def _built(module: Any, text: str, arguments: dict[str, Any]) -> Any:
         return module(**arguments)
 
 
-def _from_config(text: str, transform: Callable[[Any], Any] | None, given: dict[str, Any]) -> Any:
+def _section(text: str) -> tuple[dict[str, Any], Path]:
+    """The `data:` section of a config with the changes of the text, and the config."""
     name, _, asked = text.partition("?") if not Path(text).is_file() else (text, "", "")
     path = _config(name)
     try:
@@ -86,7 +131,7 @@ def _from_config(text: str, transform: Callable[[Any], Any] | None, given: dict[
     if not isinstance(data, dict) or "class_path" not in data:
         raise UserError(f"{path} has no data: section with a class_path, so it names no data module")
     changes = _yaml_options(asked)
-    return _from_section({**data, "init_args": {**(data.get("init_args") or {}), **changes}}, path, transform, given)
+    return {**data, "init_args": {**(data.get("init_args") or {}), **changes}}, path
 
 
 def _yaml_options(text: str) -> dict[str, Any]:
@@ -112,33 +157,51 @@ def _config(text: str) -> Path:
         ) from error
 
 
-def _from_section(
-    data: dict[str, Any], path: Path, transform: Callable[[Any], Any] | None, given: dict[str, Any]
-) -> Any:
+def _parsed(data: dict[str, Any], path: Path) -> tuple[Any, Any]:
     import argparse
 
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningDataModule
 
-    from lightning_robust.cli.parser_errors import user_error
-
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     try:
-        config = parser.parse_object({"data": data})
-        module = config.data.class_path
-        arguments = config.data.get("init_args")  # all of them, with their defaults
-        for name, value in given.items():
-            if arguments is None or name not in arguments:
-                raise UserError(f"--{name} has no effect on {module} of {path}; leave it out")
-            arguments[name] = value
-        if arguments is not None and "transform" in arguments:
-            arguments.transform = None  # a config cannot name the model's own preprocessing
+        return parser, parser.parse_object({"data": data})
+    except (argparse.ArgumentError, ValueError) as error:
+        raise _mistake(error, path) from error
+
+
+def _from_section(
+    data: dict[str, Any], path: Path, transform: Callable[[Any], Any] | None, given: dict[str, Any]
+) -> Any:
+    import argparse
+
+    parser, config = _parsed(data, path)
+    module = config.data.class_path
+    arguments = config.data.get("init_args")  # all of them, with their defaults
+    for name, value in given.items():
+        if arguments is None or name not in arguments:
+            raise UserError(f"--{name} has no effect on {module} of {path}; leave it out")
+        arguments[name] = value
+    if arguments is not None and "transform" in arguments:
+        arguments.transform = None  # a config cannot name the model's own preprocessing
+    try:
         built = parser.instantiate_classes(config).data
     except (argparse.ArgumentError, ValueError) as error:
-        mistake = user_error(error)
-        raise (mistake or UserError(f"the data: section of {path}: {' '.join(str(error).split())}")) from error
+        raise _mistake(error, path) from error
     if not hasattr(built, "transform"):
         raise UserError(f"{module} has no transform, so that it cannot take the preprocessing of a model")
     built.transform = transform
     return built
+
+
+def _mistake(error: Exception, path: Path) -> UserError:
+    from lightning_robust.cli.parser_errors import user_error
+
+    inner = _OPTION.search(str(error))
+    if inner is not None:  # what is wrong with one option, without the tree of everything that was tried
+        said = re.sub(r"(?:a )?<class '([^']+)'>", r"\1", inner[3]).replace("Expected", "expected")
+        return UserError(f"the data {inner[1].rpartition('.')[2]} of {path}, option {inner[2]}: {said.strip()}")
+    found = user_error(error)
+    said = str(found).replace(" (see: fit --help)", "") if found else " ".join(str(error).split())
+    return UserError(said if found else f"the data: section of {path}: {said}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lightning_robust.cli.data_spec import open_data
+from lightning_robust.cli.data_spec import data_settings, open_data
 from lightning_robust.cli.evaluate_answers import ModelAnswers
 from lightning_robust.cli.evaluate_baseline import chosen_baseline
 from lightning_robust.cli.evaluate_models import Asked, Candidate, LoadedModels, asked_models, load_models
@@ -49,6 +49,7 @@ class _Evaluation:
 
     def __init__(self, args: argparse.Namespace, here: Processes, data: Any, baseline: Baseline | None) -> None:
         self.args, self.here, self.data, self.baseline = args, here, data, baseline
+        self.options = data_settings(args.data)
         self.sets = evaluation_sets(data, args.split)
         self.device = _device(args.device, here)
         self.kept: LoadedModels | None = None
@@ -106,6 +107,7 @@ class _Evaluation:
             images={one.name: loader.images for one, loader in zip(self.sets, loaders, strict=True)},
             classes=list(self.data.class_names),
             templates=list(self.data.templates),
+            options=self.options,
         )
 
     def _store(self, settings: EvaluationSettings) -> EvaluationStore | None:

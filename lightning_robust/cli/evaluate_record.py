@@ -1,5 +1,7 @@
 """The end of an evaluation: record, spreadsheet and table."""
 
+import inspect
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +46,12 @@ def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]
             protocol="top-1, the model's own preprocessing; each row names its protocol",
             images={one.set: one.images for one in answers[0].sets},
         ),
-        conventions=(*_conventions(data, sets, baseline), *evaluation.sentences, *_unreadable(answers)),
+        conventions=(
+            *_conventions(data, sets, baseline),
+            *_changed(evaluation.options, data),
+            *evaluation.sentences,
+            *_unreadable(answers),
+        ),
         split=args.split,
         baseline=None if baseline is None else _in_words(baseline),
         models=models,
@@ -89,6 +96,17 @@ def _conventions(data: Any, sets: Sequence[Any], baseline: Any) -> list[str]:
         if left_out:
             said.append(f"effective robustness leaves out {', '.join(left_out)}: the baseline has no line for them")
     return said
+
+
+def _changed(options: dict[str, Any], data: Any) -> list[str]:
+    """The data module's arguments that are not their defaults."""
+    known = inspect.signature(type(data)).parameters
+    told = [
+        f"{name}={value!r}"
+        for name, value in options.items()
+        if name in known and json.loads(json.dumps(known[name].default, default=str)) != value
+    ]
+    return [f"options of the data: {', '.join(told)}"] if told else []
 
 
 def _in_words(baseline: Any) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lightning_robust.cli.evaluate_answers import ANSWERS_SCHEMA, ModelAnswers
 from lightning_robust.cli.evaluate_models import Candidate
@@ -31,6 +32,7 @@ class EvaluationSettings:
         images: by set, how many images it has.
         classes: class names, in order.
         templates: prompts of zero-shot heads.
+        options: class and arguments of the data module, its seeds too.
     """
 
     data: str
@@ -41,6 +43,7 @@ class EvaluationSettings:
     images: dict[str, int]
     classes: list[str]
     templates: list[str]
+    options: dict[str, Any]
 
 
 class EvaluationStore:
@@ -103,9 +106,16 @@ def _check_same(folder: Path, settings: EvaluationSettings) -> None:
     try:
         known = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{folder} exists and holds no evaluation that could go on: take another --run_name") from None
+        known = None
+    if not isinstance(known, dict):
+        raise UserError(f"{folder} exists and holds no evaluation that could go on: take another --run_name")
     for name, now in asdict(settings).items():
-        before = known.get(name)
+        if name not in known:
+            raise UserError(
+                f"the run {folder.name!r} is of an earlier version, which did not keep its {name}: take another "
+                "--run_name"
+            )
+        before = known[name]
         if before != now:
             raise UserError(
                 f"the run {folder.name!r} has {_difference(name, before, now)}: take another --run_name for other "

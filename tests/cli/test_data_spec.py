@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from lightning_robust.cli.data_spec import open_data
+from lightning_robust.cli.data_spec import data_settings, open_data
 from lightning_robust.data import ScenesDataModule
 from lightning_robust.errors import UserError
 
@@ -68,7 +68,9 @@ def test_imagenet_takes_its_options(folder):
         ("mine?n_test=[", {}, "the value of n_test is no YAML"),
         ("mine?n_test=0", {}, "n_test must be at least 1, got 0"),
         ("mine?n_tset=1", {}, "n_tset"),
-        ("mine?n_test=many", {}, "n_test"),
+        ("mine?n_test=many", {}, "ScenesDataModule of mine.yaml, option n_test: expected int. Got value: many$"),
+        ("mine?n_tst=2", {}, "Option 'n_tst' is not accepted"),
+        ("scenes?n_test=20", {}, "scenes takes no options, not 'scenes.n_test=20': write them into a config"),
         ("list.yaml", {}, "has no data: section with a class_path"),
         ("class.yaml", {}, "datetime"),
         ("imagenet:.?colour=red", {}, "not 'colour=red'"),
@@ -80,3 +82,14 @@ def test_what_cannot_be_opened(folder, text, options, sentence):
     (folder / "class.yaml").write_text("data: {class_path: datetime.date}\n")
     with pytest.raises(UserError, match=sentence):
         open_data(text, **options)
+
+
+def test_settings_are_those_of_the_module_that_is_built(folder):
+    config(folder / "mine.yaml", n_test=17, batch_size=9)
+    found = data_settings("mine.yaml?seed=4")
+    built = open_data("mine.yaml?seed=4", batch_size=3)
+    assert found.pop("class") == type(built).__name__
+    assert {name: getattr(built, name) for name in found} == found
+    assert (found["n_test"], found["seed"], "batch_size" in found) == (17, 4, False)
+    assert data_settings("scenes") == {**data_settings("mine.yaml"), "n_test": 2000}
+    assert data_settings("imagenet:here?v2=top-images")["v2"] == "top-images"

@@ -411,9 +411,17 @@ def test_a_run_goes_on_with_the_same_settings_alone(folder, images, capsys):
     write_config(folder / "toy.yaml", images, own_names=True)
     assert evaluate("--model", "scenes-clip", "--run_name", "x") == 2
     assert "has protocols of shift 'toy: two groups', not 'toy: own names'" in capsys.readouterr().err
-    (folder / "checkpoints" / "evaluate" / "other").mkdir()
-    assert evaluate("--model", "scenes-clip", "--run_name", "other") == 2
-    assert "holds no evaluation that could go on" in capsys.readouterr().err
+    write_config(folder / "toy.yaml", images, batch=9)  # as another seed would be: only the options tell
+    assert evaluate("--model", "scenes-clip", "--run_name", "x") == 2
+    assert "has options of batch 7, not 9" in capsys.readouterr().err
+    other = folder / "checkpoints" / "evaluate" / "other"
+    other.mkdir()
+    for content in (None, "[]", "{}"):
+        if content is not None:
+            (other / "settings.json").write_text(content)
+        assert evaluate("--model", "scenes-clip", "--run_name", "other") == 2
+        said = capsys.readouterr().err
+        assert ("of an earlier version" if content == "{}" else "holds no evaluation that could go on") in said
 
 
 def test_a_damaged_file_of_a_model_is_made_again(folder, capsys):
