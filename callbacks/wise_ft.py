@@ -16,6 +16,7 @@ from lightning_robust.callbacks.path_scalars import log_path
 from lightning_robust.callbacks.path_signatures import measure_path
 from lightning_robust.callbacks.sources import VALIDATION, Images, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
+from lightning_robust.callbacks.waiting import Waiting
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors
 from lightning_robust.models.evaluate import Predict
@@ -34,8 +35,9 @@ class WiseFT(Callback):
     state in one file. Every α is then evaluated in one pass over the validation images of the reference (for choices)
     and the test images of reference and shifts (for tables), and every `SignatureMonitor` of the Trainer measures it.
     `path` holds the outcome; outlier features persist, appear and vanish on it against α = 0. Under several processes
-    the first evaluates while the others wait. A shift that covers a part of the classes, as the data module's record
-    of it says, is judged over these. Lightning's `WeightAveraging` belongs before it: θ1 is averaged then.
+    the first evaluates while the others wait, as long as it takes, whatever the strategy's timeout. A shift that covers
+    a part of the classes, as the data module's record of it says, is judged over these. Lightning's `WeightAveraging`
+    belongs before it: θ1 is averaged then.
 
     Args:
         alphas: Positions on the path, each in [0, 1]; 0, 0.5 and 1 are always among them.
@@ -88,6 +90,7 @@ class WiseFT(Callback):
         #: The files written, by α.
         self.files: dict[float, list[Path]] = {}
         self._ended = False
+        self._waiting: Waiting | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """θ0."""
@@ -117,6 +120,7 @@ class WiseFT(Callback):
         if self.evaluate:
             with kept_random_state():
                 self._check_tests(trainer)
+        self._waiting = Waiting(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now to choose on validation images that are not there."""
@@ -134,7 +138,9 @@ class WiseFT(Callback):
         if trainer.is_global_zero:
             with kept_random_state():
                 self._write_and_judge(trainer, pl_module, module, theta1)
-        trainer.strategy.barrier("wise_ft")
+        if self._waiting is not None:
+            self._waiting.meet()
+            self._waiting = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up for what a run that was broken off after its last step has not written: here no step is left."""
