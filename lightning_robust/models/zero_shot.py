@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,16 +12,17 @@ from torch.nn import functional
 
 from lightning_robust.models.head_cache import head_key, keep_head, read_head
 from lightning_robust.models.modes import eval_mode
-from lightning_robust.models.word_tokenizer import unknown_words
+from lightning_robust.models.prompts import Template, check_known, check_prompts, filled
 
-_PLACES = ("{}", "{c}")  # open_clip's and ours, and CLIP_benchmark's
+_EQUAL = 1e-5
+"""Two unit rows that are nearer than that differ by rounding alone: the tower read the same of both."""
 
 
 def zero_shot_head(
     model: nn.Module,
     tokenizer: Callable[[list[str]], Tensor],
     class_names: Sequence[str],
-    templates: Sequence[str | Callable[[str], str]],
+    templates: Sequence[Template],
     *,
     batch_size: int = 256,
     cache: bool = False,
@@ -45,8 +47,10 @@ def zero_shot_head(
         W, `(C, d)`, in the dtype and on the device of the text embeddings, without gradient.
 
     Raises:
-        ValueError: If there is no text tower, names or templates are empty, a template has no place for the name, a
-            text holds a word that the tokenizer does not know, or `batch_size` < 1.
+        ValueError: If there is no text tower, names or templates are empty, a name stands twice (but for the two that
+            do in ImageNet's own list), a template has no place for the name, a text holds a word that the tokenizer
+            does not know, different names get the same row (their texts were cut, or the tower is read at the wrong
+            token), or `batch_size` < 1.
     """
     if not hasattr(model, "encode_text") or not hasattr(model, "logit_scale"):
         raise ValueError(
@@ -55,16 +59,18 @@ def zero_shot_head(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size counts texts, so it is at least 1, not {batch_size}.")
-    prompts = _checked(class_names, templates)
-    _refuse_unknown(tokenizer, class_names, prompts)
-    parameter = next(model.parameters())
-    key = head_key(model, tokenizer, class_names, prompts) if cache else None
-    if key is not None and (kept := read_head(key, len(class_names))) is not None:
-        return kept.to(parameter.device)
+    check_prompts(class_names, templates)
+    check_known(tokenizer, class_names, templates)
+    device = next(model.parameters()).device
     encoder: Any = model
-    with torch.no_grad(), eval_mode(model):
-        rows = list(_directions(encoder, tokenizer, class_names, prompts, batch_size, parameter.device))
-        head: Tensor = torch.cat(rows) * encoder.logit_scale.detach().exp()
+    # in the weights' own precision whatever the caller computes in: a head is weights too
+    with torch.no_grad(), eval_mode(model), torch.autocast(device.type, enabled=False):
+        key = head_key(model, tokenizer, class_names, templates) if cache else None
+        if key is not None and (kept := read_head(key, len(class_names))) is not None:
+            return kept.to(device)
+        directions = torch.cat(list(_directions(encoder, tokenizer, class_names, templates, batch_size, device)))
+        _refuse_equal(directions, class_names)
+        head: Tensor = directions * encoder.logit_scale.detach().exp()
     if key is not None:
         keep_head(key, head)
     return head
@@ -74,16 +80,16 @@ def _directions(
     encoder: Any,
     tokenizer: Callable[[list[str]], Tensor],
     class_names: Sequence[str],
-    prompts: Sequence[str],
+    templates: Sequence[Template],
     batch_size: int,
     device: torch.device,
 ) -> Iterator[Tensor]:
     """Unit rows of the head, as many at a time as a batch completes; no more embeddings are kept than those."""
-    total, size = len(class_names) * len(prompts), len(prompts)
+    total, size = len(class_names) * len(templates), len(templates)
     waiting: list[Tensor] = []
     for start in range(0, total, batch_size):
         texts = [
-            _filled(prompts[place % size], class_names[place // size])
+            filled(templates[place % size], class_names[place // size])
             for place in range(start, min(start + batch_size, total))
         ]
         waiting.append(encoder.encode_text(tokenizer(texts).to(device), normalize=True))
@@ -95,35 +101,18 @@ def _directions(
             yield functional.normalize(per_class.mean(dim=1), dim=-1)
 
 
-def _checked(class_names: Sequence[str], templates: Sequence[str | Callable[[str], str]]) -> list[str]:
-    """The templates as texts."""
-    if isinstance(class_names, str) or isinstance(templates, str):
-        raise ValueError("class_names and templates are lists of texts, not one text.")
-    if not class_names or not templates:
-        raise ValueError(
-            f"A zero-shot head needs class names and templates, not {len(class_names)} and {len(templates)}."
-        )
-    if strange := [name for name in class_names if not isinstance(name, str) or not name.strip()]:
-        raise ValueError(f"A class name is a text with a word in it, not {strange[0]!r}.")
-    prompts = [template("{}") if callable(template) else template for template in templates]
-    if blank := [prompt for prompt in prompts if not any(place in prompt for place in _PLACES)]:
-        raise ValueError(f"The template {blank[0]!r} has no {{}} where the class name goes.")
-    return prompts
+def _refuse_equal(directions: Tensor, class_names: Sequence[str]) -> None:
+    """Refuse equal rows of different names.
 
-
-def _filled(prompt: str, name: str) -> str:
-    for place in _PLACES:
-        prompt = prompt.replace(place, name)
-    return prompt
-
-
-def _refuse_unknown(tokenizer: Callable[..., Any], class_names: Sequence[str], prompts: Sequence[str]) -> None:
-    if found := unknown_words(tokenizer, class_names):
-        name, word = found[0]
-        raise ValueError(
-            f"The encoder's tokenizer does not know the word {word!r} of the class name {name!r}; "
-            "choose names from its vocabulary, or another encoder."
-        )
-    if found := unknown_words(tokenizer, [_filled(prompt, " ") for prompt in prompts]):
-        text, word = found[0]
-        raise ValueError(f"The encoder's tokenizer does not know the word {word!r} of the template {text!r}.")
+    Equal rows are neighbours once all are sorted by any one number that is a function of the row.
+    """
+    rows = directions.double().cpu()
+    order = (rows @ torch.arange(rows.shape[1], dtype=rows.dtype).add(1).sin()).argsort().tolist()
+    for first, second in itertools.pairwise(order):
+        if class_names[first] != class_names[second] and bool((rows[first] - rows[second]).norm() < _EQUAL):
+            one, other = sorted((first, second))
+            raise ValueError(
+                f"The text tower gives {class_names[one]!r} and {class_names[other]!r} the same row: the names stand "
+                "beyond its context length, are one to its tokenizer, or it reads the wrong end token; shorter "
+                "templates or names, or the tokenizer of these weights, would work."
+            )

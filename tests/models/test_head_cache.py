@@ -1,5 +1,6 @@
 """Heads on disk: the same head without reading a text, and never another's."""
 
+import open_clip
 import pytest
 import torch
 
@@ -11,10 +12,15 @@ NAMES, TEMPLATES = ["star", "fire truck", "heart"], ["a photo of a {}.", "the re
 
 @pytest.fixture
 def readings(tiny, monkeypatch):
-    """How many batches of texts the text tower reads."""
+    """How many heads the text tower makes: batches of all texts; the few that tell towers apart are read always."""
     calls = []
     encode = tiny.model.encode_text
-    monkeypatch.setattr(tiny.model, "encode_text", lambda *args, **options: calls.append(1) or encode(*args, **options))
+
+    def counted(tokens, **options):
+        calls.extend([1] if len(tokens) > 3 else [])
+        return encode(tokens, **options)
+
+    monkeypatch.setattr(tiny.model, "encode_text", counted)
     return calls
 
 
@@ -68,6 +74,32 @@ def test_the_activation_and_the_tokenizer_count(architectures, tiny, tmp_path):
     other = load_encoder(f"local-dir:{tmp_path}", pretrained=False).tokenizer
     own = head_key(tiny.model, tiny.tokenizer, NAMES, TEMPLATES)
     assert own != head_key(tiny.model, other, NAMES, TEMPLATES)
+
+
+@pytest.mark.parametrize("text_cfg", [{"heads": 4}, {"pool_type": "last"}, {"no_causal_mask": True}])
+def test_what_is_no_weight_and_not_printed_counts(architectures, text_cfg, monkeypatch):
+    clip = load_encoder("tiny", pretrained=False)
+    config = open_clip.factory._MODEL_CONFIGS["tiny"]
+    monkeypatch.setitem(
+        open_clip.factory._MODEL_CONFIGS, "tiny", {**config, "text_cfg": {**config["text_cfg"], **text_cfg}}
+    )
+    other = load_encoder("tiny", pretrained=False)
+    assert not torch.equal(head(other), head(clip))
+    plain = zero_shot_head(other.model, other.tokenizer, NAMES, TEMPLATES)
+    assert torch.equal(head(other), plain)
+
+
+def test_functions_count_by_the_texts_they_give(tiny, readings):
+    first = head(tiny, templates=[lambda name: f"the {name}"])
+    assert not torch.equal(head(tiny, templates=[lambda name: f"the {name.removeprefix('fire ')}"]), first)
+    assert torch.equal(head(tiny, templates=["the {}"]), first)
+
+
+def test_a_head_made_under_autocast_is_that_of_the_weights(tiny):
+    plain = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, TEMPLATES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(head(tiny), plain)
+    assert torch.equal(head(tiny), plain)
 
 
 def test_damaged_foreign_and_wrong_files_are_made_again(tiny, readings):

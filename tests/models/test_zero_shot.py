@@ -46,6 +46,14 @@ def test_modes_gradients_and_random_states_stay(tiny):
         (NAMES, ["a photo"], "has no {} where"),
         ([], TEMPLATES, "not 0 and 2"),
         ("star", TEMPLATES, "lists of texts"),
+        ({"star": 0}, TEMPLATES, "lists of texts"),
+        (NAMES, [3], "or a function of the class name, not 3"),
+        (NAMES, [lambda name: None], "that is a function gives a text, not None"),
+        (NAMES, [lambda name: "a star"], "'a star' for every name"),
+        (NAMES, [lambda name: f"a sketch of {name}"], "'sketch' of the template"),
+        (["star", "star"], TEMPLATES, "'star' stands twice"),
+        (["star", "heart", "Star"], TEMPLATES, "gives 'star' and 'Star' the same row"),
+        (NAMES, ["photo " * 40 + "{}"], "gives '.*' and '.*' the same row: the names stand beyond"),
     ],
 )
 def test_texts_that_would_be_misread_are_refused(tiny, names, templates, match):
@@ -59,6 +67,17 @@ def test_prompts_of_other_houses(tiny, templates):
     plain = [("{} star" if callable(each) else each.replace("{c}", "{}")) for each in templates]
     expected = zero_shot_head(tiny.model, tiny.tokenizer, NAMES, plain)
     assert torch.equal(zero_shot_head(tiny.model, tiny.tokenizer, NAMES, templates), expected)
+
+
+def test_a_function_may_change_the_name(tiny):
+    head = zero_shot_head(tiny.model, tiny.tokenizer, ["FIRE_TRUCK", "heart"], [lambda c: f"a {c.replace('_', ' ')}"])
+    assert torch.equal(head, zero_shot_head(tiny.model, tiny.tokenizer, ["fire truck", "heart"], ["a {}"]))
+
+
+def test_the_names_that_imagenet_has_twice(architectures):
+    clip = load_encoder("tiny", pretrained=False)
+    head = zero_shot_head(clip.model, clip.tokenizer, open_clip.IMAGENET_CLASSNAMES, ["{}"])
+    assert len(head) == 1000
 
 
 def test_open_clips_templates_and_names(architectures):
