@@ -81,7 +81,14 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
         checkpoints=_encoder_hash(model)
         | {str(file.relative_to(folder)): file_sha256(file) for file in files if file.is_relative_to(folder)},
         baseline=_baseline_words(wise_ft.baseline) if path is not None and wise_ft is not None else None,
+        start=_start(model),
     )
+
+
+def _start(model: Any) -> str | None:
+    """What training began from, as the module says it; None for one that does not."""
+    words = getattr(model, "start", None)
+    return words if isinstance(words, str) else None
 
 
 def _wise_ft(trainer: Any) -> WiseFT | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lightning_robust.report.headline import Headline, headline
@@ -13,6 +14,12 @@ from lightning_robust.results import AlphaRow, Interval, RunRecord
 from lightning_robust.results.effective_robustness import ShiftRobustness
 
 _DASH = "–"
+_SIGNATURES = {
+    "kurtosis": "kurtosis: of h, a Gaussian gives 3.",
+    "importance": "importance: largest over median direction of the head; centred: without its rows' mean.",
+    "concepts": "concepts: unique at AP ≥ 0.9 in its singular vectors (mean best AP); the paper's revision withdraws "
+    "it as a sign of robustness.",
+}
 _MARK = "†"
 #: Columns from which accuracies and signatures stand side by side, without effective robustness, and what that needs.
 _WIDE, _ROBUSTNESS = 112, 26
@@ -28,15 +35,18 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     """
     if record.wise_ft:
         parts = _parts(record, console.width)
-        console.print("\n[bold]From zero-shot (α = 0) to finetuned (α = 1), test images[/bold]", highlight=False)
+        start = "Before training" if record.start is None else f"From {escape(record.start)}"
+        title = f"{start} (α = 0) to finetuned (α = 1), test images"
+        console.print(f"\n[bold]{title}[/bold]", highlight=False)
         for columns in parts:
             console.print(_table(record, columns))
         for line in _sentences(record):
             console.print(line, highlight=False)
         if record.intervals:
             console.print(_differences(record))
-    console.print(f"\nResults and curves: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
-    console.print(f"Look at the curves:  tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+    place = escape(str(folder))
+    console.print(f"\nResults and curves: [bold]{place}[/bold]", highlight=False, soft_wrap=True)
+    console.print(f"Look at the curves:  tensorboard --logdir {place}", highlight=False, soft_wrap=True)
 
 
 def _parts(record: RunRecord, width: int) -> list[dict[str, list[str]]]:
@@ -45,7 +55,7 @@ def _parts(record: RunRecord, width: int) -> list[dict[str, list[str]]]:
     room = width - (_ROBUSTNESS if robustness else 0)
     if room >= _WIDE:
         return [accuracies | robustness | signatures]
-    return [accuracies, robustness | signatures]
+    return [part for part in (accuracies, robustness | signatures) if part]
 
 
 def _table(record: RunRecord, columns: Mapping[str, list[str]]) -> Table:
@@ -70,9 +80,11 @@ def _is_star(record: RunRecord, row: AlphaRow) -> bool:
 
 def _accuracy_columns(record: RunRecord) -> dict[str, list[str]]:
     rows = record.wise_ft
-    best = max(row.shifts_mean for row in rows)
     columns = {"ref.": [f"{100 * row.reference:.1f}" for row in rows]}
-    columns |= {name: [f"{100 * row.shifts[name]:.1f}" for row in rows] for name in rows[0].shifts}
+    if not rows[0].shifts:
+        return columns
+    best = max(row.shifts_mean for row in rows)
+    columns |= {escape(name): [f"{100 * row.shifts[name]:.1f}" for row in rows] for name in rows[0].shifts}
     means = [f"{100 * row.shifts_mean:.1f}" for row in rows]
     columns["shifts"] = [
         f"[bold green]{mean}[/]" if row.shifts_mean == best else mean for mean, row in zip(means, rows, strict=True)
@@ -99,8 +111,9 @@ def _signature_columns(record: RunRecord) -> dict[str, list[str]]:
     if untrained := record.reference_lines.get("untrained"):
         lines.append(untrained)
     cells = [_signatures(figures, head) for figures in lines]
+    measured = (head.kurtosis, head.importance_raw, head.importance_centred, head.concepts)
     names = ("kurtosis", "importance", "centred", "concepts")
-    return {name: [cell[k] for cell in cells] for k, name in enumerate(names)}
+    return {name: [cell[k] for cell in cells] for k, name in enumerate(names) if measured[k] is not None}
 
 
 def _signatures(figures: Mapping[str, float], head: Headline) -> tuple[str, str, str, str]:
@@ -121,13 +134,11 @@ def _number(figures: Mapping[str, float], tag: str | None, form: str) -> str:
 
 def _sentences(record: RunRecord) -> list[str]:
     before, after = record.wise_ft[0], record.wise_ft[-1]
-    lines = [
-        "ref.: reference; shifts: mean of the shifts; accuracies in %. kurtosis: of h, a Gaussian gives 3. importance: "
-        "largest over median direction of the head; centred: without its rows' mean. concepts: unique at AP ≥ 0.9 in "
-        "its singular vectors (mean best AP); the paper's revision withdraws it as a sign of robustness.",
-        f"Finetuning: reference {_change(before, after, 'reference')}, "
-        f"mean of the shifts {_change(before, after, 'shifts_mean')}.",
-    ]
+    shifts, columns = bool(before.shifts), _signature_columns(record)
+    said = ["ref.: reference"] + (["shifts: mean of the shifts"] if shifts else []) + ["accuracies in %"]
+    lines = [" ".join(["; ".join(said) + ".", *(text for name, text in _SIGNATURES.items() if name in columns)])]
+    change = f"Finetuning: reference {_change(before, after, 'reference')}"
+    lines += [change + (f", mean of the shifts {_change(before, after, 'shifts_mean')}." if shifts else ".")]
     lines += _robustness_sentences(record)
     if record.choice is not None:
         lines.append(f"* {record.choice.sentence}")
@@ -166,7 +177,8 @@ def _differences(record: RunRecord) -> Table:
     """What finetuning, α = 0.5 and α* win or lose: a row for each pair of α's, a column for each kind of images."""
     told = {"α=1 − α=0": None}
     for alpha in (record.choice.alpha_fixed, record.choice.alpha_star) if record.choice is not None else ():
-        told |= {f"α={alpha:g} − α={end}": None for end in (0, 1) if alpha != end}
+        # α* at an end is told by the pair of the ends already
+        told |= {f"α={alpha:g} − α={end}": None for end in (0, 1) if alpha not in (0, 1)}
     columns = list(dict.fromkeys(name.partition(": ")[0] for name in record.intervals))
     level = next(iter(record.intervals.values())).level
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -13,7 +13,7 @@ from lightning_robust.results.record_file import from_json, read_record, write_r
 
 __all__ = ["RUN_SCHEMA", "AlphaRow", "DataDescription", "RunRecord", "read_run", "write_run"]
 
-#: 2 adds effective robustness along the path; files of version 1 are read as they are.
+#: 2 adds effective robustness along the path, and the start of the run; files of version 1 are read as they are.
 RUN_SCHEMA = 2
 _WHAT = "a run's results.json"
 
@@ -77,6 +77,7 @@ class RunRecord:
         reference_lines: figures of other models under the same tags (``"untrained"`` …), by model name.
         checkpoints: SHA-256 of each checkpoint, by its path relative to the run's folder.
         baseline: the baseline of effective robustness, in one line; None without one.
+        start: what training began from, in words (``"zero-shot, 20 classes × 8 prompts"``); None where nobody said.
 
     Example:
         >>> from lightning_robust.results.provenance import collect_provenance
@@ -99,6 +100,7 @@ class RunRecord:
     reference_lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     baseline: str | None = None
+    start: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain values for strict JSON; NaN becomes null.

@@ -1,4 +1,4 @@
-"""The one rule by which a classifier's class names fit those of the data."""
+"""The one rule by which a classifier's class names fit those of the data, and how many texts its head is made of."""
 
 from __future__ import annotations
 
@@ -41,3 +41,17 @@ def check_class_names(names: Sequence[str], datamodule: Any, *, given: bool) -> 
             f"This classifier is for the {len(own)} classes {own[:3]}…, but the data module has the {len(theirs)} "
             f"classes {theirs[:3]}….{where}"
         )
+
+
+def texts_in_words(class_names: Sequence[str], templates: Sequence[str]) -> str:
+    """How many texts a zero-shot head is made of.
+
+    Args:
+        class_names: The classes.
+        templates: The prompts.
+
+    Example:
+        >>> texts_in_words(["star", "heart"], ["a {}"])
+        '2 classes × 1 prompt'
+    """
+    return f"{len(class_names)} classes × {len(templates)} prompt{'' if len(templates) == 1 else 's'}"

@@ -42,6 +42,11 @@ class ClassifierModule(LightningModule):
             ValueError: If they are not known yet.
         """
 
+    @property
+    def start(self) -> str:
+        """What training begins from, in words, once the classes are known; a run's record and table say it."""
+        return "random weights"
+
     def head_weight(self) -> Tensor:
         """Weight W of the head as it is now, `(C, d)`; what monitors take directions from."""
         weight: Tensor = self.model.head.weight

@@ -14,7 +14,7 @@ from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.averages import copy_into_averages
-from lightning_robust.training.class_names import check_class_names
+from lightning_robust.training.class_names import check_class_names, texts_in_words
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.layer_decay import layer_decay_groups, parameter_depths
 from lightning_robust.training.linear_probe import L2
@@ -193,6 +193,14 @@ class ClassifierFinetuning(ClassifierModule):
         if self.class_names is None:
             raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
         return self.class_names
+
+    @property
+    def start(self) -> str:
+        """What training begins from, in words, once the classes are known; a run's record and table say it."""
+        random = "" if self.hparams["pretrained"] else " of random weights"
+        if self._is_probe:
+            return f"a linear probe{random}, l2 = {self._l2:g}"
+        return f"zero-shot{random}, {texts_in_words(self.known_classes(), self.templates or [])}"
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser: by decay, and by depth where the learning rate falls with it."""

@@ -15,7 +15,7 @@ from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.text_head import TextHeadClassifier
 from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.class_captions import ClassCaptions
-from lightning_robust.training.class_names import check_class_names
+from lightning_robust.training.class_names import check_class_names, texts_in_words
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.contrastive import MAX_LOGIT_SCALE, contrastive_loss
 from lightning_robust.training.loader_accuracy import arguments_of, class_texts, shift_records
@@ -193,6 +193,12 @@ class ContrastiveFinetuning(ClassifierModule):
         if self.class_names is None:
             raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
         return self.class_names
+
+    @property
+    def start(self) -> str:
+        """What training begins from, in words, once the classes are known; a run's record and table say it."""
+        random = "" if self.hparams["pretrained"] else " of random weights"
+        return f"zero-shot{random}, {texts_in_words(self.known_classes(), self.templates or [])}"
 
     def _build(self, class_names: list[str], templates: list[str]) -> None:
         loaded = self.loaded

@@ -102,3 +102,34 @@ def test_curves_picture(tmp_path):
     with Image.open(tmp_path / "signatures.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 10
     assert [p.name for p in tmp_path.iterdir()] == ["signatures.png"]
+
+
+def test_the_title_says_what_training_began_from(tmp_path):
+    assert "Before training (α = 0) to finetuned" in printed(record(), tmp_path)
+    text = printed(record(start="a linear probe, l2 = 0.01"), tmp_path)
+    assert "From a linear probe, l2 = 0.01 (α = 0) to finetuned (α = 1)" in text
+    assert "zero-shot" not in text
+
+
+def test_what_was_not_measured_has_no_column(tmp_path):
+    row = AlphaRow(alpha=0.0, val_reference=0.5, reference=0.625, shifts={}, shifts_mean=math.nan)
+    text = printed(record(wise_ft=(row,), choice=None, intervals={}, reference_lines={}), tmp_path)
+    assert "62.5" in text
+    for absent in ("nan", "–", "shifts", "kurtosis", "concepts"):
+        assert absent not in text
+
+
+def test_an_end_that_is_chosen_is_told_once(tmp_path):
+    right = np.random.default_rng(0).random((2, 400)) < np.array([[0.9], [0.5]])
+    pair = {"reference: α=1 − α=0": (1, 0), "reference: α=0 − α=1": (0, 1)}
+    intervals = {name: paired_bootstrap(right[a], right[b]) for name, (a, b) in pair.items()}
+    choice = choose_alpha(np.stack([right[0], right[1] & False, right[1] & False]), [0.0, 0.5, 1.0])
+    assert choice.alpha_star == 0.0
+    text = printed(record(choice=choice, intervals=intervals), tmp_path)
+    assert "α=1 − α=0" in text
+    assert "α=0 − α=1" not in text
+
+
+def test_square_brackets_of_a_folder_are_kept(tmp_path):
+    text = printed(record(), tmp_path / "run [red]")
+    assert text.count("run [red]") == 2

@@ -160,3 +160,12 @@ def test_hash_of_a_file(tmp_path):
     path.write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_file_from_before_the_start_was_recorded_is_read(record, tmp_path):
+    data = record.to_json()
+    del data["start"]
+    assert RunRecord.from_json(data).start is None
+    begun = dataclasses.replace(record, start="a linear probe, l2 = 0.01")
+    write_run(begun, tmp_path / "results.json")
+    assert read_run(tmp_path / "results.json") == begun

@@ -44,3 +44,12 @@ def test_names_of_the_data_stay_those_of_the_data(fresh, data, trainer):
     data.class_names = ["red star", "heart", "truck"]
     with pytest.raises(ValueError, match=r"classes .* but the data module has"):
         run.validate(module, datamodule=data, verbose=False)
+
+
+def test_a_module_says_what_it_starts_from(fresh, data, trainer):
+    module = fresh(None)
+    trainer(max_epochs=1).fit(module, datamodule=data)
+    zero_shot = "zero-shot, 3 classes × 2 prompts"
+    expected = {ContrastiveFinetuning: zero_shot, SupervisedPretraining: "random weights"}
+    probe = module.hparams.get("head") == "linear-probe"
+    assert module.start == ("a linear probe, l2 = 0.01" if probe else expected.get(type(module), zero_shot))
