@@ -1,10 +1,14 @@
 """The average of the weights, by Lightning's callback, in real runs of a few steps."""
 
+from types import SimpleNamespace
+
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 
 from lightning_robust.callbacks import WiseFT
 from lightning_robust.training import ClassifierFinetuning, ContrastiveFinetuning
+from lightning_robust.training.averages import copy_into_averages
 
 DECAY = 0.5
 
@@ -79,3 +83,11 @@ def test_a_checkpoint_of_averaged_towers_holds_their_own_head(tiny_folder, data,
         assert torch.equal(state["head.weight"], module.head_weight()), part
     averaged, current = (saved[part]["model.head.weight"] for part in ("state_dict", "current_model_state"))
     assert not torch.allclose(averaged, current, rtol=1e-3, atol=1e-3)
+
+
+def test_the_average_lives_on_the_device_of_the_training():
+    module, average = LightningModule(), EMAWeightAveraging(decay=DECAY)
+    module.model = torch.nn.Linear(2, 2)
+    strategy = SimpleNamespace(root_device=torch.device("meta"))  # stands for an accelerator
+    copy_into_averages(SimpleNamespace(callbacks=[average], strategy=strategy), module)
+    assert {value.device.type for value in average._average_model.parameters()} == {"meta"}
