@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from lightning_robust.data.reading import UnreadableImageError, reason
+from lightning_robust.data.reading import UnreadableImageError, reason, to_rgb
 from lightning_robust.results import cache_folder
 
 __all__ = [
@@ -204,7 +204,7 @@ class TableImages:
         try:
             image = self.table[index][self.column]
             if isinstance(image, Image.Image):
-                return image.convert("RGB")
+                return to_rgb(image)
         except Exception as error:  # a damaged image raises a dozen kinds of error, and each means the same
             raise UnreadableImageError(f"{where}: {reason(error)}") from error
         raise UnreadableImageError(f"{where}: there is no image")

@@ -6,16 +6,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-__all__ = ["MAX_UNREADABLE", "ImageFiles", "ImageSource", "TolerantLoader", "UnreadableImageError"]
+__all__ = ["MAX_UNREADABLE", "ImageFiles", "ImageSource", "TolerantLoader", "UnreadableImageError", "to_rgb"]
 
 #: So many images may be unreadable before reading stops: more are a damaged copy, not bad luck.
 MAX_UNREADABLE: Final = 20
 
 _Sample = TypeVar("_Sample")
+#: What undoes each orientation of EXIF.
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_ORIENTATION: Final = 0x0112
+#: Where formats other than TIFF keep an orientation.
+_WITH_ORIENTATION: Final = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
 class UnreadableImageError(ValueError):
@@ -68,14 +78,43 @@ class ImageFiles:
         path = self.paths[index]
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - a Path for each image costs as much as opening it
-                image = Image.open(file)
-                if image.mode != "RGB":
-                    return image.convert("RGB")
-                image.load()  # where nothing is to be converted, convert() copies every pixel
-                return image
+                return to_rgb(Image.open(file))
         except Exception as error:  # a damaged file raises a dozen kinds of error, and each means the same
             what = reason(error) if Path(path).is_file() else "no such file"
             raise UnreadableImageError(f"{path}: {what}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image in RGB, wholly decoded and turned as its EXIF orientation says; 16 bits of grey become 8.
+
+    Args:
+        image: Any image.
+
+    Raises:
+        UnreadableImageError: If its pixels are 32-bit or floating-point numbers, whose range nothing tells.
+    """
+    image.load()
+    if image.format in ("TIFF", "MPO") or any(key in image.info for key in _WITH_ORIENTATION):
+        image = _turned(image)
+    if image.mode == "RGB":  # convert() would copy every pixel
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        grey = (np.asarray(image).astype(np.int64) * 255 + 32767) // 65535
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        kind = "32-bit" if image.mode == "I" else "floating-point"
+        raise UnreadableImageError(f"its pixels are {kind} numbers of unknown range; save it with 8 or 16 bits")
+    return image.convert("RGB")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF without saying in which image
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF raises many kinds of error, and says nothing against the pixels
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def reason(error: Exception) -> str:

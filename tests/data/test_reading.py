@@ -2,12 +2,13 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
-from lightning_robust.data.reading import ImageFiles, TolerantLoader, UnreadableImageError
+from lightning_robust.data.reading import ImageFiles, TolerantLoader, UnreadableImageError, to_rgb
 
 
 class Numbers(Dataset):
@@ -96,3 +97,36 @@ def test_a_truncated_image_is_unreadable(tmp_path):
         ImageFiles([file]).open(0)
     with pytest.raises(UnreadableImageError, match="no such file"):
         ImageFiles([tmp_path]).open(0)
+
+
+@pytest.mark.parametrize("file", ["a.png", "a.tif", "a.pgm"])
+def test_sixteen_bits_of_grey_are_scaled(tmp_path, file):
+    values = np.array([[0, 257, 128 * 257 + 100, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / file)
+    found = np.asarray(ImageFiles([tmp_path / file]).open(0))
+    assert found.tolist() == [[[k] * 3 for k in (0, 1, 128, 255)]]
+    assert np.array_equal(np.asarray(to_rgb(Image.fromarray(values))), found)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.int32, "32-bit"), (np.float32, "floating-point")])
+def test_pixels_of_unknown_range_are_unreadable(tmp_path, dtype, kind):
+    Image.fromarray(np.ones((2, 2), dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(UnreadableImageError, match=f"a.tif: its pixels are {kind} numbers of unknown range"):
+        ImageFiles([tmp_path / "a.tif"]).open(0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_exif_says(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (5, 8, 3), dtype=np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(np.asarray(ImageFiles([tmp_path / "a.jpg"]).open(0)), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # opening a JPEG file reads it for its resolution
+def test_damaged_exif_leaves_the_image(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09nonsense")
+    assert ImageFiles([tmp_path / "a.jpg"]).open(0).size == (4, 3)
