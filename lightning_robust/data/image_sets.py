@@ -1,6 +1,7 @@
 """Plain images by a short text: the scenes world, a folder, a table; in fixed order, without labels."""
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from lightning_robust.data.concept_sets.concept_set import Transform
 from lightning_robust.data.concept_sets.scenes import ScenePictures
 from lightning_robust.data.hub_tables import TableImages, image_column, open_table, short_name, with_split
+from lightning_robust.data.labelled.folders import IMAGE_SUFFIXES, images_below, warn_of_other_endings
 from lightning_robust.data.reading import MAX_UNREADABLE, ImageFiles, ImageSource, TolerantLoader
 from lightning_robust.data.scenes.distributions import REFERENCE, WORLD_VERSION
 
@@ -22,8 +24,6 @@ IMAGE_SPECS: Final = {
     "parquet:FILE[:SPLIT]": "the image column of a parquet file or folder",
     "hub:ID[:SPLIT]": "the same from the Hugging Face Hub",
 }
-#: Endings of the files that are taken for images, upper and lower case alike.
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
 class ImageSet(Dataset[Tensor]):
@@ -141,17 +141,19 @@ def _table_images(text: str, transform: Transform, n: int | None, *, download: b
 def _digest(folder: Path, files: list[Path]) -> str:
     """Tells folders of one name apart: eight digits of a hash over paths and sizes."""
     listed = "\n".join(f"{file.relative_to(folder)} {file.stat().st_size}" for file in files)
-    return hashlib.sha256(listed.encode()).hexdigest()[:8]
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _folder_images(spec: str, transform: Transform, n: int | None) -> ImageSet:
     folder = Path(spec).expanduser()
     if not folder.is_dir():
         raise ValueError(f"No images {spec!r}: there is no such folder; what works: {', '.join(IMAGE_SPECS)}")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    others: Counter[str] = Counter()
+    files = sorted(path for path in map(Path, images_below(folder, others)) if path.is_file())
+    warn_of_other_endings(folder, others)
     if not files:
         raise ValueError(
-            f"No images in the folder {folder} or in those in it; endings that count: {', '.join(SUFFIXES)}"
+            f"No images in the folder {folder} or in those in it; endings that count: {', '.join(IMAGE_SUFFIXES)}"
         )
     chosen = [files[k] for k in spread(len(files), n)]
     some = "" if len(chosen) == len(files) else f", {len(chosen)} evenly spaced"

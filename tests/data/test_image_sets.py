@@ -1,6 +1,7 @@
 """Plain images by a short text."""
 
 import io
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +36,17 @@ def test_every_image_of_a_folder_in_the_order_of_paths(folder):
     some = [int(image[0, 0, 0]) for image in open_images(str(folder), pil_to_tensor, n=2)]
     assert some == [100, 0], "evenly spaced: files are often sorted by class"
     assert "4 files, 2 evenly spaced; " in open_images(str(folder), pil_to_tensor, n=2).source
+
+
+def test_hidden_files_are_no_images(folder):
+    for name in (".hidden/a.png", "a/._1.png", "__MACOSX/b.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"rubbish")
+    (folder / os.fsdecode(b"\xff")).mkdir()
+    Image.new("RGB", (5, 4)).save(folder / os.fsdecode(b"\xff") / "odd.png")
+    (folder / "x.heic").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"left out: 1 .heic"):
+        assert len(open_images(str(folder), pil_to_tensor)) == 5
 
 
 def test_bad_files_are_named_counted_and_limited(folder):

@@ -37,6 +37,37 @@ def test_rubbish_is_passed_over_and_an_empty_class_stays(tmp_path, tree):
     assert class_folders(folder).counts() == {"a": 2, "b": 1, "empty": 0}
 
 
+@pytest.mark.parametrize("name", ["@eaDir", "lost+found"])
+def test_what_systems_leave_behind_is_no_class(tmp_path, tree, name):
+    assert class_folders(tree(tmp_path / "t", {"a": 2, name: 1})).counts() == {"a": 2}
+
+
+def test_other_endings_are_counted_and_a_folder_is_no_image(tmp_path, tree):
+    folder = tree(tmp_path / "t", {"a": 2, "b": 1})
+    for name in ("x.HEIC", "y.heic", "z.jfif", "notes.txt"):
+        (folder / "a" / name).write_bytes(b"")
+    (folder / "b" / "album.jpg").mkdir()
+    with pytest.warns(UserWarning, match=r"endings do not count are left out: 2 .heic, 1 .jfif; endings that count"):
+        assert class_folders(folder).counts() == {"a": 2, "b": 1}
+
+
+def test_links_that_lead_back_are_followed_once(tmp_path, tree):
+    folder = tree(tmp_path / "t", {"a": 2})
+    (folder / "a" / "back").symlink_to(folder / "a", target_is_directory=True)
+    (folder / "a" / "self").symlink_to(folder / "a" / "self")
+    assert class_folders(folder).counts() == {"a": 2}
+
+
+def test_a_folder_that_cannot_be_read(tmp_path, tree, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    folder = tree(tmp_path / "t", {"a": 1})
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(ValueError, match=r"The folder .*t cannot be read: Permission denied"):
+        class_folders(folder)
+
+
 def test_a_linked_folder_counts(tmp_path, tree):
     folder = tree(tmp_path / "t", {"a": 1})
     (folder / "b").symlink_to(tree(tmp_path / "elsewhere", {"x": 2}) / "x", target_is_directory=True)
