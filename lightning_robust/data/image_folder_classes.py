@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,11 +33,13 @@ class ClassMatch:
 def normal_form(name: str) -> str:
     """A class name without its spelling: case, underscores, spaces and hyphens do not count.
 
+    Nor does how an accent is written, as one character or two: file systems differ in it.
+
     Example:
         >>> normal_form("Hot_Dog"), normal_form("hot-dog")
         ('hot dog', 'hot dog')
     """
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+    return unicodedata.normalize("NFC", re.sub(r"[\s_-]+", " ", name).strip().casefold())
 
 
 def match_classes(

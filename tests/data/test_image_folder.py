@@ -179,6 +179,12 @@ def test_other_classes_are_left_out_named_and_counted(root):
         make(root, unmatched="error").setup("fit")
 
 
+def test_an_accent_is_one_character_or_two(tmp_path):
+    write(tmp_path / "photo", {"caf\u00e9": 5, "bar": 5})
+    write(tmp_path / "sketch", {"cafe\u0301": 2, "bar": 2})
+    assert make(tmp_path, shifts=["sketch"], unmatched="error").shifts[0].groups is None
+
+
 def test_a_class_map(root):
     write(root / "sketch", {"wiener": 3})
     data = make(root, class_map={"Wiener": "hot dog"}, unmatched="error")
