@@ -132,7 +132,8 @@ def load_theta(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]  # of an empty file there is no message
+        raise ValueError(f"{path} cannot be read as plain tensors: {lines[0]}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: names with tensors, or a Lightning checkpoint, would work.")

@@ -11,10 +11,13 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.model import convert_to_custom_text_state_dict
+from open_clip.transform import image_transform_v2
 from torch import Tensor, nn
 
 from lightning_robust.models import quick_gelu
-from lightning_robust.models.encoder_base import Encoder, NoTokenizer
+from lightning_robust.models.encoder_base import Encoder, NoTokenizer, first_line
+from lightning_robust.models.encoder_open_clip import preprocessing_disagrees
+from lightning_robust.models.file_preprocessing import differing, preprocessing_beside, whole
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.weights_file import WeightsFile, read_weights, unwrapped
@@ -22,6 +25,10 @@ from lightning_robust.results import file_sha256
 
 _FOLDERS = ("local-dir:", "transformers:")
 _TEXT = ("transformer.", "text.", "text_model.")
+_TEXT_SIDE = (
+    *_TEXT, "positional_embedding", "token_embedding.", "ln_final.", "text_projection", "logit_scale", "logit_bias",
+    "attn_mask",
+)  # fmt: skip
 
 
 def split_file(name: str) -> tuple[str, Path | None]:
@@ -61,10 +68,13 @@ def with_weights(name: str, architecture: Callable[[], Encoder], file: Path) -> 
         file: Of any kind that `read_weights` reads; the entries of the whole model, or of its image tower alone.
 
     Returns:
-        The encoder with these weights; without text, where the file has an image tower alone.
+        The encoder with these weights, and for an architecture without a tag the preprocessing that stands beside the
+        file (open_clip's configuration, or the `params.txt` of its training); without text, where the file
+        has an image tower alone.
 
     Raises:
-        ValueError: If the file cannot be read, is of another architecture, or was trained with the other activation.
+        ValueError: If the file cannot be read, is of another architecture, or was trained with the other activation,
+            or with another preprocessing than the tag, folder or repository of the name has.
     """
     try:
         found = read_weights(file)
@@ -72,6 +82,7 @@ def with_weights(name: str, architecture: Callable[[], Encoder], file: Path) -> 
         raise ValueError(f"Encoder {name!r}: {error}") from error
     base, sha256 = architecture(), file_sha256(file)
     _check_activation(base, file, found, sha256)
+    base = _preprocessed(base, file)
     model = _filled(base, file, found)
     text = base.has_text and not isinstance(model, ImageTower)
     return dataclasses.replace(
@@ -95,7 +106,8 @@ def _filled(base: Encoder, file: Path, found: WeightsFile) -> nn.Module:
         if "positional_embedding" in state and "positional_embedding" not in target and hasattr(model, "text"):
             state = convert_to_custom_text_state_dict(state)
     if base.has_text and not any(name.startswith(_TEXT) for name in state):
-        state = {name: value for name, value in state.items() if name.startswith("visual.")}
+        # what belongs to the text side of a CLIP is left out; anything else is of another model, and refused below
+        state = {name: value for name, value in state.items() if not name.startswith(_TEXT_SIDE)}
         model = ImageTower(model.visual)
         target = model.state_dict()
     # masks and indices that older versions saved and newer ones make themselves
@@ -139,6 +151,38 @@ def _check_activation(base: Encoder, file: Path, found: WeightsFile, sha256: str
             "open_clip_config.json, would tell).",
             stacklevel=4,
         )
+
+
+def _preprocessed(base: Encoder, file: Path) -> Encoder:
+    """The encoder with the preprocessing that stands beside the file; refuse it where the name says another."""
+    if "model_cfg" not in base.config:
+        return base
+    own, found = base.config.get("preprocess_cfg") or {}, preprocessing_beside(file)
+    alone = base.name in open_clip.list_models()
+    if found is None:
+        if alone and preprocessing_disagrees(base.name):
+            warnings.warn(
+                f"The weights that open_clip lists for {base.name} differ in preprocessing, and nothing beside {file} "
+                f"tells which is its own; it gets that of most. '{base.name}/TAG@{file}' would tell.",
+                stacklevel=4,
+            )
+        return base
+    given, where = found
+    if not (other := differing(own, given)):
+        return base
+    if not alone:
+        raise ValueError(
+            f"{base.name}@{file} would compute wrong features: {where} says {other[0]}={given[other[0]]} of the "
+            f"preprocessing of these weights, and {base.name} has {own.get(other[0])}; another name or file would work."
+        )
+    try:
+        settings = whole(own, given)
+        transform = image_transform_v2(settings, is_train=False)
+    except Exception as error:
+        raise ValueError(f"{where} has no preprocessing that open_clip can make: {first_line(error)}.") from error
+    return dataclasses.replace(
+        base, transform=transform, config={**base.config, "preprocess_cfg": dataclasses.asdict(settings)}
+    )
 
 
 def _evidence(file: Path, found: WeightsFile, sha256: str) -> quick_gelu.Evidence | None:

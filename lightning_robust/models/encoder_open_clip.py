@@ -94,12 +94,27 @@ def preprocessing(architecture: str, tag: str = "") -> dict[str, Any]:
         (0.5, 0.5, 0.5)
     """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    chosen = [tag] if tag in tags else tags
-    found = [
-        tuple((key, open_clip.get_pretrained_cfg(architecture, each)[key]) for key in _PREPROCESSING) for each in chosen
-    ]
-    most = Counter(found).most_common(1)
+    most = _preprocessings(architecture, [tag] if tag in tags else tags).most_common(1)
     return {_PREPROCESSING[key]: value for key, value in most[0][0]} if most else {}
+
+
+def preprocessing_disagrees(architecture: str) -> bool:
+    """Whether an architecture's tags differ in preprocessing, so that its name alone does not tell it.
+
+    Args:
+        architecture: Of open_clip.
+
+    Example:
+        >>> preprocessing_disagrees("ViT-L-14"), preprocessing_disagrees("ViT-B-32")
+        (True, False)
+    """
+    return len(_preprocessings(architecture, open_clip.list_pretrained_tags_by_model(architecture))) > 1
+
+
+def _preprocessings(architecture: str, tags: list[str]) -> Counter[tuple[tuple[str, Any], ...]]:
+    return Counter(
+        tuple((key, open_clip.get_pretrained_cfg(architecture, each)[key]) for key in _PREPROCESSING) for each in tags
+    )
 
 
 def _needs_hub(config: dict[str, Any]) -> bool:
@@ -121,9 +136,10 @@ def _check_tag(architecture: str, tag: str) -> None:
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if tag not in tags:
         given = f"no pretrained tag {tag!r}" if tag else "no weights without a tag"
+        near = f"{near_names(tag, tags)} would work, as '{architecture}/TAG'," if tags else "it has no tags at all:"
         raise ValueError(
-            f"{architecture} has {given}; {near_names(tag, tags) or 'it has none'} would work, as "
-            f"'{architecture}/TAG', or '{architecture}@FILE' for a file of weights, or pretrained=False for none."
+            f"{architecture} has {given}; {near}{' or' if tags else ''} '{architecture}@FILE' for a file of weights, "
+            "or pretrained=False for none."
         )
 
 
@@ -144,5 +160,5 @@ def _weights_of(architecture: str, tag: str, download: bool) -> str:
         source = str(facts.get("hf_hub") or facts.get("url") or "its source").rstrip("/")
         raise ValueError(
             f"The weights of {architecture}/{tag} ({source}) are not on this machine and could not be fetched "
-            f"({error}); {FOLDER_HINT}, or load the weights file alone as '{architecture}@FILE'."
+            f"({error}); {FOLDER_HINT}, or load the weights file alone as '{architecture}/{tag}@FILE'."
         ) from error

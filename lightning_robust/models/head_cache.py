@@ -52,7 +52,7 @@ def head_key(
     for each in (list(class_names), texts[0]):
         digest.update(tokenizer(each).numpy().tobytes())
     few = [texts[0][0], texts[len(texts) // 2][-1], texts[-1][0]]
-    parameter, encoder = next(model.parameters()), cast(Any, model)
+    parameter, encoder = next(model.parameters()), cast("Any", model)
     with torch.no_grad(), eval_mode(model), torch.autocast(parameter.device.type, enabled=False):
         seen = encoder.encode_text(tokenizer(few).to(parameter.device), normalize=True)
     digest.update(str(seen.dtype).encode() + seen.cpu().contiguous().view(torch.uint8).numpy().tobytes())

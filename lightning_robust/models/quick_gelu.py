@@ -117,8 +117,10 @@ def beside(file: Path) -> Evidence | None:
             if found is not None:
                 return found
         if (config := folder / "config.yaml").is_file():
-            settings = (_yaml(config).get("model") or {}).get("init_args") or {}
-            found = of_encoder_name(str(settings.get("encoder", "")), f"{config} of its run")
+            settings: Any = _yaml(config)
+            for key in ("model", "init_args", "encoder"):  # of another program's file any of them may be anything
+                settings = settings.get(key) if isinstance(settings, dict) else None
+            found = of_encoder_name(settings, f"{config} of its run") if isinstance(settings, str) else None
             if found is not None:
                 return found
     return Evidence(True, f"its name {file.name} says so") if "quickgelu" in file.name.lower() else None

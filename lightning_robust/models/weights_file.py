@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import warnings
 import zipfile
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_robust.models.checkpoint_files import load_metadata, load_tensors
+from lightning_robust.models.encoder_base import first_line
 
 #: Prefixes that wrappers put before every entry, each with what may stand beside such entries and is left out.
 _WRAPPERS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -62,7 +64,9 @@ def read_weights(path: Path) -> WeightsFile:
     if _is_archive(path):
         return WeightsFile(_archive_state(path), archive=True)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # timm's trainings keep their arguments; a namespace holds values and runs nothing
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(_why_unreadable(path, error)) from error
     state = content
@@ -73,7 +77,8 @@ def read_weights(path: Path) -> WeightsFile:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: names with tensors, alone or under 'state_dict', would work.")
     settings: Any = content.get("hyper_parameters")
-    return WeightsFile(dict(state), encoder=settings.get("encoder") if isinstance(settings, dict) else None)
+    encoder: Any = settings.get("encoder") if isinstance(settings, dict) else None
+    return WeightsFile(dict(state), encoder=encoder if isinstance(encoder, str) else None)
 
 
 def unwrapped(state: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
@@ -120,7 +125,7 @@ def _archive_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         raise ValueError(
             f"{path} is a TorchScript archive, as OpenAI's own files are, and this torch cannot open it "
-            f"({str(error).strip().splitlines()[0][:100]}); where torch.jit.load opens it, save its state_dict()."
+            f"({first_line(error)}); where torch.jit.load opens it, save its state_dict()."
         ) from error
     return {name: value for name, value in state.items() if name not in _ARCHIVE_EXTRAS}
 
@@ -131,8 +136,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         what = f" ({found.group(1)})" if found else ""
         return (
             f"{path} holds pickled Python objects{what}, as wise-ft's torch.save(model) writes them, and nothing is "
-            f"unpickled here; with the code that wrote it run torch.save(torch.load('{path.name}', weights_only=False)"
-            ".state_dict(), 'weights.pt') and give that file."
+            f"unpickled here; with the code that wrote it run torch.load('{path.name}', weights_only=False), take "
+            ".state_dict() of the model that it gives, or its entry 'state_dict', torch.save that to 'weights.pt' and "
+            "give that file."
         )
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{path} cannot be read as a weights file ({lines[0][:100]}): it is damaged, or of another kind."
+    return f"{path} cannot be read as a weights file ({first_line(error)}): it is damaged, or of another kind."

@@ -91,3 +91,9 @@ def test_the_state_hash_sees_names_shapes_types_and_bytes():
     ]  # fmt: skip
     assert len({state_hash(state) for state in [base, *variants]}) == 5
     assert state_hash(base) == state_hash(dict(reversed(base.items())))
+
+
+def test_an_empty_file_is_one_sentence(tmp_path):
+    (tmp_path / "a.pt").touch()
+    with pytest.raises(ValueError, match=r"a\.pt cannot be read as plain tensors: \w+"):
+        load_theta(tmp_path / "a.pt")

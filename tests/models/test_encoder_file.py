@@ -1,5 +1,6 @@
 """Encoders from weights files, in every form that trainings leave behind, and what is refused."""
 
+import argparse
 import random
 import re
 import warnings
@@ -216,7 +217,7 @@ def test_pickled_objects_are_refused_with_the_way_to_convert_them_and_nothing_ru
     with pytest.raises(ValueError, match="pickled Python objects") as caught:
         load_encoder(f"tiny-quickgelu@{tmp_path / 'checkpoint_1.pt'}")
     message = str(caught.value)
-    assert "torch.save(torch.load('checkpoint_1.pt', weights_only=False).state_dict()" in message
+    assert "torch.load('checkpoint_1.pt', weights_only=False), take .state_dict()" in message
     assert "Pickled" in message
     assert "\n" not in message
     assert not Pickled.ran
@@ -287,3 +288,45 @@ def test_the_preprocessing_of_a_files_tag(architectures, monkeypatch):
         transform = repr(load_encoder(name, pretrained=False).transform)
         assert re.search(r"mean=\(0\.5, 0\.5, 0\.5\)", transform)
         assert "CenterCrop" not in transform  # squashed, as SigLIP wants it
+
+
+def test_the_preprocessing_beside_a_file_is_used_and_a_contradiction_refused(clip, tmp_path, tiny_folder, tiny):
+    file = tmp_path / "checkpoints" / "epoch_1.pt"
+    file.parent.mkdir()
+    torch.save(clip.state_dict(), file)
+    (tmp_path / "params.txt").write_text("image_mean: [0.5, 0.5, 0.5]\nimage_std: None\nimage_resize_mode: squash\n")
+    loaded = load_encoder(f"tiny-quickgelu@{file}")
+    assert "mean=(0.5, 0.5, 0.5)" in repr(loaded.transform)
+    assert "CenterCrop" not in repr(loaded.transform)
+    assert loaded.config["preprocess_cfg"]["mean"] == (0.5, 0.5, 0.5)
+    assert loaded.config["preprocess_cfg"]["size"] in (32, (32, 32))
+    (file.parent / "open_clip_config.json").write_text(
+        '{"model_cfg": {"quick_gelu": true}, "preprocess_cfg": {"interpolation": "bilinear"}}'
+    )
+    assert "interpolation=bilinear" in repr(load_encoder(f"tiny-quickgelu@{file}").transform)
+    (file.parent / "open_clip_config.json").write_text('{"preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}}')
+    torch.save(tiny.model.state_dict(), file)
+    with pytest.raises(ValueError, match=r"config\.json says mean=\[0\.1, 0\.2, 0\.3\] of the preprocessing"):
+        load_encoder(f"local-dir:{tiny_folder}@{file}")
+
+
+def test_tags_that_disagree_in_preprocessing_are_said(clip, tmp_path, monkeypatch):
+    table = open_clip.pretrained._PRETRAINED
+    monkeypatch.setitem(table, "tiny-quickgelu", table["ViT-H-14-quickgelu"])
+    torch.save(clip.state_dict(), tmp_path / "a.pt")
+    with pytest.warns(UserWarning, match=r"differ in preprocessing.* 'tiny-quickgelu/TAG@"):
+        load_encoder(f"tiny-quickgelu@{tmp_path / 'a.pt'}")
+    load_encoder(f"tiny-quickgelu/dfn5b@{tmp_path / 'a.pt'}")
+
+
+def test_entries_of_another_model_beside_an_image_tower_are_refused(clip, tmp_path):
+    state = {name: value for name, value in clip.state_dict().items() if name.startswith("visual.")}
+    torch.save({**state, "adapter.weight": torch.ones(2)}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"only in .*adapter\.weight"):
+        load_encoder(f"tiny-quickgelu@{tmp_path / 'a.pt'}")
+
+
+def test_a_training_checkpoint_with_its_arguments(clip, tmp_path):
+    torch.save({"args": argparse.Namespace(lr=0.1), "state_dict": clip.state_dict()}, tmp_path / "a.pth.tar")
+    loaded = load_encoder(f"tiny-quickgelu@{tmp_path / 'a.pth.tar'}")
+    assert torch.equal(loaded.model.visual.conv1.weight, clip.visual.conv1.weight)

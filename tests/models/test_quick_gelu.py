@@ -81,6 +81,17 @@ def test_the_config_of_a_run_beside_it(file):
         load_encoder(f"tiny@{file}")
 
 
+@pytest.mark.parametrize(
+    "foreign", ["model: vit_b_32", "model: [1]", "model: {init_args: x}", "model: {init_args: {encoder: [tiny]}}"]
+)
+def test_the_config_of_another_program_tells_nothing(file, foreign):
+    (file.parent / "config.yaml").write_text(foreign)
+    state = load_encoder("tiny", pretrained=False).model.state_dict()
+    torch.save({"state_dict": state, "hyper_parameters": {"encoder": [3]}}, file.with_suffix(".ckpt"))
+    with pytest.warns(UserWarning, match="Nothing in or beside"):
+        load_encoder(f"tiny@{file.with_suffix('.ckpt')}")
+
+
 def test_open_clips_configuration_beside_it(file):
     (file.parent / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"quick_gelu": True}}))
     refused(file, "tiny", "open_clip_config.json beside the file says so")
