@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lightning_robust.models import quick_gelu
 from lightning_robust.models.encoder_base import Encoder, NoTokenizer, first_line
 from lightning_robust.models.encoder_open_clip import preprocessing_disagrees
+from lightning_robust.models.encoder_timm import check_timm_activation
 from lightning_robust.models.file_preprocessing import differing, preprocessing_beside, whole
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
@@ -129,6 +130,8 @@ def _as(value: Tensor, target: Tensor | None) -> Tensor:
 
 
 def _check_activation(base: Encoder, file: Path, found: WeightsFile, sha256: str) -> None:
+    if "timm" in base.config and "." in base.name:
+        check_timm_activation(base.name)  # the tag says where the file came from
     if "model_cfg" not in base.config:
         return  # timm's and transformers' own configurations say it
     quick = quick_gelu.uses_quick_gelu(base.config)

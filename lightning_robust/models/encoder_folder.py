@@ -87,14 +87,14 @@ def _opened(
             return model, transform, open_clip.get_tokenizer(source)
 
     try:
-        # what the Hub has to give was fetched before: from here on this machine's files do
-        model, transform, tokenizer = fetched(build, download=False) if source.startswith(HUB) else build()
-    except (RuntimeError, NotFetchedError) as error:
-        if isinstance(error, NotFetchedError) and not isinstance(error.__cause__, RuntimeError):
-            raise ValueError(f"Encoder {name!r} could not be built from its files in {folder} ({error}).") from error
-        raise ValueError(
-            f"Encoder {name!r}: the weights in {folder} are not of the architecture that its {CONFIG_FILE} names."
-        ) from error
+        # what the Hub has to give was fetched before, and a folder is whole: this machine's files do
+        model, transform, tokenizer = fetched(build, download=False)
+    except NotFetchedError as error:
+        if isinstance(error.__cause__, RuntimeError) and "state_dict" in str(error.__cause__):
+            raise ValueError(
+                f"Encoder {name!r}: the weights in {folder} are not of the architecture that its {CONFIG_FILE} names."
+            ) from error
+        raise ValueError(f"Encoder {name!r} could not be built from its files in {folder} ({error}).") from error
     return Encoder(
         name=name,
         model=model.eval(),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
+from PIL import Image
 from torch import Tensor, nn
 
 from lightning_robust.models.checkpoint_files import state_hash
@@ -46,6 +47,24 @@ class TimmTower(ImageTower):
         return {f"visual.{name}": t for name, t in found.items() if name in network or not name.startswith(left_out)}
 
 
+class RgbTransform:
+    """A transform of timm for images of every mode: grey, with alpha, with a palette or CMYK.
+
+    Args:
+        transform: From an RGB image to a tensor.
+    """
+
+    def __init__(self, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.transform = transform
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Give the pixels of the image in RGB, `(3, H, W)`."""
+        return self.transform(image.convert("RGB"))
+
+    def __repr__(self) -> str:
+        return f"RgbTransform({self.transform!r})"
+
+
 def create_timm(name: str, pretrained: bool, seed: int, download: bool, **options: Any) -> nn.Module:
     """Make a network of timm.
 
@@ -57,7 +76,8 @@ def create_timm(name: str, pretrained: bool, seed: int, download: bool, **option
         **options: For `timm.create_model`.
 
     Raises:
-        ValueError: If there is no such network or tag, or its weights cannot be had.
+        ValueError: If there is no such network or tag, its weights cannot be had, or they were trained with QuickGELU
+            and the network has plain GELU.
     """
     known = name.removeprefix(TIMM)
     architecture, _, tag = known.partition(".")
@@ -66,7 +86,12 @@ def create_timm(name: str, pretrained: bool, seed: int, download: bool, **option
         raise ValueError(f"timm has no network {known!r}; near names: {_prefixed(near)}.")
     tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*") or []]
     if tag and tag not in tags:
-        raise ValueError(f"timm's {architecture} has no weights {tag!r}; {near_names(tag, tags) or 'it has none'}.")
+        raise ValueError(f"timm's {architecture} has no weights {tag!r}; it has {near_names(tag, tags) or 'none'}.")
+
+    if known.endswith("."):
+        raise ValueError(f"timm's {architecture} has no weights with an empty name: {name!r} ends in a point.")
+    if pretrained:
+        check_timm_activation(name)
 
     def build() -> nn.Module:
         with quiet_loading(), seeded(seed):
@@ -102,13 +127,32 @@ def from_timm(name: str, pretrained: bool, seed: int, download: bool) -> Encoder
     return Encoder(
         name=name,
         model=TimmTower(network, (classifier,) if isinstance(classifier, str) else tuple(classifier)).eval(),
-        transform=timm.data.create_transform(**settings, is_training=False),
+        transform=RgbTransform(timm.data.create_transform(**settings, is_training=False)),
         tokenizer=NoTokenizer(name),
         embed_dim=int(getattr(network, "head_hidden_size", None) or network.num_features),
         checkpoint_hash=state_hash(network.state_dict()),
         config={"timm": {"architecture": name.removeprefix(TIMM), "data": settings}},
         has_text=False,
     )
+
+
+def check_timm_activation(name: str) -> None:
+    """Refuse weights of which timm's own table says that they want the QuickGELU twin.
+
+    Args:
+        name: `timm:NAME`, with the tag that weights came from, or without for those that timm loads for it.
+
+    Raises:
+        ValueError: If the network has plain GELU and the weights were trained with QuickGELU.
+    """
+    known = name.removeprefix(TIMM)
+    facts = timm.get_pretrained_cfg(known)
+    notes = " ".join(getattr(facts, "notes", None) or ())
+    if "natively QuickGELU" in notes and "_quickgelu" not in known:
+        raise ValueError(
+            f"{name} would compute wrong features: timm lists these weights as trained with QuickGELU, and this "
+            f"network has plain GELU; use '{TIMM}{known.replace('_clip_', '_clip_quickgelu_')}'."
+        )
 
 
 def _source(known: str) -> str:

@@ -133,6 +133,9 @@ def _model(source: str, config: Any, pretrained: bool, seed: int) -> Any:
     lacking = sorted(report["missing_keys"]) + sorted(str(each) for each in report["mismatched_keys"])
     if lacking:
         raise ValueError(f"the weights lack {len(lacking)} entries of the architecture, such as {lacking[0]}")
+    surplus = sorted(entry for entry in report["unexpected_keys"] if not entry.endswith("position_ids"))
+    if surplus:
+        raise ValueError(f"the weights hold {len(surplus)} entries that the architecture lacks, such as {surplus[0]}")
     return model
 
 
@@ -190,11 +193,17 @@ def _check_activation(name: str, source: str, config: Any) -> None:
 
 
 def _weights_file(source: str) -> str | None:
-    """The one file that the weights came from; None where they lie in several."""
+    """The one file that the weights came from; None where they lie in several.
+
+    transformers takes safetensors before pickles, and of each the one file before the pieces that an index lists.
+    """
     for file in _WEIGHTS:
-        if Path(source).is_dir():
-            if (Path(source) / file).is_file():
-                return str(Path(source) / file)
-        elif isinstance(found := huggingface_hub.try_to_load_from_cache(source, file), str):
-            return found
+        for each in (file, f"{file}.index.json"):
+            if Path(source).is_dir():
+                found = str(Path(source) / each) if (Path(source) / each).is_file() else None
+            else:
+                cached = huggingface_hub.try_to_load_from_cache(source, each)
+                found = cached if isinstance(cached, str) else None
+            if found is not None:
+                return found if each == file else None
     return None

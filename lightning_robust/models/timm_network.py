@@ -8,7 +8,7 @@ import timm
 from torch import Tensor, nn
 
 from lightning_robust.models.checkpoint_files import state_hash
-from lightning_robust.models.encoder_timm import create_timm
+from lightning_robust.models.encoder_timm import RgbTransform, check_timm_activation, create_timm
 from lightning_robust.models.network import Network, blocks_of
 from lightning_robust.models.weights_file import read_weights, unwrapped
 from lightning_robust.results import file_sha256
@@ -28,12 +28,16 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
     """
     model = create_timm(name, pretrained=not untrained and weights is None, seed=seed, download=True)
     if weights is not None:
+        if "." in name:
+            check_timm_activation(name)  # the tag says where the file came from
         names = set(model.state_dict())
         try:
             model.load_state_dict(unwrapped(read_weights(weights).state, names))
         except RuntimeError as error:
             raise ValueError(f"{weights} does not hold the weights of {name!r}.") from error
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    transform = RgbTransform(
+        timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    )
     layer, head_layer, head = timm_head(model)
     origin = f"random weights, seed {seed}" if untrained else f"{weights or 'pretrained weights of timm'}"
     return Network(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 
 import open_clip
@@ -107,6 +108,34 @@ def test_offline_every_source_says_within_seconds_which_files_to_put_where(name,
         load_encoder(name, pretrained=name not in ("roberta-ViT-B-32", "ViT-B-16-SigLIP"))
     assert "\n" not in str(caught.value)
     assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("what", ["cut", "pickled", "key", "heads", "tokenizer", "timm", "text"])
+def test_a_folder_that_cannot_be_built_is_one_sentence_without_a_network(tiny_folder, tmp_path, online, what):
+    folder = tmp_path / "folder"
+    shutil.copytree(tiny_folder, folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    weights, model = folder / "open_clip_model.safetensors", config["model_cfg"]
+    if what == "cut":
+        weights.write_bytes(weights.read_bytes()[:-50])
+    elif what == "pickled":
+        weights.unlink()
+        torch.save({"state_dict": torch.nn.Linear(1, 1)}, folder / "open_clip_pytorch_model.bin")
+    elif what == "tokenizer":
+        (folder / "tokenizer.json").write_text("{")
+    changes = {
+        "key": ("text_cfg", {"no_such_key": 1}),
+        "heads": ("text_cfg", {"heads": 7}),
+        "timm": ("vision_cfg", {"timm_model_name": "no_such_network"}),
+        "text": ("text_cfg", {"hf_model_name": "someone/no-such-model"}),
+    }
+    if what in changes:
+        model[changes[what][0]].update(changes[what][1])
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"^Encoder 'local-dir:.*(could not be built|not of the arch)") as caught:
+        load_encoder(f"local-dir:{folder}", download=False)
+    assert "\n" not in str(caught.value)
+    assert online.asked == []
 
 
 class Loader:

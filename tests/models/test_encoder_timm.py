@@ -45,6 +45,13 @@ def test_its_preprocessing_is_timms_own():
     assert encoder.transform(image).shape == (3, 224, 224)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_images_of_every_mode(mode):
+    encoder = load_encoder("timm:resnet10t", pretrained=False)
+    image = Image.new("RGB", (40, 50), (200, 10, 90)).convert(mode)
+    assert torch.equal(encoder.transform(image), encoder.transform(image.convert("RGB")))
+
+
 def test_there_is_no_zero_shot_head():
     encoder = load_encoder("timm:resnet10t", pretrained=False)
     with pytest.raises(ValueError, match=r"TimmTower has no text tower: .* linear probe"):
@@ -74,6 +81,12 @@ def test_files_in_every_form(tmp_path, form):
     assert all(torch.equal(loaded[name], value) for name, value in source.state_dict().items())
 
 
+def test_a_file_of_a_tag_with_the_other_activation(tmp_path):
+    save_tensors(tmp_path / "a.safetensors", {"x": torch.ones(1)})
+    with pytest.raises(ValueError, match=r"use 'timm:vit_base_patch32_clip_quickgelu_224\.openai'"):
+        load_encoder(f"timm:vit_base_patch32_clip_224.openai@{tmp_path / 'a.safetensors'}")
+
+
 def test_untrained_is_a_function_of_the_seed():
     one, again, other = (load_encoder("timm:resnet10t", pretrained=False, seed=s) for s in (5, 5, 6))
     assert one.checkpoint_hash == again.checkpoint_hash != other.checkpoint_hash
@@ -85,10 +98,15 @@ def test_untrained_is_a_function_of_the_seed():
     ("name", "sentence"),
     [
         ("timm:resnet10", "timm has no network 'resnet10'; near names: .*'timm:resnet1"),
-        ("timm:resnet50.a9_in1k", "timm's resnet50 has no weights 'a9_in1k'; '.*'a3_in1k'"),
+        ("timm:resnet50.a9_in1k", "timm's resnet50 has no weights 'a9_in1k'; it has '.*'a3_in1k'"),
         ("timm:resnet50.a1_in1k", r"put model\.safetensors of huggingface.co/timm/resnet50\.a1_in1k .* 'timm:.*@FILE'"),
         ("timm:resnet10t@nowhere.pt", r"there is no file nowhere\.pt"),
         ("timm:", "timm has no network ''"),
+        ("timm:resnet18.", "'timm:resnet18.' ends in a point"),
+        (
+            "timm:vit_base_patch16_clip_224.openai",
+            "with QuickGELU, .*; use 'timm:vit_base_patch16_clip_quickgelu_224.openai'",
+        ),
     ],
 )
 def test_what_cannot_be_had(name, sentence):

@@ -13,6 +13,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from lightning_robust.models import ImageClassifier, load_encoder, save_tensors, zero_shot_head
+from lightning_robust.models.checkpoint_files import state_hash
 from lightning_robust.models.networks import load_network
 from lightning_robust.results import file_sha256
 from lightning_robust.signatures import ActivationProbe
@@ -232,6 +233,25 @@ def test_weights_that_are_not_whole_are_refused(clip_folder, tmp_path):
     save_tensors(target / "model.safetensors", state, {"format": "pt"})
     with pytest.raises(ValueError, match="the weights lack 2 entries of the architecture, such as text_projection"):
         load_encoder(f"transformers:{target}")
+
+
+def test_surplus_weights_are_refused(clip_folder, tmp_path):
+    target = copied(clip_folder, tmp_path / "more")
+    state = {**transformers.CLIPModel.from_pretrained(clip_folder).state_dict(), "adapter.weight": torch.ones(2)}
+    save_tensors(target / "model.safetensors", state, {"format": "pt"})
+    with pytest.raises(ValueError, match="the weights hold 1 entries that the architecture lacks, such as adapter"):
+        load_encoder(f"transformers:{target}")
+
+
+def test_weights_in_pieces_are_not_named_by_a_stray_file(clip_folder, tmp_path):
+    transformers.CLIPModel.from_pretrained(clip_folder).save_pretrained(tmp_path / "s", max_shard_size="20KB")
+    target = copied(clip_folder, tmp_path / "t")
+    (target / "model.safetensors").unlink()
+    for file in (tmp_path / "s").glob("model*"):
+        (target / file.name).write_bytes(file.read_bytes())
+    (target / "pytorch_model.bin").write_bytes(b"stray")
+    encoder = load_encoder(f"transformers:{target}")
+    assert encoder.checkpoint_hash == state_hash(encoder.model.state_dict())
 
 
 def test_other_families_are_refused(tmp_path):
