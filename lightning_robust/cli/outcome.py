@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_robust.callbacks import EffectiveRobustness, WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.sources import VALIDATION
+from lightning_robust.data import ImageNetDataModule
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.report import curves_figure, print_run
 from lightning_robust.report.path_scatter import write_path_scatter
@@ -71,7 +72,10 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
         ),
         conventions=(
             *(line for m in monitors for line in conventions(m, model)),
-            *(f"effective robustness while training: validation images, against {words}" for words in _live(trainer)),
+            *(
+                f"effective robustness while training: validation images{_held_out(data)}, against {words}"
+                for words in _live(trainer)
+            ),
             *_excluded_concepts(data),
         ),
         wise_ft=path.rows if path is not None else (),
@@ -99,6 +103,13 @@ def _live(trainer: Any) -> list[str]:
     """Baselines that were followed while training."""
     found = [c.baseline for c in getattr(trainer, "callbacks", []) if isinstance(c, EffectiveRobustness)]
     return [words for baseline in found if (words := _baseline_words(baseline))]
+
+
+def _held_out(data: Any) -> str:
+    """What the reference's validation images are, where a baseline is of others."""
+    if isinstance(data, ImageNetDataModule):
+        return " (the reference's held out of its training images, not the official ones that a baseline is of)"
+    return ""
 
 
 def _protocol(data: Any, *, judged: bool) -> str:

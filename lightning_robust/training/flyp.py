@@ -52,7 +52,8 @@ class ContrastiveFinetuning(ClassifierModule):
     of the same class in one batch stay negatives of each other; `positives="same-caption"` makes identical captions
     positives instead. Batches of all processes are contrasted with each other; accumulated batches are not. The
     classifier is `self.model` from `setup` on, a `TextHeadClassifier`: its head is the zero-shot head of the text tower
-    as it is now, also on a Wise-FT path, whose every point is a CLIP of its own.
+    as it is now, also on a Wise-FT path, whose every point is a CLIP of its own. A SigLIP is finetuned with the same
+    loss, which has no place for its `logit_bias`: it stays as it is, and the logit scale within CLIP's bounds.
 
     Logged tags:
         `train/loss`: the contrastive loss, nats, every step.
@@ -204,6 +205,8 @@ class ContrastiveFinetuning(ClassifierModule):
         loaded = self.loaded
         model = TextHeadClassifier(loaded.model, loaded.tokenizer, class_names, templates, loaded.embed_dim)
         # Lightning keeps the modes it finds, and an encoder comes in eval mode
+        if getattr(model.encoder, "logit_bias", None) is not None:
+            model.encoder.logit_bias.requires_grad_(False)
         self.model = model.train().to(self.device).to(memory_format=torch.channels_last)
         if self.hparams["freeze"]:
             self.freeze_parts(self.hparams["freeze"])

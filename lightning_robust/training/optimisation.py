@@ -1,4 +1,4 @@
-"""The optimiser recipe of CLIP and Wise-FT: AdamW without decay on vectors, linear warm-up, cosine to zero."""
+"""The optimiser recipe of CLIP: AdamW without decay on vectors, linear warm-up, cosine to zero."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_robust.cli.main import main
-from lightning_robust.cli.outcome import _protocol
+from lightning_robust.cli.outcome import _held_out, _protocol
+from lightning_robust.data import ImageNetDataModule
 from lightning_robust.data.scenes.distributions import SHIFTS
 from lightning_robust.data.scenes.vocabulary import caption_words
 from lightning_robust.data.shifts import DistributionShift
@@ -198,3 +199,9 @@ def test_results_are_strict_json(run):
     assert data["schema_version"] == 2
     assert set(data["wise_ft"][0]["effective_robustness"]["shifts"]) == set(NAMES)
     assert torch.tensor([row["effective_robustness"]["mean"]["estimate"] for row in data["wise_ft"]]).isfinite().all()
+
+
+def test_the_record_says_where_validation_images_are_not_those_of_the_baseline():
+    imagenet = ImageNetDataModule.__new__(ImageNetDataModule)
+    assert "held out of its training images" in _held_out(imagenet)
+    assert _held_out(None) == ""

@@ -5,6 +5,7 @@ import math
 import open_clip
 import pytest
 import torch
+from lightning.pytorch import Callback
 from open_clip.loss import ClipLoss
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader, TensorDataset
@@ -186,3 +187,17 @@ def test_what_does_not_fit_is_refused(tiny_folder, data, trainer, fresh):
         fresh().on_load_checkpoint({"state_dict": {}})
     with pytest.raises(ValueError, match=r"'timm:resnet18' has no text tower"):
         ContrastiveFinetuning("timm:resnet18", pretrained=False)
+
+
+def test_a_bias_that_the_loss_does_not_read_is_not_trained(fresh, data, trainer):
+    module = fresh()
+    module.loaded.model.logit_bias = torch.nn.Parameter(torch.tensor(-10.0))  # as a SigLIP has
+    without = []
+
+    class Look(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            without.extend(n for n, p in pl_module.named_parameters() if p.requires_grad and p.grad is None)
+
+    trainer(max_epochs=1, callbacks=[Look()]).fit(module, datamodule=data)
+    assert without == []  # parallel training stops at a trainable parameter without a gradient
+    assert module.model.encoder.logit_bias.item() == -10.0
