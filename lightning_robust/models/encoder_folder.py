@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import huggingface_hub
 import open_clip
 from open_clip.pretrained import download_pretrained_from_hf
+from safetensors import safe_open
 from torch import Tensor
 
 from lightning_robust.models import quick_gelu
@@ -18,6 +20,7 @@ from lightning_robust.models.clip_folder import CONFIG_FILE, WEIGHTS_FILE
 from lightning_robust.models.encoder_base import Encoder, quiet_loading, seeded
 from lightning_robust.models.encoder_hub import NotFetchedError, fetched
 from lightning_robust.models.encoder_open_clip import FOLDER_HINT
+from lightning_robust.models.weights_file import read_weights
 from lightning_robust.results import file_sha256
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
@@ -35,6 +38,9 @@ def from_folder(name: str, folder: Path, pretrained: bool, seed: int) -> Encoder
 
     Raises:
         ValueError: If something is missing, or the weights are of another architecture or activation.
+
+    Warns:
+        UserWarning: If position embeddings were interpolated to the configuration's image size or context length.
     """
     config = _config(name, folder / CONFIG_FILE)
     files = [file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES] if pretrained else []
@@ -48,7 +54,10 @@ def from_folder(name: str, folder: Path, pretrained: bool, seed: int) -> Encoder
     known = file_sha256(weights) if pretrained and weights.is_file() else None
     if known is not None:
         _check_activation(name, config, quick_gelu.of_hash(known))
-    return _opened(name, f"{LOCAL}{folder}", config, known, pretrained=pretrained, seed=seed, folder=folder)
+    encoder = _opened(name, f"{LOCAL}{folder}", config, known, pretrained=pretrained, seed=seed, folder=folder)
+    if known is not None:
+        _warn_resized(encoder, weights)
+    return encoder
 
 
 def from_hub(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:
@@ -73,7 +82,10 @@ def from_hub(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:
         known = file_sha256(weights)
         _check_activation(name, config, quick_gelu.of_hash(known))
     _file(name, "the tokenizer's files", lambda: open_clip.get_tokenizer(name), download)
-    return _opened(name, name, config, known, pretrained=pretrained, seed=seed, folder=config_file.parent)
+    encoder = _opened(name, name, config, known, pretrained=pretrained, seed=seed, folder=config_file.parent)
+    if known is not None:
+        _warn_resized(encoder, Path(weights))
+    return encoder
 
 
 def _opened(
@@ -105,6 +117,27 @@ def _opened(
         config=config,
         folder=folder,
     )
+
+
+def _warn_resized(encoder: Encoder, weights: Path) -> None:
+    """Say that open_clip stretched position embeddings, which it does in silence where a configuration wants others."""
+    target = {name: list(value.shape) for name, value in encoder.model.state_dict().items()}
+    for entry, shape in _shapes(weights).items():
+        own = target.get(entry) or target.get(f"text.{entry}")  # an older form has the text tower at the top
+        if entry.endswith(("positional_embedding", "pos_embed")) and own is not None and own != shape:
+            warnings.warn(
+                f"Encoder {encoder.name!r}: {entry} has shape {tuple(shape)} in {weights} and was interpolated to "
+                f"{tuple(own)}, because {CONFIG_FILE} gives another image size or context length than the weights "
+                "were trained with.",
+                stacklevel=4,
+            )
+
+
+def _shapes(weights: Path) -> dict[str, list[int]]:
+    if weights.suffix == ".safetensors":
+        with safe_open(str(weights), framework="pt") as file:
+            return {entry: list(file.get_slice(entry).get_shape()) for entry in file.keys()}  # noqa: SIM118
+    return {entry: list(value.shape) for entry, value in read_weights(weights).state.items()}
 
 
 def _config(name: str, path: Path) -> dict[str, Any]:

@@ -138,6 +138,21 @@ def test_a_folder_that_cannot_be_built_is_one_sentence_without_a_network(tiny_fo
     assert online.asked == []
 
 
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_interpolated_position_embeddings_are_said(tiny_folder, tmp_path, tiny, form):
+    folder = tmp_path / "folder"
+    shutil.copytree(tiny_folder, folder)
+    if form == "bin":
+        (folder / "open_clip_model.safetensors").unlink()
+        torch.save(tiny.model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["context_length"] += 3
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.warns(UserWarning, match=r"positional_embedding has shape .* was interpolated to") as caught:
+        load_encoder(f"local-dir:{folder}")
+    assert len(caught) == 1
+
+
 class Loader:
     """Fails offline as the Hub's own functions do, and works online."""
 
