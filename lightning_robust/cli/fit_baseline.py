@@ -13,6 +13,8 @@ from lightning_robust.results.names import RESULTS
 
 __all__ = ["run"]
 
+_VAL = "validation images (--split val)"
+
 
 def run(args: argparse.Namespace) -> int:
     """Fit a baseline, write it, print its table and draw its scatter.
@@ -35,6 +37,9 @@ def run(args: argparse.Namespace) -> int:
     _warn_of_zero_shot(measured.models)
     count = len(measured.models)
     few = f" (fewer than {FEWEST}: a rough line)" if count < FEWEST else ""
+    on = measured.dataset if measured.split == "test" else f"{measured.dataset}, {_VAL}"
+    if measured.split != "test":
+        _warn(f"the evaluations are of {_VAL}: the line judges evaluate --split val, and no table of test images")
     with from_user(ValueError):
         baseline = Baseline.fit(
             models,
@@ -44,12 +49,13 @@ def run(args: argparse.Namespace) -> int:
             aggregate=args.aggregate or "er",
             name=args.name or out.stem,
             protocols=measured.protocols,
-            description=f"{count} standard models{few} on {measured.dataset}",
+            description=f"{count} standard models{few} on {on}",
             dataset=measured.dataset,
         )
         picture = scatter_figure(baseline)
-    write_baseline(baseline.to_record(collect_provenance()), out)
-    write_scatter(picture, figure)
+    with from_user(OSError):
+        write_baseline(baseline.to_record(collect_provenance()), out)
+        write_scatter(picture, figure)
     print_baseline(baseline, Console())
     print(f"\nThe baseline, for --baseline and load_baseline: {out}\nIts scatter: {figure}")
     return 0
@@ -64,26 +70,31 @@ def _files(args: argparse.Namespace) -> tuple[Path, Path]:
     if figure.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"a scatter is a .png, .svg or .pdf: give --figure such a name, not {figure}")
     for file in (out, figure):
-        if not file.parent.is_dir():
-            raise UserError(f"cannot write {file}: there is no folder {file.parent}")
-        if file.is_dir():
-            raise UserError(f"cannot write {file}: it is a folder")
+        with from_user(OSError):  # a name that is too long
+            if not file.parent.is_dir():
+                raise UserError(f"cannot write {file}: there is no folder {file.parent}")
+            if file.is_dir():
+                raise UserError(f"cannot write {file}: it is a folder")
     return out, figure
 
 
 def _warn_of_zero_shot(models: Sequence[ModelAccuracies]) -> None:
     for model in models:
         if "zero-shot" in model.source:
-            print(
-                f"lightning-robust: warning: {model.name} has a zero-shot head: a baseline is of models trained with "
-                "supervision on the reference alone",
-                file=sys.stderr,
+            _warn(
+                f"{model.name} has a zero-shot head: a baseline is of models trained with supervision on the reference "
+                "alone"
             )
 
 
+def _warn(sentence: str) -> None:
+    print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
+
+
 def _records(places: list[Path], out: Path) -> dict[str, EvaluationRecord]:
-    files = [place / RESULTS if place.is_dir() else place for place in places]
-    resolved = [file.resolve() for file in files]
+    with from_user(OSError, RuntimeError):  # a name that is too long, a circle of links
+        files = [place / RESULTS if place.is_dir() else place for place in places]
+        resolved = [file.resolve() for file in files]
     if twice := [str(file) for k, file in enumerate(files) if resolved[k] in resolved[:k]]:
         raise UserError(f"{twice[0]} is named twice")
     if out.resolve() in resolved:

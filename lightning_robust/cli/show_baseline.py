@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lightning_robust.errors import UserError
+from lightning_robust.errors import UserError, from_user
 from lightning_robust.results import write_table
 
 __all__ = ["show_baseline"]
@@ -43,6 +43,8 @@ def _check_out(out: Path | None) -> None:
         return
     if out.suffix.lower() not in (".png", ".svg", ".pdf", ".csv"):
         raise UserError(f"--out is a scatter (.png, .svg, .pdf) or a table (.csv), got {out}")
+    with from_user(OSError):  # a name that is too long
+        out.is_dir()
     if not out.parent.is_dir():
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lightning_robust.errors import UserError
 from lightning_robust.results.provenance import Provenance
 from lightning_robust.results.record_file import read_record, write_record
 
@@ -83,4 +84,7 @@ def read_baseline(path: str | os.PathLike[str]) -> BaselineRecord:
     Raises:
         UserError: there is none at ``path``, it is no JSON, no baseline, or of a newer version.
     """
-    return read_record(BaselineRecord, path, BASELINE_SCHEMA, "a baseline", "fit-baseline --out")
+    record = read_record(BaselineRecord, path, BASELINE_SCHEMA, "a baseline", "fit-baseline --out")
+    if record.kind != "baseline":
+        raise UserError(f"{path} is not a baseline: it says that it is {record.kind!r}")
+    return record

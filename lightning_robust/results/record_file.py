@@ -39,7 +39,7 @@ def from_json(record: type[_Record], data: Any, schema: int, what: str) -> _Reco
         UserError: it was written by a newer version, or is not such a record; the message says what is wrong.
     """
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or version < 1:
         raise UserError(f"this is not {what}: it has no schema_version")
     if version > schema:
         raise UserError(
@@ -69,6 +69,10 @@ def read_record(record: type[_Record], path: str | os.PathLike[str], schema: int
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no results at {path}: {writer} writes its results.json there") from None
+    except OSError as error:  # no right to read it, a name that is too long, a circle of links
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except RecursionError:
+        raise UserError(f"{path} is not {what}: it is nested too deeply") from None
     except ValueError as error:  # not JSON, or not text
         raise UserError(f"{path} is not {what}: {error}") from None
     try:

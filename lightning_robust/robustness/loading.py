@@ -48,7 +48,7 @@ def load_baseline(
         >>> len(baseline.models), round(baseline.lines["v2"].slope, 4)
         (81, 0.9316)
     """
-    with from_user(ValueError):
+    with from_user(ValueError, OSError):
         if name == "imagenet":
             return _imagenet(scale or "logit", x or "full", aggregate or "er")
         record = read_baseline(_file(name))

@@ -23,12 +23,14 @@ class Measured:
         images: number of images by evaluation set, as `Baseline.fit` takes them.
         protocols: how accuracy was counted, by evaluation set.
         dataset: the data in words.
+        split: ``"test"`` or ``"val"``.
     """
 
     models: tuple[ModelAccuracies, ...]
     images: Mapping[str, int]
     protocols: Mapping[str, str]
     dataset: str
+    split: str = "test"
 
 
 def measured_models(records: Mapping[str, EvaluationRecord], *, few: bool = False) -> Measured:
@@ -39,8 +41,8 @@ def measured_models(records: Mapping[str, EvaluationRecord], *, few: bool = Fals
         few: whether fewer than `FEWEST` models are allowed.
 
     Raises:
-        UserError: different data or protocols, no shift, the same weights twice, a point of a Wise-FT path, or too few
-            models; the message names which.
+        UserError: different data or protocols, no shift, no images, the same weights twice, a point of a Wise-FT path,
+            or too few models; the message names which.
     """
     evaluated = [model for record in records.values() for model in record.models]
     if not evaluated:
@@ -53,12 +55,15 @@ def measured_models(records: Mapping[str, EvaluationRecord], *, few: bool = Fals
             f"a baseline needs at least {FEWEST} standard models, got {len(evaluated)}: evaluate more, or allow it by "
             "--few, which the baseline then says"
         )
+    if len(evaluated) >= FEWEST and few:
+        raise UserError(f"--few has no effect with {len(evaluated)} models, {FEWEST} are enough: leave it out")
     first = evaluated[0]
     images = {REFERENCE: first.reference.images} | {row.set: row.images for row in first.shifts}
     images |= {f"matched/{row.set}": row.matched_images for row in first.shifts if row.matched_images}
     protocols = {REFERENCE: first.reference.protocol} | {row.set: row.protocol for row in first.shifts}
-    dataset = next(iter(records.values())).data.dataset
-    return Measured(_named_apart([_accuracies(model) for model in evaluated]), images, protocols, dataset)
+    record = next(iter(records.values()))
+    models = _named_apart([_accuracies(model) for model in evaluated])
+    return Measured(models, images, protocols, record.data.dataset, record.split)
 
 
 def _accuracies(model: ModelEvaluation) -> ModelAccuracies:
@@ -92,7 +97,8 @@ def _check_data(records: Mapping[str, EvaluationRecord]) -> None:
         ):
             if ours != theirs:
                 raise UserError(
-                    f"a baseline needs one {what} for all models: {place} has {ours!r}, {first_place} has {theirs!r}"
+                    f"a baseline needs the same {what} for all models: {place} has {ours!r}, {first_place} has "
+                    f"{theirs!r}"
                 )
 
 
@@ -101,6 +107,12 @@ def _check_rows(models: list[ModelEvaluation]) -> None:
     if not first.shifts:
         raise UserError(f"{first.name} was evaluated on the reference alone: a baseline needs shifts")
     for model in models:
+        for one in model.rows:
+            if not 0 <= one.correct <= one.images or one.images < 1:
+                raise UserError(
+                    f"an accuracy is right answers of at least one image, {model.name} has {one.correct} of "
+                    f"{one.images} on {one.set}"
+                )
         ours = {row.set: (row.protocol, row.images, row.matched_images) for row in model.rows}
         theirs = {row.set: (row.protocol, row.images, row.matched_images) for row in first.rows}
         if ours.keys() != theirs.keys():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from evaluations import evaluated, evaluation
@@ -110,6 +111,47 @@ def test_a_zero_shot_model_among_standard_ones_is_warned_of(evaluations, tmp_pat
     error = capsys.readouterr().err
     assert "warning: clip has a zero-shot head" in error
     assert error.count("warning") == 1
+
+
+def test_validation_images_are_said_and_warned_of(tmp_path, capsys):
+    write_evaluation(evaluation([evaluated(k) for k in range(12)], split="val"), tmp_path / "results.json")
+    assert main(["fit-baseline", str(tmp_path), "--out", str(tmp_path / "b.json")]) == 0
+    assert "warning: the evaluations are of validation images" in capsys.readouterr().err
+    baseline = load_baseline(tmp_path / "b.json")
+    assert baseline.description == "12 standard models on made-up photos, validation images (--split val)"
+    assert baseline.dataset == "made-up photos"
+
+
+@pytest.mark.parametrize("name", ["reference", "mean"])
+def test_a_shift_with_the_name_of_another_figure(tmp_path, capsys, name):
+    models = []
+    for k in range(12):
+        ref, sketch, _ = evaluated(k).rows
+        models.append(evaluated(k, rows=(ref, replace(sketch, set=name))))
+    write_evaluation(evaluation(models), tmp_path / "results.json")
+    assert main(["fit-baseline", str(tmp_path), "--out", str(tmp_path / "b.json")]) == 2
+    assert f"no shift can be called '{name}'" in capsys.readouterr().err
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_files_that_cannot_be_named_or_read(evaluations, tmp_path, capsys):
+    long, loop, deep = "x" * 300, tmp_path / "loop.json", tmp_path / "deep.json"
+    loop.symlink_to(loop)
+    deep.write_text("[" * 100_000)
+    out = str(tmp_path / "b.json")
+    both = [str(folder) for folder in evaluations]
+    for arguments, message in (
+        ([str(loop), "--out", out], "loop.json"),
+        ([str(deep), "--out", out], "nested too deeply"),
+        ([long, "--out", out], "File name too long"),
+        ([*both, "--out", str(tmp_path / f"{long}.json")], "File name too long"),
+        ([*both, "--out", str(tmp_path / f"{'x' * 245}.json")], "File name too long"),
+    ):
+        assert main(["fit-baseline", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_models_of_one_accuracy_have_no_line(tmp_path, capsys):

@@ -57,6 +57,8 @@ def test_refusals(tmp_path):
     data = encode(RECORD)
     for change, message in (
         ({"schema_version": 2}, "newer"),
+        ({"schema_version": 0}, "no schema_version"),
+        ({"kind": "probe"}, "is not a baseline: it says that it is 'probe'"),
         ({"models": 3}, "models should be a list"),
         ({"surprise": 1}, "does not know: surprise"),
         ({"images": {"reference": "many"}}, "should be int"),

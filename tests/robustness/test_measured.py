@@ -43,6 +43,13 @@ def test_few_is_asked_for():
     with pytest.raises(UserError, match=r"at least 12 standard models, got 11: .* --few"):
         measured_models(records)
     assert len(measured_models(records, few=True).models) == 11
+    with pytest.raises(UserError, match="--few has no effect with 12 models"):
+        measured_models({"one": evaluation(TWELVE)}, few=True)
+
+
+def test_validation_images_stay_known_as_such():
+    assert measured_models({"one": evaluation(TWELVE)}).split == "test"
+    assert measured_models({"one": evaluation(TWELVE, split="val")}).split == "val"
 
 
 def others(change):
@@ -54,14 +61,14 @@ def others(change):
     [
         ({}, "got none"),
         ({"one": evaluation([])}, "got none"),
-        (others({"split": "val"}), "one split for all models: two has 'val', one has 'test'"),
+        (others({"split": "val"}), "the same split for all models: two has 'val', one has 'test'"),
         (
             others({"data": DataDescription(dataset="other", protocol="top-1", images={})}),
-            "one data for all models: two has 'other', one has 'made-up photos'",
+            "the same data for all models: two has 'other', one has 'made-up photos'",
         ),
         (
             others({"data": DataDescription(dataset="made-up photos", protocol="top-5", images={})}),
-            "one protocol for all models: two has 'top-5', one has 'top-1'",
+            "the same protocol for all models: two has 'top-5', one has 'top-1'",
         ),
     ],
 )
@@ -84,6 +91,8 @@ def rows(**change):
             evaluated(12, rows=rows(sketch=dataclasses.replace(row("sketch", 300), protocol="top-5"))),
             r"on sketch, m12 has 1,000 images \(top-5\), m0 1,000 \(top-1 on sketch\)",
         ),
+        (evaluated(12, rows=rows(sketch=dataclasses.replace(row("sketch", 0), images=0))), "m12 has 0 of 0 on sketch"),
+        (evaluated(12, rows=rows(sketch=row("sketch", 1001))), "m12 has 1001 of 1000 on sketch"),
         (evaluated(12, alpha=0.5), "m12 is a point of a Wise-FT path .α = 0.5."),
         (evaluated(12, checkpoint_hash=f"{3:064x}"), "m12 and m3 have the same weights"),
     ],
