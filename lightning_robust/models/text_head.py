@@ -21,7 +21,7 @@ class TextHeadClassifier(ImageClassifier):
     `head.weight` follows the text tower: it is no parameter to train, and every forward in eval mode first makes it the
     head of the text weights as they are. So each point of an interpolated path is a CLIP of its own with its own
     zero-shot head, which plain open_clip makes of the same file; the mixture of two heads is never used. Heads are
-    remembered by the sums and sums of squares of the text weights, so an unchanged text tower is not read again.
+    remembered by the sums and norms of the text weights, so an unchanged text tower is not read again.
 
     Args:
         encoder: A whole CLIP: `encode_image`, `encode_text`, `logit_scale`, and its image tower at `visual`.
@@ -118,6 +118,6 @@ class TextHeadClassifier(ImageClassifier):
         with torch.no_grad():
             sums = [
                 number for entry in self._text_entries().values() if entry.is_floating_point()
-                for number in (entry.double().sum(), entry.double().square().sum())
+                for number in (entry.sum(dtype=torch.float64), torch.linalg.vector_norm(entry, dtype=torch.float64))
             ]  # fmt: skip
             return tuple(torch.stack(sums).tolist())
