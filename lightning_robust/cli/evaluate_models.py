@@ -12,7 +12,6 @@ from torch import Tensor, nn, uint8
 
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.errors import UserError, from_user
-from lightning_robust.models.bundled import CLASSIFIER_FILE, SUPERVISED, load_classifier
 from lightning_robust.models.evaluate_points import Point
 from lightning_robust.models.interpolate import interpolate, interpolate_into
 from lightning_robust.models.networks import load_network, takes_class_names
@@ -191,15 +190,14 @@ def _network(name: str, data: Any, seed: int, texts: bool) -> Any:
             f"{name} has {len(network.head)} classes and the data have {len(data.class_names)}: "
             f"they do not fit ({data.description})"
         )
-    _check_names(name, data)
+    _check_names(name, network.class_names, data)
     return network
 
 
-def _check_names(name: str, data: Any) -> None:
-    """A classifier on disk says what its classes are called, other networks only how many they are."""
-    if name != SUPERVISED and not (Path(name) / CLASSIFIER_FILE).is_file():
+def _check_names(name: str, own: Sequence[str] | None, data: Any) -> None:
+    """A model that this package trained knows what its classes are called, other networks only how many they are."""
+    if own is None:
         return
-    own = load_classifier(name).class_names
     for index, (here, there) in enumerate(zip(own, data.class_names, strict=True)):
         if here != there:
             raise UserError(f"{name} calls class {index} {here!r}, the data call it {there!r}: they do not fit")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_robust.cli.merged_model import IMAGE_OPTIONS, MergedModel, open_merged_model, refuse_idle
+from lightning_robust.cli.merged_model import IMAGE_OPTIONS, MergedModel, encoder_of, open_merged_model, refuse_idle
 from lightning_robust.cli.merged_output import PATH_RECORD, refuse_full_disk, refuse_taken_folder, staged_folder
 from lightning_robust.errors import UserError
 from lightning_robust.results import collect_provenance, file_sha256
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             images={"recalibration of each point": images} if merged else {},
             seeds={"data": args.seed or 0} if merged else {},
             conventions=tuple(_conventions(args)),
+            encoder=encoder_of(args.encoder, (args.start, args.end)),
         )
         write_merge(record, folder / PATH_RECORD)
     print(f"wrote {len(outputs)} points and {PATH_RECORD} to {args.out}")

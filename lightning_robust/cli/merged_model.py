@@ -8,6 +8,7 @@ from lightning_robust.errors import UserError, from_user
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -61,6 +62,24 @@ class MergedModel:
             loaders = self.data.val_dataloader()
         reference: Iterable[Any] = loaders[0] if isinstance(loaders, list | tuple) else loaders
         return reference
+
+
+def encoder_of(asked: str | None, files: Iterable["Path"]) -> str | None:
+    """The name of the merged models' encoder: as asked, else of the run that one of the files lies in.
+
+    Args:
+        asked: `--encoder`.
+        files: What is merged.
+    """
+    from lightning_robust.models.run_names import known_encoder
+
+    for file in files if asked is None else ():
+        try:
+            if (found := known_encoder(file)) is not None:
+                return found[1]
+        except ValueError:  # a config that says nothing of it
+            continue
+    return asked
 
 
 def refuse_idle(args: "argparse.Namespace", names: Iterable[str], why: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_robust.cli.interpolate import describe, merging_dtype
-from lightning_robust.cli.merged_model import IMAGE_OPTIONS, MergedModel, open_merged_model, refuse_idle
+from lightning_robust.cli.merged_model import IMAGE_OPTIONS, MergedModel, encoder_of, open_merged_model, refuse_idle
 from lightning_robust.cli.merged_output import refuse_full_disk, refuse_taken_file
 from lightning_robust.errors import UserError
 from lightning_robust.results import collect_provenance, file_sha256
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             images=made.images,
             seeds={"data and sampled labels": args.seed or 0} if merged else {},
             conventions=("integers come from the last model of the soup", *made.conventions),
+            encoder=encoder_of(args.encoder, args.files),
         ),
         record,
     )

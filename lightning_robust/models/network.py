@@ -36,6 +36,7 @@ class Network:
         unit_norm: Whether h is scaled to unit length before the head.
         checkpoint_hash: SHA-256 of the weights file, or of the state dict where there is no single file.
         origin: Where the weights come from, in words.
+        class_names: What the classes of its own head are called; None where nothing says so.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Network:
     unit_norm: bool
     checkpoint_hash: str
     origin: str
+    class_names: tuple[str, ...] | None = None
 
 
 def blocks_of(model: nn.Module, below: str) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def _from_encoder(
         head = zero_shot_head(encoder.model, encoder.tokenizer, names, prompts, cache=many)
     file = split_file(encoder.name)[1]
     origin = "pretrained weights" if file is None else f"weights of {file}"
-    origin += "; the head is zero-shot" if encoder.has_text else ""
+    origin += "; the head is zero-shot" if head is not None else ""
     model = Embedding(encoder.model) if head is None else ImageClassifier(encoder.model, head)
     return Network(
         name=f"{UNTRAINED}{encoder.name}" if untrained else encoder.name,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from torch import Tensor
 
 from lightning_robust.models.bundled import load_classifier
@@ -14,13 +13,16 @@ from lightning_robust.models.classifier import ImageClassifier, split_classifier
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.network import Embedding, Network, blocks_of
+from lightning_robust.models.run_names import MERGED, known_encoder, run_class_names
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.results import file_sha256
 
+_HEAD = ".head.safetensors"
 _ORIGINS = {
     "ClassifierFinetuning": "finetuned from {} by a run of fit",
     "ContrastiveFinetuning": "finetuned with captions from {} by a run of fit",
     "SupervisedPretraining": "supervised from random weights by a run of fit, architecture of {}",
+    MERGED: "merged from several models, architecture of {}",
     "ContrastivePretraining": "pretrained from random weights by a run of fit, architecture of {}",
 }
 
@@ -43,6 +45,7 @@ def classifier_network(name: str) -> Network:
         unit_norm=True,
         checkpoint_hash=found.checkpoint_hash,
         origin=f"supervised, {len(found.class_names)} classes",
+        class_names=tuple(found.class_names),
     )
 
 
@@ -67,6 +70,14 @@ def run_network(path: Path, class_names: Sequence[str] | None, templates: Sequen
         tower.load_state_dict(clip)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold the weights of {known!r}, which {config} names.") from error
+    if head is not None:
+        if head.shape[1] != encoder.embed_dim:
+            raise ValueError(
+                f"The head of {path} reads {head.shape[1]} features and {known!r} gives {encoder.embed_dim}: "
+                "it belongs to another model."
+            )
+        head = head.to(next(tower.parameters()).dtype)  # merged files may be narrower; the tower converts on loading
+    names = None if head is None else run_class_names(path)
     if head is None and class_names is not None:
         head = zero_shot_head(encoder.model, encoder.tokenizer, class_names, templates or ["a photo of a {}."])
     model = Embedding(tower) if head is None else ImageClassifier(tower, head)
@@ -81,11 +92,12 @@ def run_network(path: Path, class_names: Sequence[str] | None, templates: Sequen
         unit_norm=True,
         checkpoint_hash=file_sha256(path),
         origin=_ORIGINS.get(kind, "trained by a run of fit, encoder {}").format(known),
+        class_names=names,
     )
 
 
 def is_pretraining(path: Path) -> bool:
-    """Whether a file belongs to a run of contrastive pretraining, whose head is made of class names.
+    """Whether a file has no head of its own, which is then made of class names: contrastive pretraining, merged CLIPs.
 
     Args:
         path: The file.
@@ -93,39 +105,42 @@ def is_pretraining(path: Path) -> bool:
     Raises:
         ValueError: If it lies in no run.
     """
-    return _run_of(path)[0] == "ContrastivePretraining"
+    kind = _run_of(path)[0]
+    return kind == "ContrastivePretraining" or (kind == MERGED and not path.with_suffix(_HEAD).is_file())
 
 
 def _run_of(path: Path) -> tuple[str, str, Path]:
     """The kind of a run, the encoder that its config names, and the config."""
-    if path.name.endswith(".head.safetensors"):
+    if path.name.endswith(_HEAD):
         raise ValueError(f"{path.name} is a head; give the model beside it, without '.head'.")
-    # beside the file, or above a folder of files: wise_ft, or one that 'interpolate' wrote into the run's folder
-    config = next((f / "config.yaml" for f in path.parents[:2] if (f / "config.yaml").is_file()), None)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; a run keeps last.ckpt and wise_ft/alpha=….safetensors.")
-    if config is None:
+    if (found := known_encoder(path)) is None:
         raise ValueError(
             f"{path} lies in no run of 'fit': there is no config.yaml beside it or one folder above that would name "
             "its encoder."
         )
-    settings = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("model") or {}
-    known = (settings.get("init_args") or {}).get("encoder")
-    if known is None:
-        raise ValueError(f"{config} names no encoder at model.init_args.encoder.")
-    return str(settings.get("class_path", "")).rpartition(".")[2], str(known), config
+    return found
 
 
 def _clip_and_head(path: Path) -> tuple[dict[str, Tensor], Tensor | None]:
     if path.suffix == ".safetensors":
-        beside = path.with_suffix(".head.safetensors")
-        return load_tensors(path), load_tensors(beside)["weight"] if beside.is_file() else None
+        beside = path.with_suffix(_HEAD)
+        return load_tensors(path), _weight(load_tensors(beside), beside) if beside.is_file() else None
     state = load_theta(path)
     if all(name.startswith("model.") for name in state):  # ClassifierFinetuning
         clip, head = split_classifier_state({name.removeprefix("model."): value for name, value in state.items()})
-        return clip, head["weight"]
+        return clip, _weight(head, path)
     clip = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
     if len(clip) < len(state):
         strange = next(name for name in state if not name.startswith("encoder."))
         raise ValueError(f"{path} was not written by a training of this package: it holds {strange!r}.")
     return clip, None
+
+
+def _weight(head: Mapping[str, Tensor], file: Path) -> Tensor:
+    """The matrix of a head; anything beside it would be dropped, and change the answers."""
+    if list(head) != ["weight"] or head["weight"].ndim != 2:
+        found = ", ".join(f"{name} {tuple(value.shape)}" for name, value in head.items())
+        raise ValueError(f"The head in {file} is to be one matrix, weight (classes, width), and holds {found}.")
+    return head["weight"]

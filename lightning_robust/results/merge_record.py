@@ -67,6 +67,7 @@ class MergeRecord:
         images: number of such images that were read, by purpose.
         seeds: seeds by purpose.
         conventions: what one has to know of the method, in sentences.
+        encoder: name of the models' encoder, as ``load_encoder`` takes it; None where it was not known.
     """
 
     schema_version: int = MERGE_SCHEMA
@@ -79,6 +80,7 @@ class MergeRecord:
     images: Mapping[str, int] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
     conventions: tuple[str, ...] = ()
+    encoder: str | None = None
 
 
 def write_merge(record: MergeRecord, path: str | os.PathLike[str]) -> None:

@@ -491,6 +491,30 @@ def test_a_classifier_whose_classes_have_other_names_is_refused(folder, capsys):
     assert f"own calls class 0 {NAMES[1]!r}, the data call it {NAMES[0]!r}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["run", "run/last.ckpt", "run/wise_ft/alpha=1.00.safetensors"])
+def test_classes_that_a_run_calls_otherwise_are_refused(folder, capsys, word):
+    run = path_folder(folder / "run", alphas=(0.0, 1.0))
+    head = torch.randn(4, 128)
+    model = ImageClassifier(load_encoder("scenes-clip").model, head)
+    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for names, status in ((list(NAMES), 0), ([*NAMES[1:], NAMES[0]], 2)):
+        torch.save({"state_dict": state, "class_names": names}, run / "last.ckpt")
+        assert evaluate("--model", word) == status
+    assert f"calls class 0 {NAMES[1]!r}, the data call it {NAMES[0]!r}" in capsys.readouterr().err
+
+
+def test_what_interpolate_wrote_outside_a_run_knows_its_encoder(folder):
+    run = path_folder(folder / "run", alphas=(0.0, 1.0))
+    ends = [str(run / "wise_ft" / f"alpha={alpha}.safetensors") for alpha in ("0.00", "1.00")]
+    path = ["interpolate", "--start", ends[0], "--end", ends[1], "--alphas", "0", "0.5", "1", "--out", "far/a/path"]
+    assert main(path) == 0
+    assert main(["soup", *ends, "--out", "far/soup.safetensors", "--dtype", "float16"]) == 0
+    assert evaluate("--model", "far/a/path", "far/soup.safetensors") == 0
+    middle, soup = results(folder).models[1], results(folder).models[3]
+    assert middle.origin == soup.origin == "merged from several models, architecture of scenes-clip"
+    assert abs(middle.reference.correct - soup.reference.correct) <= 1  # the same weights but for their type
+
+
 def test_images_that_are_not_there_leave_no_run(folder, tmp_path_factory, capsys):
     root = tmp_path_factory.mktemp("ruined")
     write_images(root)

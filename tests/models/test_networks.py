@@ -29,6 +29,7 @@ def test_a_clip_without_class_names_has_none_and_gives_h():
     images = torch.rand(2, 3, 32, 32)
     assert network.head is None
     assert network.head_layer is None
+    assert network.origin == "pretrained weights"  # and nothing of a zero-shot head
     torch.testing.assert_close(network.model(images), load_encoder("scenes-clip").model.encode_image(images))
 
 
@@ -167,6 +168,59 @@ def test_files_that_lie_in_no_run(run_folder, tmp_path_factory):
         load_network(str(elsewhere / "half.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ({"weight": torch.eye(4, 128), "bias": torch.ones(4)}, r"is to be one matrix.* and holds .*bias \(4,\)"),
+        ({"w": torch.eye(4, 128)}, r"is to be one matrix.* and holds w \(4, 128\)"),
+        ({"weight": torch.eye(4, 64)}, "reads 64 features and 'scenes-clip' gives 128"),
+    ],
+)
+def test_a_head_that_is_more_or_other_than_a_matrix_of_the_towers_width_is_refused(run_folder, head, sentence):
+    folder, _ = run_folder
+    save_tensors(folder / "wise_ft" / "alpha=1.00.head.safetensors", head)
+    with pytest.raises(ValueError, match=sentence):
+        load_network(str(folder / "wise_ft" / "alpha=1.00.safetensors"))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_files_of_another_type_run_as_the_tower_does(run_folder, dtype):
+    folder, classifier = run_folder
+    clip, head = split_classifier_state(classifier.state_dict())
+    for kind, state in (("", clip), (".head", head)):
+        changed = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+        save_tensors(folder / "wise_ft" / f"alpha=1.00{kind}.safetensors", changed)
+    network = load_network(str(folder / "wise_ft" / "alpha=1.00.safetensors"))
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(network.model(images), classifier(images), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- 1\n", "names no encoder"),
+        ("model: str\n", "names no encoder"),
+        ("model: {init_args: 3}\n", "names no encoder"),
+        ("model: [\n", "Cannot read the run's config .*config.yaml: "),
+    ],
+)
+def test_a_config_that_is_damaged_is_one_sentence(run_folder, text, sentence):
+    folder, _ = run_folder
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        load_network(str(folder / "last.ckpt"))
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_classes_come_from_the_checkpoint_of_the_run(run_folder):
+    folder, _ = run_folder
+    files = [str(folder / name) for name in ("last.ckpt", "wise_ft/alpha=1.00.safetensors")]
+    assert [load_network(file).class_names for file in files] == [None, None]
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    torch.save({**content, "class_names": ["a", "b", "c", "d"]}, folder / "last.ckpt")
+    assert [load_network(file).class_names for file in files] == [("a", "b", "c", "d")] * 2
+
+
 def test_supervised_models_have_no_text_tower(run_folder):
     folder, classifier = run_folder
     wanted = ("encoder.visual", "head")
@@ -188,6 +242,7 @@ def test_a_saved_classifier(tmp_path):
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(network.model(images), model(images))
     assert network.origin == "supervised, 3 classes"
+    assert network.class_names == ("a", "b", "c")
     with pytest.raises(ValueError, match="is a trained checkpoint"):
         load_network(str(tmp_path / "own"), untrained=True)
 
