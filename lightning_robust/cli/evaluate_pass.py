@@ -1,5 +1,6 @@
 """One pass of several models over every evaluation set, on one process or shared among several."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from lightning_robust.cli.evaluate_models import Candidate, LoadedModels
 from lightning_robust.cli.evaluate_sets import OrderedLoader, evaluation_rules
 from lightning_robust.cli.processes import Processes
 from lightning_robust.data.shifts import DistributionShift
+from lightning_robust.models.class_mask import NO_CLASS
 from lightning_robust.models.evaluate_points import Point, evaluate_points
 from lightning_robust.models.evaluate_rules import AnswerRule, answer_by, rules_of_reference, same_rule
 from lightning_robust.models.modes import eval_mode, kept_random_state
@@ -66,11 +68,14 @@ def answers_of(
     shifts = {one.name: rules[one.name] for one in sets[1:]}
     asked = rules_of_reference(shifts, rules[sets[0].name])
     loaded.place(device)
+    names = [candidate.name for candidate in wanted]
     found, points = list[_Found](), [loaded.points[candidate.key] for candidate in wanted]
     with torch.no_grad(), eval_mode(loaded.module), kept_random_state():
         for index, (one, loader) in enumerate(zip(sets, loaders, strict=True)):
             own = asked if index == 0 else {"": rules[one.name]}
-            found.append(_one_set(points, one.name, loader, own, here, device, seen))
+            found.append(
+                _one_set(points, [candidate.name for candidate in wanted], one.name, loader, own, here, device, seen)
+            )
     matched = {
         name: next(known for known, other in asked.items() if same_rule(rule, other)) for name, rule in shifts.items()
     }
@@ -79,6 +84,7 @@ def answers_of(
 
 def _one_set(
     points: Sequence[Point],
+    names: Sequence[str],
     name: str,
     loader: OrderedLoader,
     rules: Mapping[str, AnswerRule],
@@ -93,6 +99,12 @@ def _one_set(
         return batch[0].to(device), batch[1].to(device)
 
     answers = evaluate_points(points, loader.batches, answer_by(rules), prepare, name=name, seen=seen)
+    for point, lost in enumerate((answers.predictions[""] == NO_CLASS).sum(dim=1).tolist()):
+        if lost:
+            warnings.warn(
+                f"{names[point]}: the logits of {lost} images of {name} are no numbers; they count as wrong",
+                stacklevel=2,
+            )
     judged = {rule: by.correct(answers.predictions[rule], answers.targets) for rule, by in rules.items()}
     mine = (
         torch.cat(places).numpy(),

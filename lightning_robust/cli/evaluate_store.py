@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_robust.cli.evaluate_answers import ANSWERS_SCHEMA, ModelAnswers
+from lightning_robust.cli.evaluate_answers import ANSWERS_SCHEMA, ModelAnswers, unpack
 from lightning_robust.cli.evaluate_models import Candidate
 from lightning_robust.cli.run_folder import ROOT, new_run_folder
 from lightning_robust.errors import UserError
@@ -61,6 +61,7 @@ class EvaluationStore:
     """
 
     def __init__(self, name: str | None, settings: EvaluationSettings) -> None:
+        self._images = settings.images
         known = Path(ROOT).absolute() / _COMMAND / (name or "")
         if name and Path(name).name == name and known.is_dir():
             _check_same(known, settings)
@@ -80,7 +81,13 @@ class EvaluationStore:
         try:
             data = json.loads(self._file(candidate).read_text(encoding="utf-8"))
             found = from_json(ModelAnswers, data, ANSWERS_SCHEMA, "what evaluate keeps of a model")
+            if {one.set: one.images for one in found.sets} != self._images:
+                return None
+            for one in found.sets:
+                unpack(one.read, one.images), unpack(one.correct, one.images)
         except (FileNotFoundError, ValueError, UserError):
+            return None
+        if found.checkpoint_hash != candidate.checkpoint_hash:
             return None
         return replace(found, name=candidate.name, origin=candidate.origin, alpha=candidate.alpha)
 

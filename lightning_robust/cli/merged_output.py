@@ -88,17 +88,17 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         raise UserError(f"cannot write to {folder.parent}: {error.strerror}") from error
     try:
         yield staged
-        if folder.exists():
-            folder.rename(old)
         try:
+            if folder.exists():
+                folder.rename(old)
             staged.rename(folder)
-        except OSError:
-            if old.exists():
+        except BaseException:  # Ctrl-C between the two as well
+            if old.exists() and not folder.exists():
                 old.rename(folder)
             raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        for left in (staged, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _refuse_unwritable(path: Path) -> None:

@@ -113,6 +113,9 @@ class _Models:
         from lightning_robust.models.merging_files import check_mergeable, read_checkpoint, to_dtype
 
         checkpoint = read_checkpoint(self.paths[index])
+        for name, tensor in checkpoint.state.items():
+            if is_merged(tensor.dtype) and bool(tensor.isnan().any()):
+                raise UserError(f"{checkpoint.path} is no model to average: {name} holds values that are no numbers")
         checkpoint.state.update(to_dtype(checkpoint.state, self.dtype))
         if self.first is not None:
             check_mergeable(self.first, checkpoint)
@@ -167,6 +170,7 @@ def _greedy(args: argparse.Namespace, models: _Models, merged: MergedModel) -> _
 def _count_right(merged: MergedModel, most: int | None) -> tuple[int, int]:
     import torch
 
+    from lightning_robust.models.class_mask import largest_class
     from lightning_robust.models.modes import eval_mode, kept_random_state
 
     model = merged.classifier()
@@ -174,7 +178,7 @@ def _count_right(merged: MergedModel, most: int | None) -> tuple[int, int]:
     with torch.no_grad(), eval_mode(model), kept_random_state():
         for batch in merged.reference_batches():
             left = len(batch[0]) if most is None else min(len(batch[0]), most - n)
-            predicted = model(batch[0][:left].to(merged.device)).argmax(1).cpu()
+            predicted = largest_class(model(batch[0][:left].to(merged.device))).cpu()
             right += int((predicted == batch[1][:left]).sum())
             n += left
             if n == most:

@@ -7,6 +7,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+NO_CLASS = -1
+"""Prediction of a row whose logits are no numbers: right for no target."""
+
+
+def largest_class(logits: Tensor) -> Tensor:
+    """The class of the largest logit, `(n,)`; `NO_CLASS` where a logit is NaN, or none is above −∞.
+
+    Args:
+        logits: `(n, C)`; −∞ stands for classes that a mask leaves out.
+
+    Example:
+        >>> largest_class(torch.tensor([[0.0, 2.0], [torch.nan, 2.0], [-torch.inf, 0.0]]))
+        tensor([ 1, -1,  1])
+    """
+    values, classes = logits.max(dim=1)  # the largest of a row with NaN is NaN
+    return classes.masked_fill(values.isnan() | (values == -torch.inf), NO_CLASS)
+
 
 class ClassMask:
     """Restricts logits over the reference's C classes to a shift's labels.
@@ -48,7 +65,13 @@ class ClassMask:
 
         Returns:
             `(n, C)`: the largest logit of each group at its first class, −∞ elsewhere.
+
+        Raises:
+            ValueError: If there are fewer classes than the groups name.
         """
+        needed = max(index for group in self.groups for index in group) + 1
+        if logits.ndim != 2 or logits.shape[1] < needed:
+            raise ValueError(f"the mask names class {needed - 1}: logits are (n, {needed} or more), got {logits.shape}")
         members, first = self._members.to(logits.device), self._first.to(logits.device)
         restricted = torch.full_like(logits, -torch.inf)
         return restricted.scatter_reduce(1, first.expand(len(logits), -1), logits[:, members], "amax")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_robust.models.class_mask import ClassMask
+from lightning_robust.models.class_mask import ClassMask, largest_class
 from lightning_robust.models.evaluate_points import Point, evaluate_points
 from lightning_robust.models.interpolate import check_alpha, check_same_entries, interpolate_into, shares_memory
 from lightning_robust.models.modes import eval_mode, kept_random_state
@@ -167,14 +167,14 @@ def predict_largest(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         model: Maps images to `(n, C)`.
         batch: Its images and their true classes.
     """
-    return model(batch[0]).argmax(dim=1), batch[1]
+    return largest_class(model(batch[0])), batch[1]
 
 
 def _rule(mask: ClassMask | None) -> Predict:
     """The largest output, over all classes or those of a mask."""
     if mask is None:
         return predict_largest
-    return lambda model, batch: (mask(model(batch[0])).argmax(dim=1), batch[1])
+    return lambda model, batch: (largest_class(mask(model(batch[0]))), batch[1])
 
 
 def _check(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_robust.models.class_mask import ClassMask
+from lightning_robust.models.class_mask import NO_CLASS, ClassMask, largest_class
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.evaluate_points import Answer
 
@@ -29,18 +29,19 @@ class AnswerRule:
     head: Tensor | None = None
 
     def predict(self, logits: Tensor, own: Tensor | None = None) -> Tensor:
-        """Predicted reference classes, `(n,)`.
+        """Predicted reference classes, `(n,)`; `NO_CLASS`, which is never right, where logits are no numbers.
 
         Args:
             logits: Of the model's head, `(n, C)`.
             own: Of the set's own head, `(n, L)`, where it has one.
         """
         if own is not None:
-            labels = own.argmax(dim=1)
+            labels = largest_class(own)
             if self.mask is None:
                 return labels
-            return torch.tensor([group[0] for group in self.mask.groups], device=own.device)[labels]
-        return (logits if self.mask is None else self.mask(logits)).argmax(dim=1)
+            first = torch.tensor([*(group[0] for group in self.mask.groups), NO_CLASS], device=own.device)
+            return first[labels]  # no label is the last entry
+        return largest_class(logits if self.mask is None else self.mask(logits))
 
     def correct(self, predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Which predictions are right, and which images count: those of the classes that the set covers.

@@ -428,10 +428,17 @@ def test_a_damaged_file_of_a_model_is_made_again(folder, capsys):
     assert evaluate("--model", "scenes-clip", "--run_name", "x") == 0
     before = without_surroundings(folder, "x")
     (kept,) = (folder / "checkpoints" / "evaluate" / "x" / "models").iterdir()
-    kept.write_text(kept.read_text()[:50])
-    assert evaluate("--model", "scenes-clip", "--run_name", "x") == 0
-    assert "evaluated before" not in capsys.readouterr().err
-    assert without_surroundings(folder, "x") == before
+    whole = json.loads(kept.read_text())
+    for damaged in (
+        kept.read_text()[:50],
+        json.dumps({**whole, "sets": whole["sets"][:2]}),
+        json.dumps({**whole, "checkpoint_hash": "0"}),
+        json.dumps({**whole, "sets": [{**one, "correct": "AA=="} for one in whole["sets"]]}),
+    ):
+        kept.write_text(damaged)
+        assert evaluate("--model", "scenes-clip", "--run_name", "x") == 0
+        assert "evaluated before" not in capsys.readouterr().err
+        assert without_surroundings(folder, "x") == before
 
 
 def test_batches_do_not_change_what_comes_out(folder):

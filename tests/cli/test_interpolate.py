@@ -441,3 +441,30 @@ def test_help_answers_without_torch(monkeypatch, capsys):
             run(name, "--help")
         assert left.value.code == 0
         assert "--overwrite" in capsys.readouterr().out
+
+
+def test_an_interrupt_between_the_renames_loses_nothing(folder, monkeypatch):
+    from lightning_robust.cli.merged_output import staged_folder
+
+    (folder / "path").mkdir()
+    (folder / "path" / "old").touch()
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if self.suffix == ".tmp":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged_folder(folder / "path") as staged:
+        (staged / "new").touch()
+    assert [path.name for path in (folder / "path").iterdir()] == ["old"]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".path")]
+
+
+def test_a_model_of_no_numbers_is_in_no_soup(folder, capsys):
+    broken = {**torch.load("third.pt", weights_only=True)}
+    broken["logit_scale"] = torch.tensor(float("nan"))
+    torch.save(broken, "broken.pt")
+    assert main(["soup", "start.safetensors", "broken.pt", "--out", "soup.safetensors"]) == 2
+    assert "broken.pt is no model to average: logit_scale holds values that are no numbers" in capsys.readouterr().err
