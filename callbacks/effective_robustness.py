@@ -26,12 +26,13 @@ class EffectiveRobustness(Callback):
 
     It reads the accuracies that the module logs at each validation, so it costs no forward pass, and fits any module.
     Where the sanity check covers the whole validation (`num_sanity_val_steps=-1`) there are figures of epoch 0 too.
-    The reference accuracy is that on the module's validation images; those of `ImageNetDataModule` are held out of
-    the training images, while the models of `"imagenet"` were judged on the official validation set: the two differ, and
-    `WiseFT` judges on the official one. Figures go to every logger at the global step and to `trainer.callback_metrics`,
-    and `history` keeps them all; a validation that Lightning leaves out on resuming has none, as it has no accuracies.
-    Put it before a `CurveRecorder`. These figures are for looking at: a choice (of an epoch, of α, of when to stop) made
-    by them is made on the shifts, which METHODS 6 rules out; choose by reference accuracy.
+    The reference accuracy is that on the module's validation images; those of `ImageNetDataModule` are held out of the
+    training images, while the models of `"imagenet"` were judged on the official validation set: the two differ, and
+    `WiseFT` judges on the official one. Figures go to every logger at the global step and to
+    `trainer.callback_metrics`, and `history` keeps them all; a validation that Lightning leaves out on resuming has
+    none, as it has no accuracies. Put it before a `CurveRecorder`. These figures are for looking at: a choice (of an
+    epoch, of α, of when to stop) made by them is made on the shifts, which METHODS 6 rules out; choose by reference
+    accuracy.
 
     Logged tags, fractions as accuracies are (0.01 is one point); NaN where an accuracy is NaN:
         `er/<shift>`: accuracy on the shift minus the baseline's, in [−1, 1].

@@ -48,7 +48,9 @@ def images_of(loader: Any, batches: float = math.inf) -> int | None:
     if size is None:
         return whole if batches == math.inf or batches >= len(loader) else None
     if loader.drop_last:
-        whole -= whole % (size * processes)
+        padded = shared and sampler.total_size > whole  # repeats fill up every process's last batch
+        own = [sampler.num_samples if padded else len(range(rank, whole, processes)) for rank in range(processes)]
+        whole = min(whole, sum(count - count % size for count in own))
     return whole if batches == math.inf else min(whole, int(batches) * size * processes)
 
 

@@ -72,10 +72,7 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
         ),
         conventions=(
             *(line for m in monitors for line in conventions(m, model)),
-            *(
-                f"effective robustness while training: validation images{_held_out(data)}, against {words}"
-                for words in _live(trainer)
-            ),
+            *(f"effective robustness while training: {_held_out(data)}, against {words}" for words in _live(trainer)),
             *_excluded_concepts(data),
         ),
         wise_ft=path.rows if path is not None else (),
@@ -108,8 +105,8 @@ def _live(trainer: Any) -> list[str]:
 def _held_out(data: Any) -> str:
     """What the reference's validation images are, where a baseline is of others."""
     if isinstance(data, ImageNetDataModule):
-        return " (the reference's held out of its training images, not the official ones that a baseline is of)"
-    return ""
+        return "validation images (the reference's held out of its training images, not a baseline's official ones)"
+    return "validation images"
 
 
 def _protocol(data: Any, *, judged: bool) -> str:

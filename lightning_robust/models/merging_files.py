@@ -49,7 +49,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint: on the CPU, the state alone, unpickling nothing but plain tensors.
 
     Prefixes of `torch.compile`, of parallel training (`module.`) and of this package's LightningModules go, so that
-    what is left are open_clip's names for a CLIP. The head beside a file of Wise-FT is read along.
+    what is left are open_clip's names for a CLIP. A checkpoint of `ContrastiveFinetuning` is read as the CLIP alone:
+    its head is the zero-shot head of its text tower. The head beside a file of Wise-FT is read along.
 
     Args:
         path: safetensors, a saved state dict, a Lightning checkpoint, or one of open_clip's training.
@@ -184,6 +185,11 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         return form, _unmapped(path)
+    settings = content.get("hyper_parameters") if isinstance(content, dict) else None
+    if form == "Lightning checkpoint" and isinstance(settings, dict) and "positives" in settings:
+        # of ContrastiveFinetuning: the mixture of two such heads is no head of the mixed text tower
+        form = "Lightning checkpoint without its head, which its text tower makes"
+        state = {name: value for name, value in state.items() if not name.startswith(_LIGHTNING + _OWN_HEAD)}
     # copies: the file may be overwritten, and of a training checkpoint most is the optimiser's
     return form, {str(name): value.detach().clone() for name, value in state.items()}
 
@@ -213,7 +219,7 @@ def _own_names(state: dict[str, Tensor], form: str) -> tuple[dict[str, Tensor], 
     if any(f".{_COMPILED}" in f".{name}" for name in state):
         state = {f".{name}".replace(f".{_COMPILED}", ".")[1:]: value for name, value in state.items()}
         removed.append(_COMPILED)
-    prefixes = [_PARALLEL, *([_LIGHTNING] if form == "Lightning checkpoint" else [])]
+    prefixes = [_PARALLEL, *([_LIGHTNING] if form.startswith("Lightning checkpoint") else [])]
     for prefix in prefixes:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}

@@ -29,9 +29,9 @@ MANY_TEXTS = 4096
 class ClassifierFinetuning(ClassifierModule):
     """Finetune encoder and head end to end with cross-entropy, from the zero-shot head or from a linear probe.
 
-    The recipe is in the manner of Wise-FT (Wortsman et al. 2022, arXiv 2109.01903): AdamW, linear warm-up and cosine per
-    step, features normalised before the head. Weight decay is on matrices alone, as CLIP was trained (Radford et al.
-    2021, arXiv 2103.00020, exclude gains and biases). Gradient clipping is the Trainer's
+    The recipe is in the manner of Wise-FT (Wortsman et al. 2022, arXiv 2109.01903): AdamW, linear warm-up and cosine
+    per step, features normalised before the head. Weight decay is on matrices alone, as CLIP was trained
+    (arXiv 2103.00020: not on gains and biases). Gradient clipping is the Trainer's
     `gradient_clip_val`. Batches are `(images, targets, …)`. The classifier is `self.model` from `setup` on; before any
     training it is the zero-shot CLIP, or with `head="linear-probe"` (LP-FT, Kumar et al. 2022, arXiv 2202.10054) the
     encoder with a probe fitted to its features of the training images: at the start of a fit, before anything is

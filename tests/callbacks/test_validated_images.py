@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 from callback_cases import REFERENCE, draw
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from lightning_robust.callbacks.validated_images import images_of, loader_index
 from lightning_robust.data.loaders import UnrepeatedSampler
@@ -31,6 +38,16 @@ SAMPLES = TensorDataset(torch.arange(30))
         (DataLoader(SAMPLES, batch_sampler=BatchSampler(SubsetRandomSampler(range(9)), 2, False)), math.inf, 9),
         (DataLoader(SAMPLES, batch_size=4, sampler=torch.utils.data.DistributedSampler(SAMPLES, 4, 1)), math.inf, 30),
         (DataLoader(SAMPLES, batch_size=4, sampler=torch.utils.data.DistributedSampler(SAMPLES, 4, 1)), 1, 16),
+        (
+            DataLoader(SAMPLES, 4, sampler=DistributedSampler(SAMPLES, 4, 1), drop_last=True),
+            math.inf,
+            30,
+        ),
+        (
+            DataLoader(SAMPLES, 3, sampler=DistributedSampler(SAMPLES, 4, 1), drop_last=True),
+            math.inf,
+            24,
+        ),
         (DataLoader(Endless(), batch_size=4), math.inf, None),
         ([torch.zeros(2)], 1, None),
     ],

@@ -224,3 +224,18 @@ def test_names_of_files(tmp_path):
     assert alpha_names([0.1, 0.125])[0] == "alpha=0.10.safetensors"  # two decimals tell them apart
     near = [0.5, 0.5 + 2.0**-53 * 2, 1.0]
     assert len(set(alpha_names(near))) == 3
+
+
+@pytest.mark.parametrize(("settings", "has_head"), [({"positives": "own"}, False), ({"lr": 0.1}, True)])
+def test_a_head_that_the_text_tower_makes_is_not_merged(tmp_path, settings, has_head):
+    state = {
+        "model.encoder.visual.w": torch.ones(2),
+        "model.encoder.t": torch.ones(2),
+        "model.head.weight": torch.ones(3),
+    }
+    content = {"pytorch-lightning_version": "2.6", "hyper_parameters": settings, "state_dict": state}
+    torch.save(content, tmp_path / "last.ckpt")
+    found = read_checkpoint(tmp_path / "last.ckpt")
+    assert found.has_head == has_head
+    assert has_head or set(found.state) == {"visual.w", "t"}
+    assert has_head or "without its head" in found.form
