@@ -83,9 +83,10 @@ def _order_seed(seed: int, epoch: int) -> int:
 class ResumableLoader(DataLoader[Any]):
     """A `DataLoader` over an `EpochSampler` that implements `state_dict` and `load_state_dict`.
 
-    The state is `{"epoch", "batches"}`: batches already handed out in that epoch. It counts batches that the training
-    loop has received, so workers that run ahead do not matter. Samples that do not fill a batch are left out. The
-    seeds of worker processes are a function of (seed, epoch) too, and torch's global generator is never drawn from.
+    The state is `{"epoch", "batches", "batch_size"}`: batches already handed out in that epoch. It counts batches that
+    the training loop has received, so workers that run ahead do not matter. Samples that do not fill a
+    batch are left out. The seeds of worker processes are a function of (seed, epoch) too, and torch's global generator
+    is never drawn from.
 
     Args:
         dataset: Map-style data set; its `__getitem__` gets a `Place`.
@@ -105,8 +106,9 @@ class ResumableLoader(DataLoader[Any]):
     ) -> None:  # fmt: skip
         sampler = EpochSampler(dataset, seed, shuffle=shuffle)
         if len(sampler) < batch_size:
+            ranks = f" on {sampler.num_replicas} ranks" if sampler.num_replicas > 1 else ""
             raise ValueError(
-                f"{len(dataset)} images on {sampler.num_replicas} ranks do not fill a batch of {batch_size}; "  # type: ignore[arg-type]
+                f"{len(dataset)} images{ranks} do not fill a batch of {batch_size}; "  # type: ignore[arg-type]
                 "take more images or a smaller batch"
             )
         super().__init__(
@@ -127,10 +129,19 @@ class ResumableLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, int]:
         """The place in the data: epoch and batches handed out; a loaded place until the first batch after it."""
-        if self._resume["epoch"] >= 0:
-            return dict(self._resume)
-        return {"epoch": self._epoch_sampler.epoch, "batches": self._batches}
+        going_on = self._resume["epoch"] >= 0
+        place = self._resume if going_on else {"epoch": self._epoch_sampler.epoch, "batches": self._batches}
+        return {**place, "batch_size": self.batch_size or 1}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the stored batch, if the next epoch that is iterated is the stored one."""
-        self._resume = dict(state)
+        """Go on after the stored batch, if the next epoch that is iterated is the stored one.
+
+        Raises:
+            ValueError: If the batches were of another size: their number would be another place in the data.
+        """
+        if (stored := state.get("batch_size", self.batch_size)) != self.batch_size:
+            raise ValueError(
+                f"The checkpoint was trained with batches of {stored} images, here they are of {self.batch_size}: its "
+                f"place in the data cannot be found; resume with batch_size {stored}"
+            )
+        self._resume = {"epoch": state["epoch"], "batches": state["batches"]}

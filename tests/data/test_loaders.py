@@ -73,7 +73,7 @@ def test_length_counts_whole_batches():
 
 
 def test_too_few_images_for_a_batch_are_refused():
-    with pytest.raises(ValueError, match="2 images on 1 ranks do not fill a batch of 3"):
+    with pytest.raises(ValueError, match="2 images do not fill a batch of 3"):
         make(2)
 
 
@@ -85,11 +85,11 @@ def test_a_stopped_loader_goes_on_with_the_remaining_batches_and_the_next_epoch_
     before = [next(running) for _ in range(stop)]  # workers have fetched further by now
     state = stopped.state_dict()
     assert items(before) == whole[:stop]
-    assert state == {"epoch": 2, "batches": stop}
+    assert state == {"epoch": 2, "batches": stop, "batch_size": 3}
     resumed = make(12, epoch=2, num_workers=workers)
     resumed.load_state_dict(state)
     assert items(resumed) == whole[stop:]
-    assert resumed.state_dict() == {"epoch": 2, "batches": 4}
+    assert resumed.state_dict() == {"epoch": 2, "batches": 4, "batch_size": 3}
     resumed.sampler.set_epoch(3)
     assert items(resumed) == following
 
@@ -110,18 +110,25 @@ def test_a_loaded_place_is_kept_until_the_first_batch():
     """A run that is stopped again before it got a batch must not save that it stood at the beginning."""
     loader = make(12)
     loader.load_state_dict({"epoch": 0, "batches": 2})
-    assert loader.state_dict() == {"epoch": 0, "batches": 2}
+    assert loader.state_dict() == {"epoch": 0, "batches": 2, "batch_size": 3}
     next(iter(loader))
-    assert loader.state_dict() == {"epoch": 0, "batches": 3}
+    assert loader.state_dict() == {"epoch": 0, "batches": 3, "batch_size": 3}
+
+
+def test_a_place_among_batches_of_another_size_is_refused():
+    with pytest.raises(
+        ValueError, match=r"trained with batches of 3 images, here they are of 4: .*resume with batch_si"
+    ):
+        make(12, batch_size=4).load_state_dict(make(12).state_dict())
 
 
 def test_the_state_is_plain_and_apart_from_the_loader(tmp_path):
     loader = make(12)
     state = loader.state_dict()
     torch.save(state, tmp_path / "state.pt")
-    assert torch.load(tmp_path / "state.pt", weights_only=True) == state == {"epoch": 0, "batches": 0}
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == state == {"epoch": 0, "batches": 0, "batch_size": 3}
     list(loader)
-    assert state == {"epoch": 0, "batches": 0}
+    assert state == {"epoch": 0, "batches": 0, "batch_size": 3}
 
 
 def on_rank(monkeypatch, rank, world):

@@ -178,7 +178,7 @@ def test_bad_numbers(folder, pixels, name):
 
 
 def test_too_few_images_for_a_batch(folder, pixels):
-    with pytest.raises(ValueError, match="20 images on 1 ranks do not fill a batch of 21"):
+    with pytest.raises(ValueError, match="20 images do not fill a batch of 21"):
         training_loader(LabelledImages(class_folders(folder), pixels), 21, seed=0)
 
 

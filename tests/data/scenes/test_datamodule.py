@@ -119,7 +119,7 @@ def test_other_wrong_arguments_are_refused():
         make(task="segment")
     with pytest.raises(ValueError, match=r"^seed must be 0 or more, got -1$"):
         make(seed=-1)
-    with pytest.raises(ValueError, match="20 images on 1 ranks do not fill a batch of 21"):
+    with pytest.raises(ValueError, match="20 images do not fill a batch of 21"):
         make(batch_size=21).train_dataloader()
 
 
