@@ -88,6 +88,11 @@ def read_table(path: str | os.PathLike[str], needs: tuple[str, ...] = ()) -> tup
 def _check_header(path: Path, columns: tuple[str, ...], needs: tuple[str, ...]) -> None:
     if not columns:
         raise ValueError(f"{path} is empty; its first line has to name the columns")
+    for mark, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and mark in columns[0]:
+            raise ValueError(
+                f"{path} has {called} between its cells, where commas have to stand; its header is {columns[0]!r}"
+            )
     if missing := [name for name in needs if name not in columns]:
         raise ValueError(f"{path} has no column {missing[0]!r}; its header is {','.join(columns)!r}")
     if twice := [name for name in columns if columns.count(name) > 1]:

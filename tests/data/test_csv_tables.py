@@ -31,7 +31,7 @@ def test_rows_know_where_they_stand(tmp_path):
     [
         (b"", "is empty; its first line has to name the columns"),
         (b"a,b\n1,2\n", "has no column 'image'; its header is 'a,b'"),
-        (b"image;dog\n", "its header is 'image;dog'"),
+        (b"image;dog\n", "has semicolons between its cells, where commas have to stand; its header is 'image;dog'"),
         (b"image,a,a\n", "has the column 'a' twice"),
         (b"image,a\nx\n", "line 2: 1 cells, but the header has 2 columns"),
         (b"image,a\nx,1,2\n", "line 2: 3 cells"),

@@ -133,10 +133,11 @@ def _image_paths(file: Path, rows: list[Row], max_missing: int) -> list[Path]:
         image = row.cells["image"]
         if not image:
             raise ValueError(f"{row.where}, column 'image': it is empty")
-        if image in first:
-            raise ValueError(f"{row.where}: the image {image!r} is listed before, {first[image].where}")
-        first[image] = row
-    paths = [file.parent / image for image in first]
+        path = os.path.normpath(file.parent / image)
+        if path in first:
+            raise ValueError(f"{row.where}: the image {image!r} is listed before, {first[path].where}")
+        first[path] = row
+    paths = [Path(path) for path in first]
     missing = [path for path in paths if not path.is_file()]
     if len(missing) > max_missing or len(missing) == len(paths):
         raise ValueError(

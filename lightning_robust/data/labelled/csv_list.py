@@ -12,7 +12,7 @@ from lightning_robust.data.csv_tables import Row, read_table
 from lightning_robust.data.labelled.source import LabelledSource
 from lightning_robust.data.reading import ImageFiles
 
-__all__ = ["csv_list"]
+__all__ = ["csv_list", "csv_list_with_splits"]
 
 _IMAGE_COLUMNS: Final = ("path", "image", "file", "filename", "file_name", "image_path")
 _LABEL_COLUMNS: Final = ("label", "class", "class_name", "target", "wnid")
@@ -48,6 +48,13 @@ def csv_list(
         >>> csv_list(folder / "list.csv").counts()
         {'dog': 1}
     """
+    return csv_list_with_splits(path, image=image, label=label, root=root)[0]
+
+
+def csv_list_with_splits(
+    path: str | os.PathLike[str], *, image: str | None = None, label: str | None = None, root: str | None = None
+) -> tuple[LabelledSource, list[str] | None]:
+    """See `csv_list`; with what the column `split` says of each image, None where there is no such column."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"No file {file}: it has to be a CSV list with a column of paths and one of classes")
@@ -63,11 +70,14 @@ def csv_list(
     if classes[0].startswith("-") and _is_whole(classes[0]):
         raise ValueError(f"{file}: the label {classes[0]} is negative, which usually means that it is held back")
     position = {name: index for index, name in enumerate(classes)}
-    listed = "\n".join(f"{row.cells[image]},{row.cells[label]}" for row in rows)
+    split = next((column for column in columns if column.lower() == "split" and column not in (image, label)), None)
+    splits = None if split is None else [row.cells[split] for row in rows]
+    cells = (image, label) if split is None else (image, label, split)
+    listed = "\n".join(",".join(row.cells[cell] for cell in cells) for row in rows)
     digest = hashlib.sha256(listed.encode()).hexdigest()[:8]
     source = f"the list {file.name} ({len(rows)} images in {len(classes)} classes; {digest})"
     labels = np.array([position[name] for name in names])
-    return LabelledSource(file.stem, source, ImageFiles(paths), labels, tuple(classes), str(base))
+    return LabelledSource(file.stem, source, ImageFiles(paths), labels, tuple(classes), os.path.normpath(base)), splits
 
 
 def _is_whole(text: str) -> bool:
@@ -99,10 +109,11 @@ def _paths(file: Path, rows: Sequence[Row], column: str, base: Path) -> list[str
     first: dict[str, Row] = {}
     for row in rows:
         cell = _cell(row, column)
-        if cell in first:
-            raise ValueError(f"{row.where}: the image {cell!r} is listed before, {first[cell].where}")
-        first[cell] = row
-    paths = [str(base / cell) for cell in first]
+        path = os.path.normpath(base / cell)
+        if path in first:
+            raise ValueError(f"{row.where}: the image {cell!r} is listed before, {first[path].where}")
+        first[path] = row
+    paths = list(first)
     if not any(Path(path).is_file() for path in paths):
         raise ValueError(
             f"Not one of the {len(paths)} images listed in {file} is there, the first of them {paths[0]}; they are "

@@ -59,7 +59,8 @@ def table_source(
         image: The image column; None finds it by its type, else takes one called image, img, jpg, png, webp or jpeg.
         label: The label column; None takes the only one of type ClassLabel, else the first called label, cls,
             fine_label, wnid, class_name, class, target or labels.
-        names: Names of whole-number labels 0, 1, …, with commas; without them the numbers are the names.
+        names: Names of whole-number labels 0, 1, …, with commas; without them the numbers that occur are
+            the names.
 
     Raises:
         ValueError: If a column is missing or not clear, or a label is missing or negative.
@@ -122,7 +123,8 @@ def _labels(table: Any, column: str, names: list[str] | None) -> tuple[NDArray[n
     known = names or getattr(table.features[column], "names", None)
     count = int(labels.max()) + 1 if len(labels) else 0
     if known is None:
-        return labels, tuple(map(str, range(count)))
+        numbers, labels = np.unique(labels, return_inverse=True)
+        return labels, tuple(map(str, numbers.tolist()))
     if count > len(known):
         raise ValueError(f"the column {column!r} has the label {count - 1}, but there are {len(known)} names")
     return labels, tuple(map(str, known))

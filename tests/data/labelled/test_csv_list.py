@@ -53,6 +53,8 @@ def test_options_by_the_short_text(tmp_path):
         ("path,label\na.png,\n", {}, r"list.csv, line 2, column 'label': it is empty"),
         ("path,label\n,x\n", {}, r"line 2, column 'path': it is empty"),
         ("path,label\na.png,x\na.png,y\n", {}, r"line 3: the image 'a.png' is listed before, .*line 2"),
+        ("path,label\na.png,x\nsub/.././a.png,y\n", {}, r"line 3: the image 'sub/.././a.png' is listed before"),
+        ("path\tlabel\na.png\tx\n", {}, "has tabs between its cells, where commas have to stand"),
         ("path,label\na.png,-1\nb.png,0\n", {}, "the label -1 is negative"),
         ("path,label\nz.png,x\ny.png,x\n", {}, r"Not one of the 2 images .* is there, the first of them .*z.png"),
         ("path,label\na.png,x\n", {"root": "no"}, "No folder .*no, which the paths in"),

@@ -63,3 +63,31 @@ def test_a_class_called_train_is_a_class(tmp_path, tree):
         "car": 1, "train": 2,
     }  # fmt: skip
     assert list(open_split_sources(str(tree(tmp_path / "only", {"train": 2, "test": 1})))) == ["whole"]
+
+
+def test_a_folder_beside_splits_is_refused(tmp_path, tree):
+    for split in ("train", "val"):
+        tree(tmp_path / "set" / split, {"a": 1, "b": 1})
+    (tmp_path / "set" / "test").mkdir()
+    with pytest.raises(ValueError, match=r"holds 'train', 'val', with folders .* beside 'test': its folders are"):
+        open_split_sources(str(tmp_path / "set"))
+
+
+def test_a_root_of_domains_is_said(tmp_path, tree):
+    for domain in ("photo", "sketch"):
+        tree(tmp_path / "sets" / domain, {"cat": 1, "dog": 1})
+    with pytest.warns(UserWarning, match=r"'photo', 'sketch' are taken for classes, but each holds .* 'cat', 'dog'"):
+        open_split_sources(str(tmp_path / "sets"))
+
+
+def test_the_split_column_of_a_list(tmp_path, tree):
+    tree(tmp_path / "a", {"x": 3})
+    lines = [f"a/x/{k:03}.png,x,{split}" for k, split in enumerate(("train", "Test", "train"))]
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,split", *lines]))
+    found = open_split_sources(f"csv:{tmp_path / 'l.csv'}")
+    assert {split: source.keys() for split, source in found.items()} == {
+        "train": ["a/x/000.png", "a/x/002.png"], "test": ["a/x/001.png"],
+    }  # fmt: skip
+    (tmp_path / "l.csv").write_text("path,label,split\na/x/000.png,x,fold1\n")
+    with pytest.raises(ValueError, match="the column 'split' has to hold train, val or test in every row, not 'fold1'"):
+        open_split_sources(f"csv:{tmp_path / 'l.csv'}")
