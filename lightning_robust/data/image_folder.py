@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lightning_robust.data.image_folder_domains import Part, Reference, Shift, find_reference, find_shift, spec_below
+from lightning_robust.data.image_folder_overlap import check_overlap
 from lightning_robust.data.image_folder_settings import (
     check_fractions,
     check_numbers,
@@ -72,7 +73,7 @@ class ImageFolderDataModule(LightningDataModule):
 
     Raises:
         ValueError: For a setting out of range; where images or classes are first asked for, if a set cannot be opened
-            or its classes do not fit; from a loader, where there is no transform.
+            its classes do not fit or two sets share files; from a loader, where there is no transform.
     """
 
     def __init__(
@@ -101,6 +102,10 @@ class ImageFolderDataModule(LightningDataModule):
             raise ValueError(
                 "reference is missing: a folder in root, or a spec such as a folder of class folders, csv:FILE, "
                 "parquet:FILE or hub:ID"
+            )
+        if isinstance(shifts, str):
+            raise ValueError(
+                f"shifts has to be a list of folders or specs, or names with specs, not the text {shifts!r}"
             )
         if unmatched not in _UNMATCHED:
             raise ValueError(f"unmatched must be one of {', '.join(map(repr, _UNMATCHED))}, got {unmatched!r}")
@@ -137,6 +142,7 @@ class ImageFolderDataModule(LightningDataModule):
             )
             for name, spec in self._shifts
         )  # fmt: skip
+        check_overlap(reference, shifts)
         check_set_names([reference.record.name, *(shift.record.name for shift in shifts)])
         used = set[str]().union(*(shift.used for shift in shifts))
         if idle := [name for name in self.class_map if name not in used]:

@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_robust.data.hub_tables import local_files, short_name, with_split
 from lightning_robust.data.image_folder_classes import ClassMatch, match_classes, near
 from lightning_robust.data.image_folder_splits import draw_parts
 from lightning_robust.data.labelled.folders import sub_folders
 from lightning_robust.data.labelled.source import LabelledSource, in_words
-from lightning_robust.data.labelled.spec import open_split_sources
+from lightning_robust.data.labelled.spec import open_split_sources, parsed
 from lightning_robust.data.shifts import DistributionShift
 
 __all__ = ["Part", "Reference", "Shift", "find_reference", "find_shift", "spec_below"]
@@ -74,7 +75,7 @@ class Shift:
 
 
 def spec_below(root: str | None, name: str, argument: str) -> str:
-    """The spec of a domain: a folder in `root` where there is one.
+    """The spec of a domain: a folder or a file in `root` where there is one, options kept.
 
     Raises:
         ValueError: If there is a root and neither it nor the folder in it is there.
@@ -84,7 +85,13 @@ def spec_below(root: str | None, name: str, argument: str) -> str:
     top = Path(root).expanduser()
     if (top / name).is_dir():
         return str(top / name)
-    if name.partition(":")[0] in ("csv", "parquet", "hub") or Path(name).is_absolute():
+    kind, path, _ = parsed(name)
+    _, mark, options = name.partition("?")
+    if kind == "folder" and (top / path).is_dir():
+        return f"{top / path}{mark}{options}"
+    if kind in ("csv", "parquet") and local_files(str(top / with_split(path)[0])):
+        return f"{kind}:{top / path}{mark}{options}"
+    if kind != "folder" or Path(path).is_absolute():
         return name
     if not top.is_dir():
         raise ValueError(
@@ -109,8 +116,8 @@ def find_reference(
         download: Whether it may be fetched.
 
     Raises:
-        ValueError: If it cannot be opened, a class has no training image, two classes differ in spelling alone or a
-            split has classes that the training images lack.
+        ValueError: If it cannot be opened, a class has no training image, or a split has classes that the training
+            images lack, or one that could be two of them.
     """
     found = open_split_sources(spec, download=download)
     train = found.get("whole") or found.get("train")
@@ -129,13 +136,19 @@ def find_reference(
     counts = parts["train"].counts(len(classes))
     if (counts == 0).any():
         raise ValueError(f"The class {classes[int(counts.argmin())]!r} of {train.source} has no training images")
+    for split in ("val", "test"):
+        if lacking := [classes[k] for k in np.flatnonzero(parts[split].counts(len(classes)) == 0)]:
+            have = "The class {} of {} has" if len(lacking) == 1 else "The classes {} of {} have"
+            said = have.format(in_words(lacking), spec)
+            warnings.warn(f"{said} no {split} images, so that accuracy there is not of every class", stacklevel=2)
     record = DistributionShift(name or _domain_name(spec, train), f"{train.source}; {how}")
     return Reference(record, classes, parts, how)
 
 
 def _domain_name(spec: str, source: LabelledSource) -> str:
     """A folder that is divided already goes by its own name, not by that of its split."""
-    return Path(spec).expanduser().resolve().name if Path(spec).expanduser().is_dir() else source.name
+    kind, path, _ = parsed(spec)
+    return short_name(Path(path).expanduser().resolve().name if kind == "folder" else source.name)
 
 
 def _reference_sources(

@@ -27,7 +27,7 @@ def check_fractions(fractions: Sequence[float]) -> None:
     Raises:
         ValueError: If they are not three positive numbers with the sum 1.
     """
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or min(fractions) <= 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise ValueError(f"fractions must be three positive shares (train, val, test) with sum 1, got {fractions}")
 
 
@@ -71,21 +71,34 @@ def prompt_names(classes: Sequence[str], given: Sequence[str] | Mapping[str, str
         given: All names in order, or some by class; None: spaces for underscores.
 
     Raises:
-        ValueError: If a list has another length than there are classes, or a class named is none.
+        ValueError: If a list has another length than there are classes, a class named is none, or two classes would
+            have one name.
 
     Example:
         >>> prompt_names(["hot_dog", "n02084071"], {"n02084071": "dog"})
         ['hot dog', 'dog']
     """
+    names = _names(classes, given)
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if (other := first.setdefault(name, index)) != index:
+            raise ValueError(
+                f"The classes {classes[other]!r} and {classes[index]!r} have the same name for prompts, {name!r}; "
+                "class_names can tell them apart"
+            )
+    return names
+
+
+def _names(classes: Sequence[str], given: Sequence[str] | Mapping[str, str] | None) -> list[str]:
     plain = [name.replace("_", " ") for name in classes]
     if given is None:
         return plain
     if isinstance(given, Mapping):
-        by_form = {normal_form(name): name for name in classes}
+        by_form = {normal_form(name): name for name in classes} | {name: name for name in classes}
         for name in given:
-            if normal_form(name) not in by_form:
+            if name not in by_form and normal_form(name) not in by_form:
                 raise ValueError(f"class_names names {name!r}, which is no class{near(name, classes)}")
-        renamed = {by_form[normal_form(name)]: text for name, text in given.items()}
+        renamed = {by_form.get(name) or by_form[normal_form(name)]: text for name, text in given.items()}
         return [renamed.get(name, text) for name, text in zip(classes, plain, strict=True)]
     if len(given) != len(classes):
         raise ValueError(f"The {len(classes)} classes ({in_words(classes)}) need as many class_names, got {len(given)}")

@@ -228,6 +228,15 @@ def test_names_for_prompts(root):
         _ = make(root, class_names={"hotdog": "x"}).class_names
 
 
+def test_two_classes_of_one_name_for_prompts(tmp_path):
+    write(tmp_path / "photo", {"hot dog": 5, "hot_dog": 5})
+    with pytest.raises(
+        ValueError, match="'hot dog' and 'hot_dog' have the same name for prompts, 'hot dog'; class_nam"
+    ):
+        _ = make(tmp_path, shifts=[]).class_names
+    assert make(tmp_path, shifts=[], class_names={"hot_dog": "sausage"}).class_names == ["hot dog", "sausage"]
+
+
 def test_augmentation_follows_seed_and_epoch_alone_and_resumes(root):
     def epoch(number, state=None, workers=0, seed=3):
         loader = make(root, augment="crop-flip", seed=seed, num_workers=workers).train_dataloader()
@@ -307,6 +316,8 @@ def test_in_a_trainer(root, tmp_path):
         ({"num_workers": -1}, "num_workers must be at least 0"),
         ({"augment": "mixup"}, "augment must be one of"),
         ({"scale": (0.9, 0.5)}, "scale must be two areas"),
+        ({"fractions": (float("nan"), 0.5, 0.5)}, "fractions must be three positive shares"),
+        ({"shifts": "sketch"}, "shifts has to be a list of folders or specs, .* not the text 'sketch'"),
         ({"templates": []}, "templates must hold at least one prompt"),
         ({"templates": ["a photo"]}, "The template 'a photo' has no {} for the class name"),
     ],
