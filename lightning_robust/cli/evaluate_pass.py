@@ -73,9 +73,7 @@ def answers_of(
     with torch.no_grad(), eval_mode(loaded.module), kept_random_state():
         for index, (one, loader) in enumerate(zip(sets, loaders, strict=True)):
             own = asked if index == 0 else {"": rules[one.name]}
-            found.append(
-                _one_set(points, [candidate.name for candidate in wanted], one.name, loader, own, here, device, seen)
-            )
+            found.append(_one_set(points, names, one.name, loader, own, here, device, seen))
     matched = {
         name: next(known for known, other in asked.items() if same_rule(rule, other)) for name, rule in shifts.items()
     }
