@@ -48,7 +48,7 @@ def _real_paths(part: Part) -> list[str]:
     """The files of the images that are kept, links followed; nothing where they are no files."""
     images, chosen = part.source.images, np.arange(len(part.source))
     if isinstance(images, ChosenImages):
-        images, chosen = images.images, images.chosen
+        chosen, images = images.chosen, images.images
     if not isinstance(images, ImageFiles):
         return []
     kept = chosen[np.asarray(part.targets)[part.source.labels] >= 0]

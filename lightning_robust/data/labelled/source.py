@@ -114,7 +114,7 @@ class LabelledSource:
         """
         images, chosen = self.images, np.arange(len(self.images))
         if isinstance(images, ChosenImages):
-            images, chosen = images.images, images.chosen
+            chosen, images = images.chosen, images.images
         if not isinstance(images, ImageFiles):
             return [str(row) for row in chosen.tolist()]
         start = self.root + os.sep if self.root else ""
