@@ -312,7 +312,8 @@ REFUSALS = {
     "no shifts": (lambda: er(shifts={}), Scored, Data, "shifts is empty"),
     "no shift in common": (er, Scored, Elsewhere, "speaks of sketch, and the data of paintings: there is no effective"),
     "a shift with a taken name": (
-        lambda: er(baseline=made_up_baseline(shifts=("extrapolated",)), shifts={"extrapolated": "a"}), Scored, Data, "rename it",
+        lambda: er(baseline=made_up_baseline(shifts=("extrapolated",)), shifts={"extrapolated": "a"}),
+        Scored, Data, "rename it",
     ),
     "tags that nobody logs": (
         lambda: er(reference="val/acc"), Scored, Data,
