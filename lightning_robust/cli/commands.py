@@ -78,7 +78,7 @@ OWN_COMMANDS = (
         "interpolate", "the weights between two checkpoints, one file for each alpha", "interpolate", add_interpolate
     ),
     Command("soup", "one model from the weights of several", "soup", add_soup),
-    Command("check-data", "count the images and classes of ImageNet and its shifts against what is published", "check_data", add_check_data),
+    Command("check-data", "count ImageNet and its shifts against what is published", "check_data", add_check_data),
     Command("fit-baseline", "a baseline of your own from evaluated standard models", "fit_baseline", add_fit_baseline),
     Command("probe", "every signature of one model, or of several side by side", "probe", add_probe),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),

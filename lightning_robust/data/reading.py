@@ -65,6 +65,8 @@ class ImageFiles:
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self.paths = [os.fspath(path) for path in paths]
+        #: Whether images are turned as their EXIF orientation says.
+        self.turned = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -78,23 +80,24 @@ class ImageFiles:
         path = self.paths[index]
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - a Path for each image costs as much as opening it
-                return to_rgb(Image.open(file))
+                return to_rgb(Image.open(file), turned=self.turned)
         except Exception as error:  # a damaged file raises a dozen kinds of error, and each means the same
             what = reason(error) if Path(path).is_file() else "no such file"
             raise UnreadableImageError(f"{path}: {what}") from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, *, turned: bool = True) -> Image.Image:
     """An image in RGB, wholly decoded and turned as its EXIF orientation says; 16 bits of grey become 8.
 
     Args:
         image: Any image.
+        turned: Whether it is turned.
 
     Raises:
         UnreadableImageError: If its pixels are 32-bit or floating-point numbers, whose range nothing tells.
     """
     image.load()
-    if image.format in ("TIFF", "MPO") or any(key in image.info for key in _WITH_ORIENTATION):
+    if turned and (image.format in ("TIFF", "MPO") or any(key in image.info for key in _WITH_ORIENTATION)):
         image = _turned(image)
     if image.mode == "RGB":  # convert() would copy every pixel
         return image

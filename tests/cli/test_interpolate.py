@@ -346,7 +346,7 @@ def test_a_uniform_soup_is_the_mean(clip, capsys):
 
 
 def test_a_greedy_soup_chooses_by_validation_images_of_the_reference(clip, capsys):
-    torch.save(disturbed(clip, 5, size=3.0), "third.pt")  # one that is far off
+    torch.save(disturbed(clip, 5, size=1.0), "third.pt")  # one that is far off
     assert soup("--method", "greedy", "--max_images", 300, *IMAGES) == 0
     record = read_merge("soup.json")
     encoder = load_encoder("scenes-clip")
@@ -359,7 +359,7 @@ def test_a_greedy_soup_chooses_by_validation_images_of_the_reference(clip, capsy
         with torch.no_grad():
             return (ImageClassifier(encoder.model, head)(images).argmax(1) == targets).float().mean().item()
 
-    alone = [accuracy(state) for state in (clip, disturbed(clip, 1), disturbed(clip, 5, size=3.0))]
+    alone = [accuracy(state) for state in (clip, disturbed(clip, 1), disturbed(clip, 5, size=1.0))]
     assert [one.score for one in record.inputs] == pytest.approx(alone)
     assert not record.inputs[2].kept
     assert record.outputs[0].score == pytest.approx(accuracy(load_file("soup.safetensors")))

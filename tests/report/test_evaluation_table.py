@@ -96,7 +96,8 @@ def test_a_path_has_a_row_for_each_alpha(tmp_path):
 
 def test_names_without_what_they_share_and_marks(tmp_path):
     models = [
-        model("r/a/b/x.ckpt", None, 0), model("r/a/b/c/y.ckpt", None, 5, extrapolated=True, published={"reference": 0.7}),
+        model("r/a/b/x.ckpt", None, 0),
+        model("r/a/b/c/y.ckpt", None, 5, extrapolated=True, published={"reference": 0.7}),
         model("r/a/z.ckpt", None, 2, robust=False),
     ]  # fmt: skip
     out = printed(tmp_path, *models, conventions=("an image of v2 was left out: a.png: empty", "accuracy: top-1"))

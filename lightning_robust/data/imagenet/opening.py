@@ -20,6 +20,7 @@ from lightning_robust.data.imagenet.published import published
 from lightning_robust.data.labelled import LabelledSource, class_folders, open_labelled
 from lightning_robust.data.labelled.spec import parsed
 from lightning_robust.data.labelled.table import table_source
+from lightning_robust.data.reading import ImageFiles
 
 __all__ = ["FLAT", "OpenedSet", "open_set"]
 
@@ -84,6 +85,8 @@ def open_set(name: str, where: str, *, download: bool = False) -> OpenedSet:
         source = _joined(path, options, download=download)
     else:
         source = open_labelled(where, download=download)
+    if isinstance(source.images, ImageFiles):
+        source.images.turned = False  # published accuracies are of images as they lie in the files
     return OpenedSet(source, _label_map(name, source))
 
 

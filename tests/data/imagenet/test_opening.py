@@ -4,6 +4,7 @@ import datasets
 import pytest
 import torch
 from imagenet_trees import OBJECTS, WNIDS, R, class_of, fill, picture, tar
+from PIL import Image
 from timm.data import ImageNetInfo
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -157,3 +158,12 @@ def test_torch_is_not_asked_for_random_numbers(whole):
     before = torch.get_rng_state()
     open_set("a", str(whole / "imagenet-a"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_images_of_imagenet_are_not_turned_as_published_loaders_do_not(tmp_path):
+    (tmp_path / "n01440764").mkdir(parents=True)
+    image = Image.new("RGB", (40, 20))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "n01440764" / "a.JPEG", exif=exif)
+    assert open_set("val", str(tmp_path)).source.images.open(0).size == (40, 20)
