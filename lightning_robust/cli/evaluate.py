@@ -15,6 +15,7 @@ from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
 from lightning_robust.cli.evaluate_record import write_outcome
 from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
+from lightning_robust.cli.evaluate_splits import divided_otherwise
 from lightning_robust.cli.evaluate_store import EvaluationSettings, EvaluationStore
 from lightning_robust.cli.processes import Processes, processes
 from lightning_robust.errors import UserError
@@ -75,6 +76,12 @@ class _Evaluation:
         """What shares a pass; every model is loaded once before any image is read, to see whether it fits."""
         units: _Units = []
         asked = asked_models(self.args.model)
+        with from_user(ValueError):
+            files = [file for one in asked for file in (one.path.values() if one.path else [one.name])]
+            mixed = divided_otherwise(files, self.options)
+        for sentence in mixed if self.here.first else ():
+            print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
+        self.sentences += mixed
         for one in asked:
             self.kept = None  # before the next is loaded
             self.kept = load_models(one, self.data, self.sets, self.args.seed)

@@ -27,7 +27,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DATA",
         help="scenes, imagenet:FOLDER[?shifts=v2,r&v2=VARIANT&protocol=NAME], or a config (a file, or one that ships) "
-        "whose data: section names the data, with changes of its options as in pacs?root=FOLDER",
+        "whose data: section names the data, with changes of its options as in pacs?root=FOLDER; a "
+        "run's own config.yaml has the division that it was trained on",
     )
     parser.add_argument(
         "--split", choices=("test", "val"), default="test", help="choose on val, report test (default: %(default)s)"

@@ -31,11 +31,9 @@ def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]
         answers: What each model answered, in the order asked for.
     """
     args, data, sets, baseline = evaluation.args, evaluation.data, evaluation.sets, evaluation.baseline
-    on_imagenet = _is_imagenet(data)
+    comparable = args.split == "test" and _is_imagenet(data)  # other images of the reference are no published ones
     models = tuple(
-        evaluation_of(
-            one, sets, baseline, published_accuracies(one.name, sets) if on_imagenet else None, seed=args.seed
-        )
+        evaluation_of(one, sets, baseline, published_accuracies(one.name, sets) if comparable else None, seed=args.seed)
         for one in answers
     )
     record = EvaluationRecord(
