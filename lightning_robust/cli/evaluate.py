@@ -18,7 +18,7 @@ from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
 from lightning_robust.cli.evaluate_splits import divided_otherwise
 from lightning_robust.cli.evaluate_store import EvaluationSettings, EvaluationStore
 from lightning_robust.cli.processes import Processes, processes
-from lightning_robust.errors import UserError
+from lightning_robust.errors import UserError, from_user
 from lightning_robust.robustness import Baseline
 
 _Units = list[tuple[Asked, tuple[Candidate, ...]]]
