@@ -98,7 +98,7 @@ def measure(architecture: str, classes: int, sizes: list[int], rounds: int, text
 
 def memory(model, tokenizer, size: int, device: torch.device) -> float:
     """Peak of resident memory above what the process holds, in MiB: 2 batches; 0 where it held free memory enough."""
-    texts = ["a photo of a tench."] * (2 * size)
+    texts = [f"a photo of a tench, number {k}." for k in range(2 * size)]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         resting = torch.cuda.memory_allocated() / 2**20
