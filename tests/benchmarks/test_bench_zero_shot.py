@@ -10,7 +10,7 @@ import torch
 SCRIPT = Path(__file__).with_name("bench_zero_shot.py")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_writes_times_memory_and_hardware(tmp_path, capsys, monkeypatch):
     written = tmp_path / "zero_shot.json"
     monkeypatch.setattr("sys.argv", [str(SCRIPT), "--small", "--rounds", "1", "--json", str(written)])

@@ -126,8 +126,12 @@ def test_a_config_of_imagenet_becomes_objects(path, opened, clip, tree):
     assert cli.datamodule.batch_size == described(path)[3]["data"]["init_args"]["batch_size"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", IMAGENET, ids=lambda path: path.name)
+_MARKS = {True: pytest.mark.slow, False: pytest.mark.long}
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=_MARKS["flyp" in path.name], id=path.name) for path in IMAGENET]
+)
 def test_a_config_of_imagenet_trains_and_judges_its_path(path, opened, clip, tree):
     options = of_imagenet(clip, tree) | {
         "data.init_args.n_val": 100, "data.init_args.n_val_shift": 50, "data.init_args.num_workers": 0,
