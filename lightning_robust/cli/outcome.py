@@ -20,7 +20,7 @@ from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.report import curves_figure, print_run
 from lightning_robust.report.path_scatter import write_path_scatter
 from lightning_robust.results import DataDescription, RunRecord, collect_provenance, file_sha256, read_curves, write_run
-from lightning_robust.results.baseline_record import BaselineRecord, write_baseline
+from lightning_robust.results.baseline_record import write_baseline
 from lightning_robust.results.names import BASELINE, CURVES, PICTURE, RESULTS
 from lightning_robust.robustness import Baseline
 from lightning_robust.signatures import eligible_concepts
@@ -36,7 +36,7 @@ def finish(cli: LightningCLI, folder: Path) -> None:
     record = run_record(cli, folder)
     wise_ft = _wise_ft(cli.trainer)
     if record.baseline is not None and wise_ft is not None and wise_ft.baseline is not None:
-        write_baseline(_baseline_record(wise_ft.baseline), folder / BASELINE)
+        write_baseline(wise_ft.baseline.to_record(collect_provenance()), folder / BASELINE)
     write_run(record, folder / RESULTS)
     curves = folder / CURVES
     if curves.is_file():
@@ -133,21 +133,6 @@ def _baseline_words(baseline: Baseline | None) -> str | None:
     return (
         f"{baseline.name}: {baseline.description or f'{len(baseline.models)} models'}, reference accuracy "
         f"{100 * low:.1f} to {100 * high:.1f} %, {baseline.scale} scale, reference over {on}"
-    )
-
-
-def _baseline_record(baseline: Baseline) -> BaselineRecord:
-    return BaselineRecord(
-        name=baseline.name,
-        description=baseline.description,
-        dataset=baseline.dataset,
-        protocols=baseline.protocols,
-        images=baseline.images,
-        scale=baseline.scale,
-        x=baseline.x,
-        aggregate=baseline.aggregate,
-        models=baseline.models,
-        provenance=collect_provenance(),
     )
 
 
