@@ -133,7 +133,7 @@ def test_show_prints_a_run_again(finished, capsys):
     assert (finished / "signatures.png").is_file()
 
 
-@pytest.mark.parametrize("step", [4, 3])
+@pytest.mark.parametrize("step", [4, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, step, tmp_path, monkeypatch):
     """Stopped inside an epoch (the checkpoint of step 4) and right after one (that of step 3, at the epoch's end)."""
     monkeypatch.chdir(tmp_path)
@@ -157,6 +157,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, step, tm
     assert [event.step for event in events.Scalars("kurtosis/model.encoder.visual")] == [0, 3, 6]
 
 
+@pytest.mark.slow
 def test_the_shipped_config_keeps_a_checkpoint_of_each_epoch(finished, tmp_path, monkeypatch):
     """And a run that was stopped while the path was judged makes up for it."""
     monkeypatch.chdir(tmp_path)
