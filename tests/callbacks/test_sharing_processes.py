@@ -75,7 +75,7 @@ def test_two_processes(devices, case, alone, tmp_path):
     assert_same(ranks, alone, warned=case == "one rank")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["padded", "shuffled", "unrepeated", "unknown", "one rank"])
 def test_four_processes(case, alone, tmp_path):
     assert_same(launch(tmp_path, 4, case), alone, warned=case in ("unknown", "one rank"))
