@@ -25,7 +25,7 @@ from lightning_robust.models.prompts import Template, filled
 from lightning_robust.results import cache_folder
 
 #: Raised whenever the same texts and weights would give another head.
-HEAD_VERSION: Final = 2
+HEAD_VERSION: Final = 3
 
 
 def head_key(

@@ -13,6 +13,7 @@ from torch.nn import functional
 from lightning_robust.models.head_cache import head_key, keep_head, read_head
 from lightning_robust.models.modes import eval_mode
 from lightning_robust.models.prompts import Template, check_known, check_prompts, filled
+from lightning_robust.models.short_context import encode_texts
 
 _EQUAL = 1e-5
 """Two unit rows that are nearer than that differ by rounding alone: the tower read the same of both."""
@@ -31,7 +32,8 @@ def zero_shot_head(
 
     Row c is the mean over the templates of the normalised text embeddings of class c, normalised again, times
     `exp(logit_scale)`; with normalised image embeddings, `h @ W.T` are CLIP's logits. (Radford et al. 2021,
-    arXiv 2103.00020, section 3.1.4.) Modes, gradients and random states stay as they are.
+    arXiv 2103.00020, section 3.1.4.) Padding of a long causal context is not computed (`encode_texts`). Modes,
+    gradients and random states stay as they are.
 
     Args:
         model: A CLIP with `encode_text(tokens, normalize=True)` and `logit_scale`.
@@ -68,7 +70,7 @@ def zero_shot_head(
         key = head_key(model, tokenizer, class_names, templates) if cache else None
         if key is not None and (kept := read_head(key, len(class_names))) is not None:
             return kept.to(device)
-        directions = torch.cat(list(_directions(encoder, tokenizer, class_names, templates, batch_size, device)))
+        directions = torch.cat(list(_directions(model, tokenizer, class_names, templates, batch_size, device)))
         _refuse_equal(directions, class_names)
         head: Tensor = directions * encoder.logit_scale.detach().exp()
     if key is not None:
@@ -77,7 +79,7 @@ def zero_shot_head(
 
 
 def _directions(
-    encoder: Any,
+    model: nn.Module,
     tokenizer: Callable[[list[str]], Tensor],
     class_names: Sequence[str],
     templates: Sequence[Template],
@@ -92,7 +94,7 @@ def _directions(
             filled(templates[place % size], class_names[place // size])
             for place in range(start, min(start + batch_size, total))
         ]
-        waiting.append(encoder.encode_text(tokenizer(texts).to(device), normalize=True))
+        waiting.append(encode_texts(model, tokenizer(texts).to(device)))
         held = sum(len(piece) for piece in waiting)
         if whole := held // size:
             embeddings = torch.cat(waiting)
