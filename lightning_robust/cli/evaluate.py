@@ -9,8 +9,9 @@ from typing import Any
 
 from lightning_robust.cli.data_spec import data_settings, open_data
 from lightning_robust.cli.evaluate_answers import ModelAnswers
+from lightning_robust.cli.evaluate_asked import Asked, asked_models
 from lightning_robust.cli.evaluate_baseline import chosen_baseline
-from lightning_robust.cli.evaluate_models import Asked, Candidate, LoadedModels, asked_models, load_models
+from lightning_robust.cli.evaluate_models import Candidate, LoadedModels, load_models
 from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
 from lightning_robust.cli.evaluate_record import write_outcome
@@ -162,12 +163,15 @@ class _Evaluation:
 def _device(name: str | None, here: Processes) -> Any:
     import torch
 
-    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name is None else name
     try:
         device = torch.device(f"cuda:{here.local}" if chosen == "cuda" else chosen)  # a GPU for each process
+    except RuntimeError as error:
+        raise UserError(f"--device {name!r} is no device: it is cpu, cuda or one GPU such as cuda:1") from error
+    try:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        what = str(error).splitlines()[0][:120]
+        what = str(error).splitlines()[0].partition(". ")[0].rstrip(".!")
         raise UserError(f"--device {name} cannot be used ({what}); cpu always works") from error
     return device
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,28 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn, uint8
 
+from lightning_robust.cli.evaluate_asked import Asked
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.evaluate_points import Point
 from lightning_robust.models.interpolate import interpolate, interpolate_into
 from lightning_robust.models.networks import load_network, takes_class_names
 
-__all__ = ["Asked", "Candidate", "LoadedModels", "asked_models", "load_models"]
-
-_ALPHA_FILE = re.compile(r"alpha=(\d+(?:\.\d+)?)\.safetensors")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one word stands for.
-
-    Attributes:
-        name: The word.
-        path: The files of a Wise-FT path by α, ascending; empty for one model.
-    """
-
-    name: str
-    path: Mapping[float, str] = field(default_factory=dict)
+__all__ = ["Candidate", "LoadedModels", "load_models"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,34 +69,6 @@ class LoadedModels:
         self.module.to(device)
         for state in self.states:
             state.update({name: tensor.to(device) for name, tensor in state.items()})
-
-
-def asked_models(words: Sequence[str]) -> list[Asked]:
-    """What each word stands for: a run's folder and its `wise_ft` folder are paths, everything else is one model.
-
-    Args:
-        words: As typed; one that is typed twice counts once.
-
-    Raises:
-        UserError: If a run's folder holds no path.
-    """
-    return [_asked(word) for word in dict.fromkeys(words)]
-
-
-def _asked(word: str) -> Asked:
-    folder = Path(word)
-    if not folder.is_dir():
-        return Asked(word)
-    for place in (folder, folder / "wise_ft"):
-        files = {path.name: path for path in place.glob("alpha=*.safetensors")}
-        found = {float(match[1]): str(files[name]) for name in files if (match := _ALPHA_FILE.fullmatch(name))}
-        if found:
-            return Asked(word, dict(sorted(found.items())))
-    if (folder / "config.yaml").is_file() and not (folder / "model.safetensors").is_file():
-        last = folder / "last.ckpt"
-        there = f"give {last}" if last.is_file() else "it has not written a checkpoint yet"
-        raise UserError(f"{word} is the folder of a run without a Wise-FT path: {there}")
-    return Asked(word)
 
 
 def load_models(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed: int) -> LoadedModels:
@@ -170,14 +127,26 @@ def _load_path(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed:
         key = _key(network, None, sets)
         points[key] = _line_point(working, ends[0], ends[-1], alpha) if on_line else _own_point(working, state)
         candidates.append(Candidate(file, network.origin, network.checkpoint_hash, alpha, key))
-    said = (
-        f"{asked.name}: {', '.join(strays)} {'is' if len(strays) == 1 else 'are'} not bitwise on the line between "
-        "alpha=0 and alpha=1, and evaluated as the file is"
-    )
     return LoadedModels(
         tuple(candidates), points, working, networks[alphas[0]].transform,
-        states=(*ends, *own), sentences=(said,) if strays else (),
+        states=(*ends, *own), sentences=_of_path(asked, strays),
     )  # fmt: skip
+
+
+def _of_path(asked: Asked, strays: Sequence[str]) -> tuple[str, ...]:
+    """What a reader has to know about the files of a path."""
+    if missing := [f"alpha={end}" for end in (0, 1) if end not in asked.path]:
+        return (
+            f"{asked.name} has no {' and no '.join(missing)}, so that no file can be compared with the line between "
+            "them: each model is evaluated as the file is",
+        )
+    if not strays:
+        return ()
+    are = "is" if len(strays) == 1 else "are"
+    return (
+        f"{asked.name}: {', '.join(strays)} {are} not bitwise on the line between alpha=0 and alpha=1, and evaluated "
+        "as the file is",
+    )
 
 
 def _network(name: str, data: Any, seed: int, texts: bool) -> Any:

@@ -193,6 +193,22 @@ def test_a_file_off_the_line_is_evaluated_as_it_is(folder, capsys):
     assert "not bitwise on the line" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("alphas", "missing"),
+    [((0.0, 0.5), "alpha=1,"), ((0.5, 1.0), "alpha=0,"), ((0.3, 0.5), "alpha=0 and no alpha=1,")],
+)
+def test_a_path_without_an_end_is_said_to_lack_it(folder, capsys, alphas, missing):
+    path_folder(folder / "run", alphas)
+    assert evaluate("--model", "run", "--run_name", "path") == 0
+    record = results(folder, "path")
+    (said,) = [sentence for sentence in record.conventions if "evaluated as the file is" in sentence]
+    assert said.startswith(f"run has no {missing} so that no file can be compared with the line between them")
+    assert "not bitwise" not in " ".join(capsys.readouterr().out.split())
+    files = [str(folder / "run" / "wise_ft" / f"alpha={alpha:.2f}.safetensors") for alpha in alphas]
+    assert evaluate("--model", *files, "--run_name", "files") == 0
+    assert [model.rows for model in record.models] == [model.rows for model in results(folder, "files").models]
+
+
 def test_differences_are_those_of_the_paired_bootstrap(folder, images, clip):
     assert evaluate("--model", "scenes-clip", "untrained:scenes-clip", "--seed", "3") == 0
     record = results(folder)
@@ -465,7 +481,11 @@ def test_batches_do_not_change_what_comes_out(folder):
         (["--model", "scenes-clip", "--batch_size", "0"], "toy.yaml", "'0' is not a whole number of at least 1"),
         (["--model", "scenes-clip", "--num_workers", "-1"], "toy.yaml", "--num_workers"),
         (["--model", "scenes-clip", "--seed", "x"], "toy.yaml", "'x' is not a whole number of at least 0"),
-        (["--model", "scenes-clip", "--device", "tpu9"], "toy.yaml", "--device tpu9 cannot be used"),
+        (["--model", "scenes-clip", "--device", "tpu9"], "toy.yaml", "--device 'tpu9' is no device: it is cpu"),
+        (["--model", "scenes-clip", "--device", "None"], "toy.yaml", "--device 'None' is no device"),
+        (["--model", "scenes-clip", "--device", ""], "toy.yaml", "--device '' is no device"),
+        (["--model", "scenes-clip", "--device", "meta"], "toy.yaml", "--device meta cannot be used (Cannot copy out"),
+        (["--model", "scenes-clip", "scenes-clip"], "toy.yaml", "--model names scenes-clip twice"),
         (["--model", "scenes-clip", "--run_name", "a/b"], "toy.yaml", "a run's name is one folder name"),
         (["--model", "scenes-clip", "--baseline", "none.json"], "toy.yaml", "no baseline named 'none.json'"),
         (["--model", "scenes-clip", "--baseline", "imagenet"], "toy.yaml", "fit one on these data"),
