@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class ContrastivePretraining(LightningModule):
             relative one lies below the Trainer's `default_root_dir`.
 
     Raises:
-        ValueError: If the encoder is unknown.
+        ValueError: If the encoder is unknown or has no text tower, or is to be exported and is not open_clip's.
     """
 
     #: The layer whose output is h, for monitors.
@@ -93,6 +93,13 @@ class ContrastivePretraining(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         loaded = load_encoder(encoder, pretrained=False, seed=seed)
+        if not loaded.has_text:
+            raise ValueError(
+                f"ContrastivePretraining trains on captions, and {encoder!r} has no text tower: take a CLIP here, or "
+                "SupervisedPretraining for an image tower alone."
+            )
+        if export_to is not None:
+            _check_exported(encoder, loaded.config)  # not after hours of training
         self.transform = loaded.transform
         self.tokenizer = loaded.tokenizer
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
@@ -184,9 +191,10 @@ class ContrastivePretraining(LightningModule):
             path: The folder; files of the same names are replaced one by one, each atomically.
 
         Raises:
-            ValueError: If the folder cannot be written.
+            ValueError: If the encoder is not open_clip's, or the folder cannot be written.
         """
         config = self._config
+        _check_exported(self.hparams["encoder"], config)
         tokenizer_files: dict[str, bytes] = {}
         if self._folder is not None:
             config, tokenizer_files = read_clip_folder(self._folder)
@@ -201,3 +209,12 @@ class ContrastivePretraining(LightningModule):
         if isinstance(captions, Tensor):
             return captions
         return self.tokenizer(list(captions)).to(self.device)
+
+
+def _check_exported(encoder: str, config: Mapping[str, Any]) -> None:
+    """Refuse to write a model of another library as an open_clip folder."""
+    if "model_cfg" not in config:
+        raise ValueError(
+            f"export_to writes a folder of open_clip, and a model like {encoder!r} is none: leave export_to out and "
+            f"load a checkpoint of the run as '{encoder}@FILE'."
+        )

@@ -5,6 +5,8 @@ import math
 import open_clip
 import pytest
 import torch
+import transformers
+from tokenizers import Tokenizer, models
 from torch.nn import functional
 
 from lightning_robust.models import load_encoder, zero_shot_head
@@ -111,3 +113,35 @@ def test_a_stopped_and_resumed_run_equals_the_whole_one(tiny_folder, captioned, 
     trainer(max_epochs=3).fit(second, datamodule=captioned, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in whole.state_dict().items())
     assert not torch.equal(first.encoder.visual.conv1.weight, whole.encoder.visual.conv1.weight)
+
+
+def test_an_encoder_without_text_is_refused_when_the_module_is_made():
+    with pytest.raises(ValueError, match=r"trains on captions, and 'timm:resnet10t' has no text tower.*Supervised"):
+        ContrastivePretraining("timm:resnet10t")
+
+
+def test_what_could_not_be_exported_is_refused_before_the_hours_of_training(tmp_path):
+    """A SigLIP of transformers trains, but is no open_clip folder; its checkpoints load under its own name."""
+    name = tiny_siglip(tmp_path)
+    with pytest.raises(ValueError, match=r"export_to writes .* is none: leave export_to out .*siglip@FILE'"):
+        ContrastivePretraining(name, export_to="out")
+    module = ContrastivePretraining(name)
+    with pytest.raises(ValueError, match="leave export_to out"):
+        module.export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")  # as the sentence says
+    loaded = load_encoder(f"{name}@{tmp_path / 'last.ckpt'}").model.state_dict()
+    assert all(torch.equal(loaded[entry], value) for entry, value in module.encoder.state_dict().items())
+
+
+def tiny_siglip(folder):
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**text, "image_size": 32, "patch_size": 16}
+    text |= {"vocab_size": 4, "max_position_embeddings": 8, "projection_size": 16}
+    folder = folder / "siglip"
+    transformers.SiglipModel(transformers.SiglipConfig(vision_config=vision, text_config=text)).save_pretrained(folder)
+    raw = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "star": 2}, unk_token="<unk>"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", unk_token="<unk>")
+    tokenizer.save_pretrained(folder)
+    transformers.SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return f"transformers:{folder}"

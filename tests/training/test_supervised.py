@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.callbacks import SignatureMonitor
 from lightning_robust.cli.main import main
+from lightning_robust.data import ScenesDataModule
 from lightning_robust.models import load_classifier, load_encoder
 from lightning_robust.results import read_curves, read_run
+from lightning_robust.results.evaluation_record import read_evaluation
 from lightning_robust.training import SupervisedPretraining
 
 
@@ -131,6 +134,30 @@ def test_what_it_exports_loads_as_the_same_classifier(data, trainer, tiny_folder
     images = data.sets[1][0]
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(images), module.eval()(images))
+
+
+@pytest.mark.slow
+def test_a_network_of_timm_trains_from_random_weights_and_is_judged_from_its_export(trainer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = {"n_train": 16, "n_val": 8, "n_val_shift": 8, "n_test": 12, "n_concepts": 16, "batch_size": 8}
+    config = {"data": {"class_path": "lightning_robust.data.ScenesDataModule", "init_args": sizes}}
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump(config))
+    module = SupervisedPretraining("timm:resnet10t", warmup_steps=1, export_to="exported")
+    data = ScenesDataModule(module.transform, **sizes)
+    trainer(max_epochs=1).fit(module, datamodule=data)
+    loaded = load_classifier("exported")
+    batches = next(iter(data.test_dataloader()[0]))
+    with torch.no_grad():
+        logits = loaded.model(batches[0])
+        torch.testing.assert_close(logits, module.eval()(batches[0]), rtol=1e-4, atol=1e-5)
+    right = int((logits.argmax(dim=1) == batches[1]).sum())
+    assert (
+        main(["evaluate", "--model", "exported", "--data", "few.yaml", "--device", "cpu", "--run_name", "judged"]) == 0
+    )
+    (file,) = tmp_path.rglob("evaluate/judged/results.json")
+    (judged,) = read_evaluation(file).models
+    assert judged.checkpoint_hash == loaded.checkpoint_hash
+    assert (judged.rows[0].correct, judged.rows[0].images) == (right, len(logits))
 
 
 @pytest.mark.filterwarnings("ignore:.*`isinstance.treespec, LeafSpec.` is deprecated")
