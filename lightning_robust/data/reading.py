@@ -2,14 +2,16 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_robust.data.collating import DifferentSizesError, Samples, collate
 
 __all__ = ["MAX_UNREADABLE", "ImageFiles", "ImageSource", "TolerantLoader", "UnreadableImageError", "to_rgb"]
 
@@ -202,18 +204,22 @@ class _Tolerant(Dataset[Any]):
         except UnreadableImageError as error:
             return error
 
+    def __getitems__(self, indices: Sequence[Any]) -> Samples:
+        return Samples(self, indices)
 
-def collate_readable(samples: list[Any]) -> tuple[Any, list[str]]:
+
+def collate_readable(samples: Collection[Any]) -> tuple[Any, list[str]]:
     """A batch (None when empty, a sentence when it cannot be made) and what was left out of it."""
-    good = [sample for sample in samples if not isinstance(sample, UnreadableImageError)]
-    unreadable = [str(sample) for sample in samples if isinstance(sample, UnreadableImageError)]
-    if not good:
-        return None, unreadable
-    shapes = {
-        tuple(image.shape): None for image in (sample[0] if isinstance(sample, tuple) else sample for sample in good)
-    }
-    if len(shapes) > 1:
-        first, second, *_ = shapes
-        return f"The transform gives images of different sizes, {first} and {second}; it has to resize and crop", []
-    batch = default_collate(good)
-    return (tuple(batch) if isinstance(batch, list) else batch), unreadable
+    unreadable: list[str] = []
+
+    def readable() -> Iterator[Any]:
+        for sample in samples:
+            if isinstance(sample, UnreadableImageError):
+                unreadable.append(str(sample))
+            else:
+                yield sample
+
+    try:
+        return collate(readable(), len(samples)), unreadable
+    except DifferentSizesError as error:
+        return str(error), []

@@ -26,6 +26,9 @@ def test_it_writes_ratios_bars_and_hardware(tmp_path, capsys, monkeypatch):
     assert all(ratio > 0 for ratio in result["ratios"].values())
     assert all(run["same_pixels_and_labels"] for run in result["runs"])
     assert all(run["torchvision_over_ours_in_processor_time"] > 0 for run in result["runs"])
+    for run in result["runs"]:
+        between = run["torchvision_over_ours_over_rounds"]
+        assert between["least"] <= run["torchvision_over_ours"] <= between["greatest"]
     assert set(result["met"]) == set(result["bars"]) == {"0_workers", "2_workers"}
     assert [len(run["seconds"]["ours"]) for run in result["runs"]] == [1, 1]
     assert result["kind"].startswith("generated")

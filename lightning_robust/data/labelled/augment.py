@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from lightning_robust.data.labelled.dataset import Augmentation, Transform
+from lightning_robust.data.labelled.dataset import Augmentation
 from lightning_robust.data.labelled.geometry import Geometry, geometry_of
+from lightning_robust.data.labelled.pixels import Transform, fused
 
 __all__ = ["AUGMENTATIONS", "CropFlip", "training_transform"]
 
@@ -47,7 +48,7 @@ def training_transform(
     if augment == "none":
         return None
     if augment == "flip":
-        return _Flip(transform)
+        return _Flip(fused(transform))
     return CropFlip(transform, (scale[0], scale[1]), geometry_of(transform))
 
 

@@ -8,13 +8,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_robust.data.labelled.pixels import Transform, fused
 from lightning_robust.data.labelled.source import LabelledSource
 from lightning_robust.data.loaders import Place
 from lightning_robust.data.reading import UnreadableImageError
 
 __all__ = ["Augmentation", "LabelledImages", "Transform"]
 
-Transform = Callable[[Image.Image], Tensor]
 #: From a PIL image and a generator to a tensor, in place of the transform.
 Augmentation = Callable[[Image.Image, np.random.Generator], Tensor]
 
@@ -25,6 +25,7 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
     Args:
         source: The images and their classes.
         transform: From a PIL image (RGB) to a tensor `(3, H, W)`; preprocessing comes from the model.
+            Its last steps are done in a faster way with the same bits where they are known, see `fused`.
         label_map: Target of each class of the source, −1 for classes whose images are left out; None: the class itself.
         border: Pixels cut off on every side before the transform (ObjectNet has a red border of 2).
         augment: What a training image goes through instead of the transform, given a generator that is a function of
@@ -76,6 +77,15 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
         self.source, self.targets, self.left_out = kept, targets, len(source) - len(kept)
         self.transform, self.border, self.augment, self.seed = transform, border, augment, seed
 
+    @property
+    def transform(self) -> Transform:
+        """The preprocessing, as it was given."""
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Transform) -> None:
+        self._transform, self._fused = transform, fused(transform)
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -91,7 +101,7 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
 
     def _tensor(self, image: Image.Image, index: int, epoch: int) -> Tensor:
         if self.augment is None:
-            return self.transform(image)
+            return self._fused(image)
         return self.augment(image, np.random.Generator(np.random.PCG64([self.seed, epoch, index])))
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional
 
-from lightning_robust.data.labelled.dataset import Transform
+from lightning_robust.data.labelled.pixels import Transform, fused_steps
 
 __all__ = ["Geometry", "geometry_of"]
 
@@ -76,7 +76,9 @@ def _interpolation_and_rest(transform: Any) -> tuple[Image.Resampling, Transform
         if not moving:
             return None
         modes = [step.interpolation for step in moving if hasattr(step, "interpolation")]
-        return _resampling(modes[0] if modes else None), _Steps(tuple(step for step in steps if step not in moving))
+        return _resampling(modes[0] if modes else None), _Steps(
+            fused_steps([step for step in steps if step not in moving])
+        )
     if type(transform).__name__ == "ImageClassification" and hasattr(transform, "crop_size"):
         return _resampling(transform.interpolation), _Normalised(tuple(transform.mean), tuple(transform.std))
     processor: Any = getattr(transform, "processor", None)

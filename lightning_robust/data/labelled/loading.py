@@ -1,15 +1,16 @@
 """Loaders of labelled images that leave out, or replace, what cannot be read: named, counted, up to a limit."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from lightning_robust.data.collating import DifferentSizesError, Samples, collate
 from lightning_robust.data.labelled.dataset import LabelledImages
 from lightning_robust.data.loaders import Place, ResumableLoader, UnrepeatedSampler
-from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader, UnreadableImageError, collate_readable
+from lightning_robust.data.reading import MAX_UNREADABLE, TolerantLoader, UnreadableImageError
 
 __all__ = ["ReplacingLoader", "evaluation_loader", "training_loader"]
 
@@ -135,6 +136,9 @@ class _Replacing(Dataset[Any]):
         except UnreadableImageError as error:
             return self._other(place, str(error))
 
+    def __getitems__(self, places: Sequence[Place]) -> Samples:
+        return Samples(self, places)
+
     def _other(self, place: Place, sentence: str) -> tuple[Any, list[str]]:
         targets, unreadable = self.dataset.targets, [sentence]
         others = np.flatnonzero(targets == targets[place.item])
@@ -149,9 +153,21 @@ class _Replacing(Dataset[Any]):
         return f"No other training image of the class can be read in place of {sentence}", unreadable
 
 
-def _collate(samples: list[tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
+def _collate(samples: Collection[tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
     """A batch, or a sentence why there is none; and what was replaced in it."""
-    unreadable = [sentence for _, sentences in samples for sentence in sentences]
-    if hopeless := [sample for sample, _ in samples if isinstance(sample, str)]:
-        return hopeless[0], unreadable
-    return collate_readable([sample for sample, _ in samples])[0], unreadable
+    unreadable: list[str] = []
+    hopeless: list[str] = []
+
+    def images() -> Iterator[Any]:
+        for sample, sentences in samples:
+            unreadable.extend(sentences)
+            if isinstance(sample, str):
+                hopeless.append(sample)
+            elif not hopeless:
+                yield sample
+
+    try:
+        batch = collate(images(), len(samples))
+    except DifferentSizesError as error:
+        batch = str(error)
+    return (hopeless[0] if hopeless else batch), unreadable
