@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
-from lightning_robust.report.cells import DASH, new_table
+from lightning_robust.report.cells import DASH
+from lightning_robust.report.fitting import print_fitting
 from lightning_robust.report.shorten import short_paths
 from lightning_robust.results import AccuracyRow, Difference, EvaluationRecord, Interval, ModelEvaluation
 from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
@@ -16,6 +17,8 @@ __all__ = ["print_evaluation"]
 
 _MARK = "†"
 
+_Column = tuple[str, Sequence[str]]
+
 
 def print_evaluation(record: EvaluationRecord, folder: Path, console: Console) -> None:
     """Print the tables of an evaluation, and where everything lies.
@@ -23,84 +26,93 @@ def print_evaluation(record: EvaluationRecord, folder: Path, console: Console) -
     Args:
         record: The evaluation.
         folder: Where its files are.
-        console: Where to print; 100 characters are enough for five shifts.
+        console: Where to print; 80 characters are enough for five shifts.
     """
     console.print(f"\n[bold]{record.data.dataset}, {record.split} images: accuracy in %[/bold]", highlight=False)
     if len(record.models) == 1:
-        console.print(_one_model(record.models[0]))
+        console.print(f"[bold]{escape(record.models[0].name)}[/bold]", highlight=False, soft_wrap=True)
+        _print_model(record.models[0], console)
         console.print("\n".join(_protocols(record.models[0].rows)), highlight=False)
     else:
-        labels = _labels(record.models)
-        console.print(_accuracies(record.models, labels))
-        if any(model.robustness is not None for model in record.models):
-            console.print(f"[bold]Effective robustness, points over the baseline {record.baseline}[/bold]")
-            console.print(_robustness(record.models, labels))
-        if record.differences:
-            console.print(f"[bold]Against {labels[0]}, points (95 % paired bootstrap)[/bold]", highlight=False)
-            console.print(_differences(record, labels))
+        _print_models(record, console)
     for sentence in _sentences(record):
         console.print(sentence, highlight=False)
     console.print(f"\nEverything: [bold]{folder}[/bold] ({RESULTS}, {ACCURACIES})", highlight=False, soft_wrap=True)
 
 
-def _one_model(model: ModelEvaluation) -> Table:
-    """A row for each set."""
-    er, published = model.robustness, bool(model.published)
-    titles = ["accuracy", "images", "matched", *(["ER", "standard"] if er is not None else [])]
-    table = new_table(model.name, *titles, *(["publ."] if published else []), left=1)
-    for row in model.rows:
-        found = None if er is None else er.shifts.get(row.set)
-        cells = [
-            f"{100 * row.accuracy:.1f} \\[{100 * row.low:.1f}, {100 * row.high:.1f}]",
-            f"{row.images:,}",
-            DASH if row.matched_accuracy is None else f"{100 * row.matched_accuracy:.1f}",
-        ]
-        if er is not None:
-            cells += list(_er_cells(found))
-        if published:
-            cells.append(f"{100 * model.published[row.set]:.1f}" if row.set in model.published else DASH)
-        table.add_row(row.set, *cells)
+def _print_model(model: ModelEvaluation, console: Console) -> None:
+    """A row for each set, then the mean of the shifts."""
+    labels = [row.set for row in model.rows]
+    groups = [_accuracy_columns(model), _robustness_columns(model)]
     if model.shifts:
-        rest = [DASH, DASH, *(_er_cells(er.mean) if er is not None else []), *([DASH] if published else [])]
-        table.add_section()
-        table.add_row("mean of shifts", f"{100 * model.shifts_mean:.1f}", *rest)
-    return table
+        labels.append("mean of shifts")
+    print_fitting(console, labels, groups, last_apart=bool(model.shifts))
+
+
+def _print_models(record: EvaluationRecord, console: Console) -> None:
+    labels = [escape(label) for label in _labels(record.models)]
+    print_fitting(console, labels, [[column] for column in _accuracies(record.models)])
+    robust = [(label, model.robustness) for label, model in zip(labels, record.models, strict=True) if model.robustness]
+    if robust:
+        console.print(f"[bold]Effective robustness, points over the baseline {record.baseline}[/bold]")
+        print_fitting(console, [label for label, _ in robust], _robustness([er for _, er in robust]))
+    if record.differences:
+        console.print(f"[bold]Against {labels[0]}, points (95 % paired bootstrap)[/bold]", highlight=False)
+        print_fitting(console, labels[1:], [[column] for column in _differences(record)])
+
+
+def _accuracy_columns(model: ModelEvaluation) -> list[_Column]:
+    rows, known = model.rows, model.published
+    intervals = [f"{100 * row.accuracy:.1f} \\[{100 * row.low:.1f}, {100 * row.high:.1f}]" for row in rows]
+    columns: list[_Column] = [
+        ("accuracy", [*intervals, f"{100 * model.shifts_mean:.1f}"]),
+        ("images", [*(f"{row.images:,}" for row in rows), DASH]),
+        ("matched", [*(_percent(row.matched_accuracy) for row in rows), DASH]),
+    ]
+    return [*columns, ("publ.", [*(_percent(known.get(row.set)) for row in rows), DASH])] if known else columns
+
+
+def _percent(share: float | None) -> str:
+    return DASH if share is None else f"{100 * share:.1f}"
+
+
+def _robustness_columns(model: ModelEvaluation) -> list[_Column]:
+    er = model.robustness
+    if er is None:
+        return []
+    cells = [*(_er_cells(er.shifts.get(row.set)) for row in model.rows), _er_cells(er.mean)]
+    return [("ER", [cell[0] for cell in cells]), ("standard", [cell[1] for cell in cells])]
 
 
 def _protocols(rows: Sequence[AccuracyRow]) -> list[str]:
     return [f"[dim]{row.set}: {row.protocol.removeprefix(f'{row.set}: ')}[/dim]" for row in rows]
 
 
-def _accuracies(models: Sequence[ModelEvaluation], labels: Sequence[str]) -> Table:
-    """A row for each model, in %; the best mean is marked."""
-    sets = [row.set for row in models[0].rows]
-    published = any(model.published for model in models)
-    table = new_table("", *sets, "shifts", *(["publ. ref."] if published else []), left=1)
+def _accuracies(models: Sequence[ModelEvaluation]) -> list[_Column]:
+    """In %; the best mean is marked."""
+    columns = [
+        (row.set, [f"{100 * model.rows[k].accuracy:.1f}" for model in models]) for k, row in enumerate(models[0].rows)
+    ]
     best = max(model.shifts_mean for model in models)
-    for label, model in zip(labels, models, strict=True):
-        mean = f"{100 * model.shifts_mean:.1f}" if model.shifts else DASH
-        cells = [f"{100 * row.accuracy:.1f}" for row in model.rows]
-        cells.append(f"[bold green]{mean}[/]" if model.shifts_mean == best else mean)
-        if published:
-            known = model.published.get(sets[0])
-            cells.append(DASH if known is None else f"{100 * known:.1f}")
-        table.add_row(label, *cells)
-    return table
+    means = [_percent(model.shifts_mean if model.shifts else None) for model in models]
+    marked = [
+        f"[bold green]{mean}[/]" if model.shifts_mean == best else mean
+        for mean, model in zip(means, models, strict=True)
+    ]
+    columns.append(("shifts", marked))
+    if any(model.published for model in models):
+        columns.append(("publ. ref.", [_percent(model.published.get(model.reference.set)) for model in models]))
+    return columns
 
 
-def _robustness(models: Sequence[ModelEvaluation], labels: Sequence[str]) -> Table:
-    shifts = next(list(model.robustness.shifts) for model in models if model.robustness is not None)
-    table = new_table("", *shifts, "mean", "standard", left=1)
-    for label, model in zip(labels, models, strict=True):
-        if model.robustness is not None:
-            table.add_row(label, *_er_row(model.robustness, shifts))
-    return table
-
-
-def _er_row(er: EffectiveRobustness, shifts: Sequence[str]) -> list[str]:
-    cells = [f"{100 * er.shifts[name].estimate:+.1f}{_mark(er.shifts[name])}" for name in shifts]
-    mean, standard = _er_cells(er.mean)
-    return [*cells, mean, standard]
+def _robustness(found: Sequence[EffectiveRobustness]) -> list[list[_Column]]:
+    """Each shift; the mean with its intervals."""
+    each = [
+        (name, [f"{100 * er.shifts[name].estimate:+.1f}{_mark(er.shifts[name])}" for er in found])
+        for name in found[0].shifts
+    ]
+    means = [_er_cells(er.mean) for er in found]
+    return [each, [("mean", [mean for mean, _ in means]), ("standard", [standard for _, standard in means])]]
 
 
 def _er_cells(er: ShiftRobustness | None) -> tuple[str, str]:
@@ -122,15 +134,15 @@ def _range(interval: Interval) -> str:
     return f"\\[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 
-def _differences(record: EvaluationRecord, labels: Sequence[str]) -> Table:
-    """A row for each other model: reference, and mean over the shifts."""
-    sets = list(dict.fromkeys((record.models[0].reference.set, record.differences[-1].set)))
-    table = new_table("", *("mean of shifts" if name == "shifts" else name for name in sets), left=1)
+def _differences(record: EvaluationRecord) -> list[_Column]:
+    """Of each other model: reference, and mean over the shifts."""
     by_model: dict[tuple[str, str], Difference] = {(one.model, one.set): one for one in record.differences}
-    for label, model in zip(labels[1:], record.models[1:], strict=True):
-        found = [by_model[model.name, name].interval for name in sets]
-        table.add_row(label, *(f"{100 * one.estimate:+.1f} {_range(one)}" for one in found))
-    return table
+    columns = []
+    for name in dict.fromkeys((record.models[0].reference.set, record.differences[-1].set)):
+        found = [by_model[model.name, name].interval for model in record.models[1:]]
+        cells = [f"{100 * one.estimate:+.1f} {_range(one)}" for one in found]
+        columns.append(("mean of shifts" if name == "shifts" else name, cells))
+    return columns
 
 
 def _labels(models: Sequence[ModelEvaluation]) -> list[str]:

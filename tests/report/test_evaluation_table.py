@@ -81,6 +81,22 @@ def test_one_model_has_a_row_for_each_set(tmp_path):
     assert "†" not in out
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_word_and_no_figure_is_broken_in_a_narrow_terminal(tmp_path, width):
+    name = "checkpoints/finetune/007/wise_ft/alpha=0.50.safetensors"
+    out = printed(tmp_path, model(name, None, 0, published={"reference": 0.633}), width=width)
+    assert name in out
+    tables = out[out.index(name) : out.index("reference: all")].splitlines()
+    assert max(map(len, tables)) <= width
+    for label in ("reference", *SHIFTS, "mean of shifts"):
+        assert sum(line.strip().startswith(label) for line in tables) == (1 if width == 100 else 2)
+    (row,) = (line for line in tables if line.startswith(" mean of shifts") and "[" in line)
+    assert "+11.1 [+9.1, +13.1]" in row
+    assert "[+6.6, +15.7]" in row
+    several = printed(tmp_path, *(model(f"ViT-B-32-quickgelu/tag{k}", None, k) for k in range(3)), width=width)
+    assert all(word in several for word in ("adversarial", "ViT-B-32-quickgelu", "-5.0 [-7.0, -3.0]"))
+
+
 def test_a_path_has_a_row_for_each_alpha(tmp_path):
     models = [model(f"run/wise_ft/alpha={a / 10:.2f}.safetensors", a / 10, a) for a in range(11)]
     out = printed(tmp_path, *models)
