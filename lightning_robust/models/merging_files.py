@@ -13,10 +13,12 @@ from torch import Tensor
 from lightning_robust.models.checkpoint_files import load_tensors, load_theta, save_tensors
 from lightning_robust.models.classifier import split_classifier_state
 from lightning_robust.models.interpolate import check_same_entries, is_merged
+from lightning_robust.models.run_names import known_encoder
 from lightning_robust.results import file_sha256
 
 HEAD = ".head.safetensors"
 _COMPILED, _PARALLEL, _LIGHTNING = "_orig_mod.", "module.", "model."
+_NO_HEAD = " without its head, which its text tower makes"
 _TOWER, _ENCODER, _OWN_HEAD = "encoder.visual.", "encoder.", "head."
 
 
@@ -49,8 +51,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint: on the CPU, the state alone, unpickling nothing but plain tensors.
 
     Prefixes of `torch.compile`, of parallel training (`module.`) and of this package's LightningModules go, so that
-    what is left are open_clip's names for a CLIP. A checkpoint of `ContrastiveFinetuning` is read as the CLIP alone:
-    its head is the zero-shot head of its text tower. The head beside a file of Wise-FT is read along.
+    what is left are open_clip's names for a CLIP. The head beside a file of Wise-FT is read along. What a run of
+    `ContrastiveFinetuning` wrote, its checkpoint and the files of its path, is read as the CLIP alone: its head is the
+    zero-shot head of its text tower, and the mixture of two would belong to no text tower. `evaluate` makes the head of
+    the merged CLIP from the data's class names. A file of a path is known by the run's config, so leave it in the run.
 
     Args:
         path: safetensors, a saved state dict, a Lightning checkpoint, or one of open_clip's training.
@@ -68,6 +72,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     beside = path.with_suffix(HEAD)
     head_hash = None
     if path.suffix == ".safetensors" and beside.is_file() and not has_head(state):
+        if _makes_its_head(path):
+            return Checkpoint(path, f"{form}{_NO_HEAD}{renamed}", state, file_sha256(path))
         head = load_tensors(beside)
         state = {_ENCODER + name: value for name, value in state.items()}
         state |= {_OWN_HEAD + name: value for name, value in head.items()}
@@ -188,10 +194,19 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     settings = content.get("hyper_parameters") if isinstance(content, dict) else None
     if form == "Lightning checkpoint" and isinstance(settings, dict) and "positives" in settings:
         # of ContrastiveFinetuning: the mixture of two such heads is no head of the mixed text tower
-        form = "Lightning checkpoint without its head, which its text tower makes"
+        form += _NO_HEAD
         state = {name: value for name, value in state.items() if not name.startswith(_LIGHTNING + _OWN_HEAD)}
     # copies: the file may be overwritten, and of a training checkpoint most is the optimiser's
     return form, {str(name): value.detach().clone() for name, value in state.items()}
+
+
+def _makes_its_head(path: Path) -> bool:
+    """Whether a file is of a run whose heads are made by the text tower of each point."""
+    try:
+        found = known_encoder(path)
+    except ValueError:  # a config that names no encoder
+        return False
+    return found is not None and found[0] == "ContrastiveFinetuning"
 
 
 def _mapped(path: Path) -> Any:

@@ -24,6 +24,7 @@ from lightning_robust.models import (
 )
 from lightning_robust.models import merging_files as files
 from lightning_robust.models.fisher import diagonal_fisher, fisher_soup
+from lightning_robust.models.networks import load_network
 from lightning_robust.models.soups import uniform_soup
 from lightning_robust.results import file_sha256
 from lightning_robust.results.merge_record import read_merge
@@ -211,6 +212,39 @@ def test_files_of_a_run_need_no_word_of_their_architecture(folder, capsys):
     # the head's classes are not those of other data
     (folder / "few.yaml").write_text("data:\n  class_path: nothing.Here\n")
     assert "nothing.Here" in refused(capsys, "interpolate", *ends, "--out", "q", "--recalibrate", "--data", "few.yaml")
+
+
+def flyp_files(root, clip):
+    """The ends of two runs of ContrastiveFinetuning as Wise-FT writes them: each head is that of its own text tower."""
+    encoder, data = load_encoder("scenes-clip"), ScenesDataModule(None)
+    for k in (1, 2):
+        run_folder = root / f"run{k}"
+        (run_folder / "wise_ft").mkdir(parents=True)
+        (run_folder / "config.yaml").write_text(
+            "model:\n  class_path: lightning_robust.training.ContrastiveFinetuning\n"
+            "  init_args: {encoder: scenes-clip}\n"
+        )
+        encoder.model.load_state_dict(disturbed(clip, k))
+        head = zero_shot_head(encoder.model, encoder.tokenizer, data.class_names, data.templates)
+        save_tensors(run_folder / "wise_ft" / "alpha=1.00.safetensors", encoder.model.state_dict())
+        save_tensors(run_folder / "wise_ft" / "alpha=1.00.head.safetensors", {"weight": head})
+        yield run_folder / "wise_ft" / "alpha=1.00.safetensors"
+
+
+def test_heads_that_text_towers_made_are_not_mixed_but_made_anew(folder, clip):
+    one, two = flyp_files(folder, clip)
+    assert run("soup", one, two, "--out", "s/soup.safetensors") == 0
+    assert run("interpolate", "--start", one, "--end", two, "--alphas", 0.5, "--out", "p") == 0
+    middle = interpolate(load_file(one), load_file(two), 0.5)
+    encoder, data = load_encoder("scenes-clip"), ScenesDataModule(None)
+    encoder.model.load_state_dict(middle)
+    for file in ("s/soup.safetensors", "p/alpha=0.50.safetensors"):
+        assert same(load_file(file), middle)
+        assert not Path(file).with_suffix(".head.safetensors").exists()
+        network = load_network(file, class_names=data.class_names, templates=data.templates)
+        head = zero_shot_head(encoder.model, encoder.tokenizer, data.class_names, data.templates)
+        torch.testing.assert_close(network.head, head)
+    assert "without its head, which its text tower makes" in read_merge("p/path.json").inputs[0].form
 
 
 def test_an_output_that_is_taken_is_refused_and_other_files_are_never_replaced(folder, capsys):
