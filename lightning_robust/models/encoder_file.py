@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.transform import image_transform_v2
 from torch import Tensor, nn
@@ -126,7 +125,7 @@ def _as(value: Tensor, target: Tensor | None) -> Tensor:
     if value.numel() == target.numel() == 1:
         value = value.reshape(target.shape)
     both = value.is_floating_point() and target.is_floating_point()
-    return value.to(target.dtype) if both and value.dtype != torch.float64 else value
+    return value.to(target.dtype) if both else value
 
 
 def _check_activation(base: Encoder, file: Path, found: WeightsFile, sha256: str) -> None:

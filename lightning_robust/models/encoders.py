@@ -37,7 +37,8 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0, download:
             * `ARCHITECTURE@FILE`: weights of an open_clip architecture from a file: a state dict (safetensors or
               `torch.save`), a checkpoint of this project's trainings or of open_clip's, or OpenAI's own archive. All
               names above take `@FILE` as well; `ARCHITECTURE/TAG@FILE` says which weights the file's came from, and
-              so their preprocessing, where the architecture alone gets what most of its tags have.
+              so their preprocessing, where the architecture alone gets what most of its tags have. Of a file with
+              averaged weights (`state_dict_ema`, `model_ema`) those are taken, as by timm.
         pretrained: Whether to load weights. False gives the same architecture with random weights, which is the
             *untrained encoder* of the controls and the start of pretraining; weights files need not be there.
         seed: Seed of the random weights; without effect when pretrained.

@@ -32,14 +32,17 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
             check_timm_activation(name)  # the tag says where the file came from
         names = set(model.state_dict())
         try:
-            model.load_state_dict(unwrapped(read_weights(weights).state, names))
+            found = read_weights(weights)
+            model.load_state_dict(unwrapped(found.state, names))
         except RuntimeError as error:
             raise ValueError(f"{weights} does not hold the weights of {name!r}.") from error
     transform = RgbTransform(
         timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     )
     layer, head_layer, head = timm_head(model)
-    origin = f"random weights, seed {seed}" if untrained else f"{weights or 'pretrained weights of timm'}"
+    origin = f"random weights, seed {seed}" if untrained else "pretrained weights of timm"
+    if weights is not None:
+        origin = f"{weights}{', averaged weights' if found.taken.endswith('_ema') else ''}"
     return Network(
         name=f"untrained:{name}" if untrained else name,
         model=model.eval(),

@@ -25,6 +25,7 @@ _WRAPPERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("image_encoder.model.", ("classification_head.",)),  # wise-ft's classifier
     ("image_encoder.", ("classification_head.",)),
 )
+_STATES = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the order in which timm looks for them
 _COMPILED = "_orig_mod."  # torch.compile puts it anywhere
 _ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
@@ -37,11 +38,13 @@ class WeightsFile:
         state: Names and tensors, as they stand in the file.
         archive: Whether it is a TorchScript archive, the form of OpenAI's own files.
         encoder: The encoder's name that a checkpoint or a header keeps; None where there is none.
+        taken: The entry of the file that the state is; empty where it is the file itself.
     """
 
     state: dict[str, Tensor]
     archive: bool = False
     encoder: str | None = None
+    taken: str = ""
 
 
 def read_weights(path: Path) -> WeightsFile:
@@ -49,10 +52,11 @@ def read_weights(path: Path) -> WeightsFile:
 
     Args:
         path: safetensors; a state dict by `torch.save`, bare or under `state_dict` (Lightning checkpoints, open_clip's
-            and timm's training checkpoints) or `model`; or a TorchScript archive, as OpenAI's own files are.
+            and timm's training checkpoints) or `model`; or a TorchScript archive, as OpenAI's own files are. Averaged
+            weights, under `state_dict_ema` or `model_ema`, are taken before those, as timm's own loading does.
 
     Returns:
-        Its tensors.
+        Its tensors, and which entry they are.
 
     Raises:
         ValueError: If the file is missing, damaged, a pickled object, or holds no state dict.
@@ -69,16 +73,14 @@ def read_weights(path: Path) -> WeightsFile:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(_why_unreadable(path, error)) from error
-    state = content
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            state = content[key]
-            break
+    entries = content if isinstance(content, dict) else {}
+    taken = next((key for key in _STATES if isinstance(entries.get(key), dict)), "")
+    state = entries[taken] if taken else content
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: names with tensors, alone or under 'state_dict', would work.")
-    settings: Any = content.get("hyper_parameters")
+    settings: Any = entries.get("hyper_parameters")
     encoder: Any = settings.get("encoder") if isinstance(settings, dict) else None
-    return WeightsFile(dict(state), encoder=encoder if isinstance(encoder, str) else None)
+    return WeightsFile(dict(state), encoder=encoder if isinstance(encoder, str) else None, taken=taken)
 
 
 def unwrapped(state: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lightning_robust.models import ImageClassifier, load_encoder, save_tensors, zero_shot_head
 from lightning_robust.models.networks import load_network
+from lightning_robust.models.weights_file import read_weights
 from lightning_robust.results import file_sha256
 
 NAMES = ["resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "efficientvit_b0"]
@@ -79,6 +80,30 @@ def test_files_in_every_form(tmp_path, form):
     assert before[1] == random.getstate()
     assert loaded.keys() == source.state_dict().keys()
     assert all(torch.equal(loaded[name], value) for name, value in source.state_dict().items())
+
+
+@pytest.mark.parametrize("key", ["state_dict_ema", "model_ema"])
+def test_averaged_weights_of_a_training_are_preferred_as_timm_does(tmp_path, key):
+    last, averaged = (timm.create_model("resnet10t").state_dict() for _ in range(2))
+    for name, content in {"both": averaged, "none": None}.items():
+        torch.save({"arch": "resnet10t", "state_dict": last, key: content}, tmp_path / f"{name}.pth.tar")
+        own = timm.create_model("resnet10t")
+        timm.models.load_checkpoint(own, str(tmp_path / f"{name}.pth.tar"))
+        file = f"timm:resnet10t@{tmp_path / f'{name}.pth.tar'}"
+        found, network = load_encoder(file).model.visual.state_dict(), load_network(file).model.state_dict()
+        assert all(torch.equal(found[entry], own.state_dict()[entry]) for entry in found)
+        assert all(torch.equal(value, own.state_dict()[entry]) for entry, value in network.items())
+        said = read_weights(tmp_path / f"{name}.pth.tar").taken
+        assert said == (key if content is not None else "state_dict")
+        assert load_network(file).origin.endswith(", averaged weights") == (content is not None)
+
+
+def test_float64_weights_take_the_models_type(tmp_path):
+    source = load_encoder("timm:resnet10t", pretrained=False, seed=5).model.visual.state_dict()
+    wide = {name: value.double() if value.is_floating_point() else value for name, value in source.items()}
+    torch.save(wide, tmp_path / "a.pt")
+    found = load_encoder(f"timm:resnet10t@{tmp_path / 'a.pt'}").model.visual.state_dict()
+    assert all(found[name].dtype == value.dtype and torch.equal(found[name], value) for name, value in source.items())
 
 
 def test_a_file_of_a_tag_with_the_other_activation(tmp_path):
