@@ -72,6 +72,13 @@ class _Evaluation:
             candidates = [candidate for _, found in units for candidate in found]
             answers = [store.done(candidate) for candidate in candidates]
             write_outcome(self, store.folder, [one for one in answers if one is not None])
+            if others := store.others(candidates):
+                print(
+                    f"lightning-robust: {others} other {'model' if others == 1 else 'models'} of this run "
+                    f"{'is' if others == 1 else 'are'} kept, but not in results.json and the tables, which hold what "
+                    "--model names",
+                    file=sys.stderr,
+                )
 
     def _units(self) -> _Units:
         """What shares a pass; every model is loaded once before any image is read, to see whether it fits."""

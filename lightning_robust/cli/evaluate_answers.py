@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = ["ANSWERS_SCHEMA", "ModelAnswers", "SetAnswers", "pack", "unpack"]
 
-ANSWERS_SCHEMA = 1
+ANSWERS_SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class SetAnswers:
         matched_correct, matched_images: the reference images of the classes that the set covers; None for the
             reference itself.
         unreadable: what was left out, a sentence for each image.
+        not_numbers: images on which the logits are no numbers, which counts as wrong; None where schema 1 did not tell.
     """
 
     set: str
@@ -32,6 +33,7 @@ class SetAnswers:
     matched_correct: int | None = None
     matched_images: int | None = None
     unreadable: tuple[str, ...] = ()
+    not_numbers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

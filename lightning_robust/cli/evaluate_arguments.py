@@ -53,5 +53,6 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--run_name",
         metavar="NAME",
         help="folder below checkpoints/evaluate (default: a number); with the name of a run that was broken off, what "
-        "is done is skipped",
+        "is done is skipped; results.json is written anew with the models that --model names, and the answers of all "
+        "others are kept",
     )

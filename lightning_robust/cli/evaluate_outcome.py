@@ -17,7 +17,7 @@ from lightning_robust.robustness import (
     wilson_interval,
 )
 
-__all__ = ["differences", "evaluation_of", "table_rows"]
+__all__ = ["differences", "evaluation_of", "table_rows", "without_numbers"]
 
 REFERENCE = "reference"
 SHIFTS = "shifts"
@@ -64,6 +64,7 @@ def _row(answers: SetAnswers, protocol: str) -> AccuracyRow:
         high=high,
         matched_correct=answers.matched_correct,
         matched_images=answers.matched_images,
+        not_numbers=answers.not_numbers,
     )
 
 
@@ -78,6 +79,19 @@ def _robustness(rows: Sequence[AccuracyRow], baseline: Baseline, seed: int) -> E
         if row.matched_accuracy is not None and row.matched_images:
             reference[row.set], n[f"matched/{row.set}"] = row.matched_accuracy, row.matched_images
     return baseline.effective_robustness(reference, {row.set: row.accuracy for row in shifts}, n, seed=seed)
+
+
+def without_numbers(model: ModelEvaluation) -> list[str]:
+    """A sentence for each set on which some of a model's logits are no numbers.
+
+    Args:
+        model: The evaluation.
+    """
+    return [
+        f"{model.name}: the logits of {row.not_numbers:,} images of {row.set} are no numbers; they count as wrong"
+        for row in model.rows
+        if row.not_numbers
+    ]
 
 
 def differences(models: Sequence[ModelAnswers], seed: int) -> tuple[Difference, ...]:
@@ -134,6 +148,7 @@ def table_rows(models: Sequence[ModelEvaluation]) -> list[dict[str, Any]]:
                     "matched_correct": row.matched_correct,
                     "matched_images": row.matched_images,
                     "matched_accuracy": row.matched_accuracy,
+                    "not_numbers": row.not_numbers,
                     "published": model.published.get(row.set),
                     **_er_cells(er),
                 }

@@ -32,6 +32,7 @@ class _Found:
         correct: By rule, which points are right on which image, `(A, n)`.
         covered: By rule, which images count, `(n,)`.
         unreadable: Sentences.
+        not_numbers: Of each point, on how many images its logits are no numbers, `(A,)`.
     """
 
     images: int
@@ -39,6 +40,7 @@ class _Found:
     correct: Mapping[str, NDArray[np.bool_]]
     covered: Mapping[str, NDArray[np.bool_]]
     unreadable: tuple[str, ...]
+    not_numbers: NDArray[np.int64]
 
 
 def answers_of(
@@ -68,12 +70,11 @@ def answers_of(
     shifts = {one.name: rules[one.name] for one in sets[1:]}
     asked = rules_of_reference(shifts, rules[sets[0].name])
     loaded.place(device)
-    names = [candidate.name for candidate in wanted]
     found, points = list[_Found](), [loaded.points[candidate.key] for candidate in wanted]
     with torch.no_grad(), eval_mode(loaded.module), kept_random_state():
         for index, (one, loader) in enumerate(zip(sets, loaders, strict=True)):
             own = asked if index == 0 else {"": rules[one.name]}
-            found.append(_one_set(points, names, one.name, loader, own, here, device, seen))
+            found.append(_one_set(points, one.name, loader, own, here, device, seen))
     matched = {
         name: next(known for known, other in asked.items() if same_rule(rule, other)) for name, rule in shifts.items()
     }
@@ -82,7 +83,6 @@ def answers_of(
 
 def _one_set(
     points: Sequence[Point],
-    names: Sequence[str],
     name: str,
     loader: OrderedLoader,
     rules: Mapping[str, AnswerRule],
@@ -96,18 +96,15 @@ def _one_set(
         places.append(batch[2])
         return batch[0].to(device), batch[1].to(device)
 
-    answers = evaluate_points(points, loader.batches, answer_by(rules), prepare, name=name, seen=seen)
-    for point, lost in enumerate((answers.predictions[""] == NO_CLASS).sum(dim=1).tolist()):
-        if lost:
-            warnings.warn(
-                f"{names[point]}: the logits of {lost} images of {name} are no numbers; they count as wrong",
-                stacklevel=2,
-            )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "An image is left out")  # the record names each
+        answers = evaluate_points(points, loader.batches, answer_by(rules), prepare, name=name, seen=seen)
     judged = {rule: by.correct(answers.predictions[rule], answers.targets) for rule, by in rules.items()}
     mine = (
         torch.cat(places).numpy(),
         {rule: (right.numpy(), covered.numpy()) for rule, (right, covered) in judged.items()},
         loader.unreadable,
+        (answers.predictions[""] == NO_CLASS).sum(dim=1).numpy(),
     )
     return _put_together(loader.images, len(points), rules, here.gather(mine))
 
@@ -116,12 +113,13 @@ def _put_together(images: int, points: int, rules: Mapping[str, Any], shares: Se
     read = np.zeros(images, dtype=bool)
     correct = {rule: np.zeros((points, images), dtype=bool) for rule in rules}
     covered = {rule: np.zeros(images, dtype=bool) for rule in rules}
-    for places, judged, _ in shares:
+    for places, judged, *_ in shares:
         read[places] = True
         for rule, (right, counts) in judged.items():
             correct[rule][:, places] = right
             covered[rule][places] = counts
-    return _Found(images, read, correct, covered, tuple(sorted(sentence for share in shares for sentence in share[2])))
+    unreadable = tuple(sorted(sentence for share in shares for sentence in share[2]))
+    return _Found(images, read, correct, covered, unreadable, np.sum([share[3] for share in shares], axis=0))
 
 
 def _answers(
@@ -143,6 +141,7 @@ def _answers(
                 matched_correct=None if rule is None else int(found[0].correct[rule][row].sum()),
                 matched_images=None if rule is None else int(found[0].covered[rule].sum()),
                 unreadable=here.unreadable,
+                not_numbers=int(here.not_numbers[row]),
             )
         )
     return ModelAnswers(

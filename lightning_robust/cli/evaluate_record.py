@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_robust.cli.evaluate_answers import ModelAnswers
-from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, table_rows
+from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, table_rows, without_numbers
 from lightning_robust.cli.evaluate_published import published_accuracies, unlike_published
 from lightning_robust.results import (
     DataDescription,
@@ -58,7 +58,7 @@ def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]
     write_evaluation(record, folder / RESULTS)
     write_table(folder / ACCURACIES, table_rows(models))
     for model in models:
-        for sentence in unlike_published(model):
+        for sentence in (*without_numbers(model), *unlike_published(model)):
             print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
     from rich.console import Console
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,15 @@ class EvaluationStore:
             answers: What it answered.
         """
         write_record(answers, self._file(candidate))
+
+    def others(self, candidates: Sequence[Candidate]) -> int:
+        """How many models were evaluated in this run before and are none of these.
+
+        Args:
+            candidates: Models.
+        """
+        named = {self._file(one) for one in candidates}
+        return sum(file not in named for file in (self.folder / _MODELS).glob("*.json"))
 
     def discard_if_empty(self) -> None:
         """Remove the folder of a run that came to nothing."""

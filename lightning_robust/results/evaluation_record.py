@@ -20,7 +20,7 @@ __all__ = [
     "write_evaluation",
 ]
 
-EVALUATION_SCHEMA = 1
+EVALUATION_SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class AccuracyRow:
         matched_correct: reference images of the classes that this set covers that are classified right when the
             logits are restricted as on this set; None for the reference itself.
         matched_images: how many such reference images there are; None for the reference itself.
+        not_numbers: images on which the model's logits are no numbers, which counts as wrong; None where that was not
+            counted (schema 1).
 
     Example:
         >>> AccuracyRow(set="art", protocol="top-1", correct=3, images=4, low=0.30, high=0.95).accuracy
@@ -50,6 +52,7 @@ class AccuracyRow:
     high: float
     matched_correct: int | None = None
     matched_images: int | None = None
+    not_numbers: int | None = None
 
     @property
     def accuracy(self) -> float:

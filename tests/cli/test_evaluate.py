@@ -257,7 +257,41 @@ def test_unreadable_images_are_named_and_counted(folder, images, tmp_path_factor
     named = [sentence for sentence in record.conventions if victim.name in sentence]
     assert len(named) == 2  # once for each set
     assert named[0].startswith("an image of shift was left out: ")
-    assert victim.name in "".join(capsys.readouterr().out.split())
+    said = capsys.readouterr()
+    assert "".join(said.out.split()).count(victim.name) == 2
+    assert victim.name not in said.err
+    assert [row.not_numbers for row in record.models[0].rows] == [0, 0, 0]
+
+
+def test_logits_that_are_no_numbers_are_counted_and_said(folder, capsys):
+    head = torch.randn(4, 128)
+    head[1, 0] = torch.nan  # a class that the shift does not cover
+    model = ImageClassifier(ImageTower(load_encoder("scenes-clip").model.visual), head)
+    save_classifier(folder / "own", model, encoder="scenes-clip", class_names=NAMES)
+    for _ in range(2):  # a run that goes on says it too
+        assert evaluate("--model", "own", "scenes-clip", "--run_name", "x") == 0
+        err = capsys.readouterr().err
+        assert "warning: own: the logits of 48 images of reference are no numbers; they count as wrong" in err
+        assert err.count("are no numbers") == 2
+    own, clip = results(folder, "x").models
+    assert [row.not_numbers for row in own.rows] == [48, 0, 36]
+    assert [row.correct for row in own.rows][::2] == [0, 0]
+    assert [row.not_numbers for row in clip.rows] == [0, 0, 0]
+    with (folder / "checkpoints" / "evaluate" / "x" / "accuracies.csv").open(newline="") as file:
+        assert [row["not_numbers"] for row in csv.DictReader(file)] == ["48", "0", "36", "0", "0", "0"]
+
+
+def test_fewer_models_leave_the_answers_of_the_others(folder, capsys):
+    both = ["scenes-clip", "untrained:scenes-clip"]
+    assert evaluate("--model", *both, "--run_name", "x") == 0
+    before = without_surroundings(folder, "x")
+    assert "kept" not in capsys.readouterr().err
+    assert evaluate("--model", both[1], "--run_name", "x") == 0
+    assert [model.name for model in results(folder, "x").models] == [both[1]]
+    assert "1 other model of this run is kept, but not in results.json" in capsys.readouterr().err
+    assert evaluate("--model", *both, "--run_name", "x") == 0
+    assert "2 of 2 models were evaluated before" in capsys.readouterr().err
+    assert without_surroundings(folder, "x") == before
 
 
 def baseline_file(path, x="full"):

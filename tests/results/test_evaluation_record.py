@@ -24,6 +24,20 @@ def row(name, correct, images, **matched):
     return AccuracyRow(set=name, protocol="top-1", correct=correct, images=images, low=0.1, high=0.9, **matched)
 
 
+def test_a_file_of_schema_1_is_read(record, tmp_path):
+    write_evaluation(record, tmp_path / "results.json")
+    data = json.loads((tmp_path / "results.json").read_text())
+    assert data["schema_version"] == 2
+    data["schema_version"] = 1
+    for model in data["models"]:
+        for one in model["rows"]:
+            del one["not_numbers"]
+    (tmp_path / "old.json").write_text(json.dumps(data))
+    old = read_evaluation(tmp_path / "old.json")
+    assert old.models == record.models
+    assert old.models[0].rows[0].not_numbers is None
+
+
 @pytest.fixture
 def record():
     interval = Interval(0.1, 0.05, 0.15, 0.95, 2000, 0)
@@ -63,7 +77,7 @@ def test_round_trip_through_a_file(record, tmp_path):
     write_evaluation(record, tmp_path / "results.json")
     assert read_evaluation(tmp_path / "results.json") == record
     data = json.loads((tmp_path / "results.json").read_text())
-    assert (data["kind"], data["schema_version"], data["split"]) == ("evaluation", 1, "test")
+    assert (data["kind"], data["schema_version"], data["split"]) == ("evaluation", 2, "test")
 
 
 def test_accuracies(record):
@@ -87,7 +101,7 @@ def test_other_files_are_refused(record, tmp_path):
         read_evaluation(path)
     write_evaluation(record, path)
     data = json.loads(path.read_text())
-    path.write_text(json.dumps(data | {"schema_version": 2}))
+    path.write_text(json.dumps(data | {"schema_version": 3}))
     with pytest.raises(UserError, match="newer lightning-robust"):
         read_evaluation(path)
     del data["models"][0]["rows"][0]["protocol"]
