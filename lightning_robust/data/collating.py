@@ -94,7 +94,9 @@ def _room(n: int, image: Tensor) -> Tensor:
         return image.new_empty(shape)
     size = math.prod(shape) * image.element_size()
     if get_worker_info() is not None:  # a batch elsewhere would be copied once more on its way
-        return torch.empty(0, dtype=image.dtype).set_(torch.UntypedStorage._new_shared(size), 0, shape)
+        empty: Any = torch.empty(0, dtype=image.dtype)
+        shared: Tensor = empty.set_(torch.UntypedStorage._new_shared(size), 0, shape)
+        return shared
     # numpy asks for huge pages where torch does not: a new batch of 40 MB is then 20 page faults instead of 10,000
     memory = np.empty(size + _ALIGNED, np.uint8)
     start = -memory.ctypes.data % _ALIGNED
