@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lightning_robust.cli.config_lookup import find_config
+from lightning_robust.cli.data_options import data_options
 from lightning_robust.errors import UserError, from_user
 
 __all__ = ["data_settings", "open_data"]
@@ -25,7 +26,8 @@ def open_data(text: str, transform: Callable[[Any], Any] | None = None, **option
     Args:
         text: `scenes`; `imagenet:FOLDER`, options after a question mark (`?shifts=v2,r&protocol=testbed`); a config
             file, or the name of one that ships, whose `data:` section names a data module; its options may be
-            changed after a question mark too (`pacs?root=../data/pacs`), values in YAML.
+            changed after a question mark too (`pacs?root=../data/pacs`), values in YAML; a
+            text stays a text where the argument is one (`pacs?root=2024`).
         transform: Preprocessing, from a PIL image to a tensor: the model's own. None is enough to ask for names.
         **options: Arguments of the data module that go before those of the text, where it has them: `batch_size`,
             `num_workers`, `download`. None leaves an argument alone.
@@ -130,21 +132,8 @@ def _section(text: str) -> tuple[dict[str, Any], Path]:
     data = settings.get("data") if isinstance(settings, dict) else None
     if not isinstance(data, dict) or "class_path" not in data:
         raise UserError(f"{path} has no data: section with a class_path, so it names no data module")
-    changes = _yaml_options(asked)
+    changes = data_options(asked, str(data["class_path"]))
     return {**data, "init_args": {**(data.get("init_args") or {}), **changes}}, path
-
-
-def _yaml_options(text: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for part in filter(None, text.split("&")):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"--data CONFIG takes options as ?name=value&…, not {part!r}")
-        try:
-            options[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--data: the value of {name} is no YAML: {value!r}") from error
-    return options
 
 
 def _config(text: str) -> Path:

@@ -38,6 +38,23 @@ def test_a_config_keeps_its_options_and_those_after_the_question_mark_win(folder
     assert (data.n_test, data.seed, data.batch_size, data.flip, data.transform) == (5, 4, 3, False, None)
 
 
+def test_values_are_texts_where_the_argument_is_a_text(folder):
+    for name in ("7", "2024", "on"):
+        (folder / "2024" / name / "cat").mkdir(parents=True)
+    (folder / "own.yaml").write_text(
+        "data: {class_path: lightning_robust.data.ImageFolderDataModule, init_args: {reference: x, shifts: [y]}}\n"
+    )
+    said = data_settings("own?root=2024&reference=7&shifts=[2024, on]&class_map={7: 08}&seed=5&shots=null&augment=none")
+    assert {name: said[name] for name in ("root", "reference", "shifts", "class_map", "seed", "shots", "augment")} == {
+        "root": "2024", "reference": "7", "shifts": ["2024", "on"], "class_map": {"7": "08"}, "seed": 5,
+        "shots": None, "augment": "none",
+    }  # fmt: skip
+    assert open_data("own?root=2024&reference=7&shifts=[2024, on]").root == "2024"
+    for text, option in (("1e3", "1e3"), ("2024-01-02", "2024-01-02"), ("true", "true"), ("null", None)):
+        assert data_settings(f"own?root={text}")["root"] == option
+    assert data_settings("own?fractions=[1, 0.5, 0]")["fractions"] == [1.0, 0.5, 0.0]
+
+
 def test_a_config_that_ships_and_one_with_more_sections(folder):
     data = open_data("supervised", len)
     assert type(data) is ScenesDataModule
@@ -66,6 +83,8 @@ def test_imagenet_takes_its_options(folder):
         ("mine.yaml", {"download": True}, "--download has no effect on lightning_robust.data.ScenesDataModule"),
         ("mine?n_test", {}, "takes options as .name=value"),
         ("mine?n_test=[", {}, "the value of n_test is no YAML"),
+        ("mine?flip={7: 1, '7': 2}", {}, "the value of flip is no YAML"),
+        ("mine?flip=2024-99-99", {}, "the value of flip is no YAML"),
         ("mine?n_test=0", {}, "n_test must be at least 1, got 0"),
         ("mine?n_tset=1", {}, "n_tset"),
         ("mine?n_test=many", {}, "ScenesDataModule of mine.yaml, option n_test: expected int. Got value: many$"),
