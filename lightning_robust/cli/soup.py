@@ -1,6 +1,8 @@
 """`soup`: one model from several: the mean, a greedy choice, or weighted with Fisher information."""
 
 import argparse
+import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from lightning_robust.results import collect_provenance, file_sha256
 from lightning_robust.results.merge_record import MergeInput, MergeOutput, MergeRecord, write_merge
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from lightning_robust.models.fisher import Labels
     from lightning_robust.models.merging_files import Checkpoint
@@ -99,6 +101,7 @@ class _Models:
         self.first: Checkpoint | None = None
         self.inputs: list[MergeInput] = []
         self.size = 0
+        self.last = self.paths[0]
         for index in range(len(self.paths)):  # all before the first minute is spent
             checkpoint = self.read(index)
             self.inputs.append(describe(checkpoint))
@@ -129,7 +132,8 @@ class _Models:
 
     def state(self, index: int) -> "dict[str, Tensor]":
         """The weights of one."""
-        print(f"reading {self.paths[index]}", flush=True)
+        self.last = self.paths[index]
+        print(f"reading {self.last}", flush=True)
         return self.read(index).state
 
 
@@ -146,20 +150,31 @@ def _greedy(args: argparse.Namespace, models: _Models, merged: MergedModel) -> _
     from lightning_robust.models.soups import greedy_soup
 
     images = 0
+    unjudged: dict[Path, str] = {}
 
     def score(state: "Mapping[str, Tensor]") -> float:
         nonlocal images
         merged.model.load_state_dict(state)
-        right, images = _count_right(merged, args.max_images)
+        try:
+            classifier = merged.classifier()
+        except ValueError as error:  # of a CLIP: a collapsed text tower has no head
+            unjudged.setdefault(models.last, str(error))
+            if len(unjudged) == len(models.paths):  # it is not about these weights, or all are alike
+                raise UserError(f"no model can be judged: {error}") from error
+            return -math.inf
+        right, images = _count_right(classifier, merged, args.max_images)
         return right / images
 
     loaders = [lambda index=index: models.state(index) for index in range(len(models.paths))]
     soup = greedy_soup(loaders, score, lambda said: print(f"  {said}", flush=True))
+    for path, why in unjudged.items():
+        print(f"lightning-robust: warning: {path} cannot be judged and is left out: {why}", file=sys.stderr)
     return _Made(
         state=soup.state,
         method="greedy: best first, kept where the soup does not get worse",
         inputs=tuple(
-            replace(one, score=soup.alone[index], kept=index in soup.members) for index, one in enumerate(models.inputs)
+            replace(one, score=None if found == -math.inf else found, kept=index in soup.members)
+            for index, (one, found) in enumerate(zip(models.inputs, soup.alone, strict=True))
         ),
         score=soup.score,
         images={"validation images of the reference": images},
@@ -167,13 +182,12 @@ def _greedy(args: argparse.Namespace, models: _Models, merged: MergedModel) -> _
     )
 
 
-def _count_right(merged: MergedModel, most: int | None) -> tuple[int, int]:
+def _count_right(model: "nn.Module", merged: MergedModel, most: int | None) -> tuple[int, int]:
     import torch
 
     from lightning_robust.models.class_mask import largest_class
     from lightning_robust.models.modes import eval_mode, kept_random_state
 
-    model = merged.classifier()
     right = n = 0
     with torch.no_grad(), eval_mode(model), kept_random_state():
         for batch in merged.reference_batches():

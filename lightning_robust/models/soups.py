@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from lightning_robust.models.interpolate import check_same_entries, in_working_dtype, is_merged, lerp
 
 State = Mapping[str, Tensor]
+_UNJUDGED = -math.inf
 
 
 class RunningMean:
@@ -128,7 +130,7 @@ class GreedySoup:
         score: The soup's score.
         alone: Score of each model alone, in the order given.
         trials: `(index, score of the soup with it, whether it was kept)`, in the order tried; the first is the best
-            model alone.
+            model alone. Models that could not be judged alone were not tried.
     """
 
     state: dict[str, Tensor]
@@ -145,21 +147,23 @@ def greedy_soup(
 ) -> GreedySoup:
     """Add models to the soup, best first, and keep each that does not make it worse (arXiv 2203.05482, Recipe 1).
 
-    Scores have to be taken on held-out images of the reference, never on a shift: a choice made there is none that a
-    user without shifted images could make. Equal scores keep the order given. Memory: the running mean and one state,
-    beside what `score` needs. Each model is loaded
+    A score of −∞ says that a model cannot be judged, as one whose classes all have the same row of the head: alone, it
+    is left out and not tried; a soup that cannot be judged is not kept. Scores have to be taken on held-out images of
+    the reference, never on a shift: a choice made there is none that a user without shifted images could make. Equal
+    scores keep the order given. Memory: the running mean and one state, beside what `score` needs. Each model is loaded
     twice, each that is kept once more.
 
     Args:
         loaders: For each of the k models a function that gives its state, which is not changed.
-        score: From a state to its score, larger is better; such as the accuracy on reference validation images.
+        score: From a state to its score, larger is better; such as the accuracy on reference validation images; −∞
+            where there is none.
         report: Is told each score as it comes, in words.
 
     Returns:
         The soup. It is never worse than the best model alone, by `score`.
 
     Raises:
-        ValueError: If there is no model, states differ, or a score is not a number.
+        ValueError: If there is no model or none can be judged, states differ, or a score is not a number.
 
     Example:
         >>> loaders = [lambda w=w: {"w": torch.tensor([w])} for w in (1.0, 9.0, 3.0)]
@@ -172,8 +176,12 @@ def greedy_soup(
     alone: list[float] = []
     for index, load in enumerate(loaders):
         alone.append(_checked(score(load()), index))
-        report(f"model {index + 1} of {len(loaders)} alone: {alone[-1]:.4f}")
-    order = sorted(range(len(loaders)), key=lambda index: -alone[index])  # stable
+        said = "cannot be judged, left out" if alone[-1] == _UNJUDGED else f"{alone[-1]:.4f}"
+        report(f"model {index + 1} of {len(loaders)} alone: {said}")
+    judged = [index for index, found in enumerate(alone) if found != _UNJUDGED]
+    if not judged:
+        raise ValueError(f"None of the {len(loaders)} models can be judged, so there is no best one to begin with.")
+    order = sorted(judged, key=lambda index: -alone[index])  # stable
     mean, members, best = RunningMean(), [order[0]], alone[order[0]]
     mean.add(loaders[order[0]]())
     trials = [(order[0], best, True)]

@@ -402,6 +402,23 @@ def test_a_greedy_soup_chooses_by_validation_images_of_the_reference(clip, capsy
     assert "left out" in capsys.readouterr().out
 
 
+def test_a_collapsed_model_is_left_out_of_a_greedy_soup_with_a_word(clip, capsys):
+    collapsed = {**clip, "text_projection": torch.zeros_like(clip["text_projection"])}  # every class has the same row
+    torch.save(collapsed, "third.pt")
+    assert soup("--method", "greedy", "--max_images", 100, *IMAGES) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("lightning-robust: warning: third.pt cannot be judged and is left out: The text tower gives")
+    assert said.count("\n") == 1
+    inputs = read_merge("soup.json").inputs
+    assert (inputs[2].score, inputs[2].kept) == (None, False)
+    assert inputs[0].score > 0.5
+    torch.save(collapsed, "end.pt")
+    save_tensors("start.safetensors", collapsed | {"logit_scale": clip["logit_scale"] + 1})
+    refusal = refused(capsys, "soup", "start.safetensors", "end.pt", "--out", "q.safetensors", "--method", "greedy",
+                      "--max_images", 10, *IMAGES)  # fmt: skip
+    assert "no model can be judged: The text tower gives" in refusal
+
+
 def _two(data):
     loader = data.val_dataloader()[0]
     return [batch[:2] for batch, _ in zip(loader, "ab", strict=False)]

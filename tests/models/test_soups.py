@@ -101,6 +101,22 @@ def test_equal_scores_keep_the_order_given_and_what_is_not_worse_is_kept():
     assert soup.state["w"].tolist() == [3.0]
 
 
+def test_what_cannot_be_judged_is_left_out():
+    never, said = -float("inf"), []
+    # 5 has no score; 1.5 is best, with 1 worse, with 3 at 2.25 better
+    judge = lambda w: never if w == 5 or w == 2.0 else -abs(w - 2)  # noqa: E731
+    soup = greedy_soup([loader(v) for v in (5, 1, 3, 1.5)], lambda theta: judge(float(theta["w"])), said.append)
+    assert soup.alone == (never, -1, -1, -0.5)
+    assert soup.members == (3, 2)
+    assert [index for index, *_ in soup.trials] == [3, 1, 2]  # 5 is not tried
+    assert "model 1 of 4 alone: cannot be judged, left out" in said
+    with pytest.raises(ValueError, match="None of the 2 models can be judged"):
+        greedy_soup([loader(1), loader(2)], lambda _: never)
+    # a soup that cannot be judged is not kept
+    soup = greedy_soup([loader(1), loader(3)], lambda theta: judge(float(theta["w"])))
+    assert (soup.members, soup.trials[1]) == ((0,), (1, never, False))
+
+
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=6))
 def test_a_greedy_soup_is_never_worse_than_the_best_model_and_is_the_mean_of_its_members(values):
     score = closeness(1.0)
