@@ -1,7 +1,7 @@
 """The judged Wise-FT path: accuracies for each α, the choice of α, and intervals of what it wins or loses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,14 @@ class AlphaPath:
             reference and on the mean of the shifts: `"reference: α=0.5 − α=1"` and so on. An α picked because it is
             best on the shifts is picked after looking: its interval does not know that.
         images: Test images by loader, and validation images of the reference.
+        unreadable: What was left out of them, a sentence for each image; only loaders that left something out.
     """
 
     rows: tuple[AlphaRow, ...]
     choice: AlphaChoice
     intervals: dict[str, Interval]
     images: dict[str, int]
+    unreadable: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def normalised_alphas(alphas: Sequence[float]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_robust.callbacks.collector import NO_BATCH, Collector
 from lightning_robust.callbacks.signature import Reading
+from lightning_robust.callbacks.together import Together
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.signatures import measured_pass
 from lightning_robust.signatures.batches import images_from_batch
@@ -28,6 +29,7 @@ def run_pass(
     to_device: Callable[[Any], Any],
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     find_images: FindImages | None = None,
+    together: Together | None = None,
 ) -> list[Reading]:
     """Run a module once over images for several collectors; nothing of the module or the random states is changed.
 
@@ -39,22 +41,27 @@ def run_pass(
         to_device: Moves a batch to the module's device.
         context: Makes what each forward runs in; reading the images and computing figures stay outside.
         find_images: Finds the images of a batch; `signatures.batches.images_from_batch` by default.
+        together: Processes that end the pass together before figures are exchanged, so that an error of one ends all.
 
     Raises:
         UserError: If there is no batch, or one does not fit the module and there is no `forward`.
     """
     fast_path = not any(collector.probe.inside_fused for collector in collectors)
     spread = any(collector.synchronise for collector in collectors)
-    with measured_pass(module, fast_path), ExitStack() as stack:
-        number = -1
-        for number, batch in enumerate(batches):
-            if number == 0:
-                for collector in collectors:
-                    stack.enter_context(collector.listening())
-            _run_batch(collectors, module, number, to_device(batch), forward, context, find_images)
-        if number < 0 and not spread:
-            raise UserError(NO_BATCH)
-        stack.close()
+
+    def listen() -> None:
+        with ExitStack() as stack:
+            number = -1
+            for number, batch in enumerate(batches):
+                if number == 0:
+                    for collector in collectors:
+                        stack.enter_context(collector.listening())
+                _run_batch(collectors, module, number, to_device(batch), forward, context, find_images)
+            if number < 0 and not spread:
+                raise UserError(NO_BATCH)
+
+    with measured_pass(module, fast_path):
+        (together or Together()).each(listen)
         return [collector.read() for collector in collectors]
 
 

@@ -11,6 +11,7 @@ from lightning_robust.callbacks.passes import run_pass
 from lightning_robust.callbacks.shares import Share
 from lightning_robust.callbacks.signature import Reading
 from lightning_robust.callbacks.sources import Images
+from lightning_robust.callbacks.together import Together
 from lightning_robust.errors import UserError
 from lightning_robust.models.modes import kept_random_state
 from lightning_robust.signatures import leave_unchanged
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def measure_with(
     monitors: Sequence["Measuring"], trainer: Trainer, module: Any, images: Iterable[Any],
-    layers: Sequence[Sequence[str]] | None = None,
+    layers: Sequence[Sequence[str]] | None = None, together: Together | None = None,
 ) -> list[Reading]:  # fmt: skip
     """Measure a module as it is now for several monitors in one pass, without publishing anything.
 
@@ -31,6 +32,7 @@ def measure_with(
         module: Any module that has the monitors' layers.
         images: Batches; `Images` know which of them are this process's own, others are read whole.
         layers: Layers for each monitor, where `module` is not the module that they watch.
+        together: Processes of which each has a part of the images, no image twice; an error of one ends all.
 
     Returns:
         One reading for each monitor.
@@ -38,11 +40,14 @@ def measure_with(
     with kept_random_state(), as_validation(trainer):
         where = layers if layers is not None else [monitor.layers_of(module) for monitor in monitors]
         share = images.share if isinstance(images, Images) else Share()
+        if together is not None and together.world > 1:
+            share = Share(spread=True)
         collectors = [m.collector(trainer, module, own, share) for m, own in zip(monitors, where, strict=True)]
         first, context = monitors[0], trainer.precision_plugin.forward_context
         readings = run_pass(
-            collectors, module, images, first.forward, batch_preparation(trainer), context, first.images_from_batch
-        )
+            collectors, module, images, first.forward, batch_preparation(trainer), context, first.images_from_batch,
+            together,
+        )  # fmt: skip
     return [reading.prefixed(monitor.prefix) for monitor, reading in zip(monitors, readings, strict=True)]
 
 

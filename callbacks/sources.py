@@ -1,12 +1,13 @@
 """Which images a monitor looks at, and which epoch it is."""
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 from lightning_robust.callbacks.shares import Share, share_of
 from lightning_robust.errors import UserError
@@ -32,7 +33,9 @@ class Images:
     """
 
     def __init__(self, trainer: Trainer, images: Any, *, whole: bool = False) -> None:
-        self.trainer, self.images, self.whole, self._made = trainer, images, whole, None
+        self.trainer, self.images, self.whole = trainer, images, whole
+        self._made: Any = None
+        self._whole: Any = None
         if isinstance(images, str) and images == VALIDATION:
             first_validation_loader(trainer)
         elif isinstance(images, str) and not callable(self._concept_loader()):
@@ -41,12 +44,24 @@ class Images:
             )
 
     def __iter__(self) -> Iterator[Any]:
+        return islice(*self.batches())
+
+    def batches(self) -> tuple[Any, int | None]:
+        """The loader, and how many of its batches count; None for all."""
         limit, world = None, self.trainer.world_size
         if isinstance(self.images, str) and self.images == VALIDATION:
             limit = _as_count(self.trainer.num_val_batches[0])
-        if self.whole and world > 1:
-            return islice(whole_loader(self._loader()), None if limit is None else limit * world)
-        return islice(self._loader(), limit)
+        if not self.whole or world == 1:
+            return self._loader(), limit
+        if self._whole is None:
+            self._whole = whole_loader(self._loader())
+        return self._whole, None if limit is None else limit * world
+
+    @property
+    def unreadable(self) -> Sequence[str]:
+        """What the last pass left out as unreadable, a sentence for each."""
+        found: Sequence[str] = getattr(self.batches()[0], "unreadable", ())
+        return found
 
     @property
     def share(self) -> Share:
@@ -101,12 +116,22 @@ def whole_loader(loader: Any) -> Any:
     if not isinstance(sampler, DistributedSampler) or sampler.num_replicas == 1:
         return loader
     wrapped: Any = sampler.dataset
-    inner = wrapped._sampler if isinstance(sampler, DistributedSamplerWrapper) else None
+    inner = wrapped._sampler if isinstance(sampler, DistributedSamplerWrapper) else SequentialSampler(loader.dataset)
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
-    return DataLoader(
-        loader.dataset, batch_size=size, sampler=inner, collate_fn=loader.collate_fn, num_workers=loader.num_workers,
-        generator=loader.generator,
-    )  # fmt: skip
+    return with_batches(loader, BatchSampler(inner, size, drop_last=False))
+
+
+def with_batches(loader: Any, batches: Any) -> Any:
+    """The same loader with other batches: what it does with an image, or leaves out of a batch, stays.
+
+    Args:
+        loader: A `DataLoader` that makes batches.
+        batches: Indices of each batch; can be iterated several times, and has a length.
+    """
+    changed = copy.copy(loader)
+    # a DataLoader refuses to have these set, since an iterator that lives on would not know of it; here there is none
+    changed.__dict__.update(batch_sampler=batches, persistent_workers=False, _iterator=None)
+    return changed
 
 
 def _as_count(batches: float) -> int | None:

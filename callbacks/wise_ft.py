@@ -1,22 +1,26 @@
 """`WiseFT`: keep the weights from before finetuning, and at the end write and judge the path to those after it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
 from lightning_robust.callbacks.averaging import check_averaging_first
 from lightning_robust.callbacks.baseline_shifts import open_baseline
-from lightning_robust.callbacks.path_answers import Correct, answer_path
+from lightning_robust.callbacks.first_weights import weights_of_first, why_alone
+from lightning_robust.callbacks.parts import parts_of
+from lightning_robust.callbacks.path_answers import Correct, Rules, SetAnswers, answer_path
 from lightning_robust.callbacks.path_robustness import check_path, matched_correct, path_robustness, path_rules
 from lightning_robust.callbacks.path_scalars import log_path
 from lightning_robust.callbacks.path_signatures import measure_path
 from lightning_robust.callbacks.sources import VALIDATION, Images, first_validation_loader
 from lightning_robust.callbacks.tests_of import named_test_loaders
-from lightning_robust.callbacks.waiting import Waiting
+from lightning_robust.callbacks.together import Together
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, save_tensors
 from lightning_robust.models.evaluate import Predict
@@ -34,10 +38,16 @@ class WiseFT(Callback):
     which loads strictly in plain open_clip, and `alpha=0.50.head.safetensors` beside it; for another module its whole
     state in one file. Every α is then evaluated in one pass over the validation images of the reference (for choices)
     and the test images of reference and shifts (for tables), and every `SignatureMonitor` of the Trainer measures it.
-    `path` holds the outcome; outlier features persist, appear and vanish on it against α = 0. Under several processes
-    the first evaluates while the others wait, as long as it takes, whatever the strategy's timeout. A shift that covers
-    a part of the classes, as the data module's record of it says, is judged over these. Lightning's `WeightAveraging`
+    `path` holds the outcome; outlier features persist, appear and vanish on it against α = 0. A shift that covers a
+    part of the classes, as the data module's record of it says, is judged over these. Lightning's `WeightAveraging`
     belongs before it: θ1 is averaged then.
+
+    Under several processes (DDP) each evaluates and measures the first one's weights on its share of the batches, no
+    image twice; answers are those of one process, in its order. The first writes, and `path` is None on the others. An
+    error on one is raised on all. The first process alone evaluates, with a warning, while the others wait as long as
+    it takes: everything under a strategy that shards weights, or where a buffer differs in size between the processes;
+    and single sets of images that cannot be shared (an IterableDataset, no torch `DataLoader`, or one whose subclass
+    iterates in a way of its own).
 
     Args:
         alphas: Positions on the path, each in [0, 1]; 0, 0.5 and 1 are always among them.
@@ -45,8 +55,8 @@ class WiseFT(Callback):
         folder: Where checkpoints go; None is `wise_ft` below the Trainer's `default_root_dir`.
         evaluate: Whether to evaluate the path; False only writes the checkpoints.
         tests: Test loaders by name, the reference first; None takes the data module's `test_dataloader()`.
-        predict: `predict(module, batch)` gives predicted and true classes, each `(n,)`; None takes the largest of
-            `module(batch[0])` and `batch[1]`.
+        predict: `predict(module, batch)` gives predicted and true classes, each `(n,)`, of this batch alone; None takes
+            the largest of `module(batch[0])` and `batch[1]`.
         replicates: Bootstrap replicates of the intervals.
         seed: Seed of the bootstrap.
         baseline: Standard models, against which effective robustness of every α is computed on the test images: as
@@ -90,7 +100,7 @@ class WiseFT(Callback):
         #: The files written, by α.
         self.files: dict[float, list[Path]] = {}
         self._ended = False
-        self._waiting: Waiting | None = None
+        self._together: Together | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """θ0."""
@@ -116,11 +126,11 @@ class WiseFT(Callback):
                 raise UserError(
                     f"{trainer.ckpt_path} was written without WiseFT, so the weights from before are unknown"
                 )
-            self.theta0 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+            self.theta0 = _copied(module)
         if self.evaluate:
             with kept_random_state():
                 self._check_tests(trainer)
-        self._waiting = Waiting(trainer)
+        self._together = Together(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now to choose on validation images that are not there."""
@@ -133,14 +143,12 @@ class WiseFT(Callback):
         if self.theta0 is None:
             raise UserError("WiseFT has no weights from before training; use it through Trainer.fit")
         self._ended = True
-        module = self._interpolated(pl_module)
-        theta1 = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-        if trainer.is_global_zero:
-            with kept_random_state():
-                self._write_and_judge(trainer, pl_module, module, theta1)
-        if self._waiting is not None:
-            self._waiting.meet()
-            self._waiting = None
+        together, self._together = self._together or Together(), None
+        with kept_random_state():
+            together.each(lambda: self._write_all(trainer, pl_module) if trainer.is_global_zero else None)
+            if self.evaluate:
+                self._judge_all(trainer, pl_module, together)
+        together.meet()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up for what a run that was broken off after its last step has not written: here no step is left."""
@@ -148,17 +156,26 @@ class WiseFT(Callback):
             pl_module.to(trainer.strategy.root_device)
             self.on_train_end(trainer, pl_module)
 
-    def _write_and_judge(
-        self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
-    ) -> None:
+    def _write_all(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module = self._interpolated(pl_module)
+        theta1 = _copied(module)
         folder = Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "wise_ft"
         folder.mkdir(parents=True, exist_ok=True)
         for alpha in self.alphas:
             theta = interpolate(self.theta0 or {}, theta1, alpha)
             self.files[alpha] = self._write(folder, alpha, theta, module)
-        if self.evaluate:
-            self.path = self._judge(trainer, pl_module, module, theta1)
-            log_path(trainer, self.path.rows, _decimals(self.alphas))
+
+    def _judge_all(self, trainer: Trainer, pl_module: LightningModule, together: Together) -> None:
+        """Judge the path on all processes; where they cannot share it, on the first while the others wait."""
+        why = why_alone(trainer, pl_module, self.theta0 or {}, together)
+        if why is not None:
+            rank_zero_warn(f"the first process alone judges the Wise-FT path, while the others wait: {why}")
+            first = trainer.is_global_zero
+            together.each(lambda: self._judge(trainer, pl_module, self.theta0 or {}, Together()) if first else None)
+            return
+        together.draw_alike()
+        with weights_of_first(pl_module, self.theta0 or {}, together) as theta0:
+            self._judge(trainer, pl_module, theta0, together)
 
     def _interpolated(self, pl_module: LightningModule) -> nn.Module:
         try:
@@ -182,26 +199,39 @@ class WiseFT(Callback):
         return [folder / f"{stem}.safetensors", folder / f"{stem}.head.safetensors"]
 
     def _judge(
-        self, trainer: Trainer, pl_module: LightningModule, module: nn.Module, theta1: dict[str, Tensor]
-    ) -> AlphaPath:
-        theta0, tests = self.theta0 or {}, named_test_loaders(trainer, self.tests)
+        self, trainer: Trainer, pl_module: LightningModule, theta0: Mapping[str, Tensor], together: Together
+    ) -> None:
+        module, tests = self._interpolated(pl_module), dict[str, Iterable[Any]]()
+        theta1 = _copied(module)
+        together.each(lambda: tests.update(named_test_loaders(trainer, self.tests)))
+        reference = next(iter(tests))
+        validation = f"{reference} (validation)"
+        loaders = parts_of({validation: Images(trainer, VALIDATION, whole=True), **tests}, together)
         rules = path_rules(self.baseline, list(tests), self._records(trainer))
-        loaders = {"": Images(trainer, VALIDATION, whole=True), **tests}
-        all_rules = {"": {"": AnswerRule()}, **rules}
-        found = answer_path(trainer, module, theta0, theta1, self.alphas, loaders, all_rules, self.predict)
-        validation = found.pop("")[""]
-        reference = next(iter(tests.values()))
-        signatures = measure_path(trainer, pl_module, module, theta0, theta1, self.alphas, reference)
-        correct = {name: by_rule[""] for name, by_rule in found.items()}
+        all_rules = {validation: {"": AnswerRule()}, **rules}
+        found = answer_path(trainer, module, theta0, theta1, self.alphas, loaders, all_rules, self.predict, together)
+        signatures = measure_path(trainer, pl_module, module, theta0, theta1, self.alphas, loaders[reference], together)
+        if trainer.is_global_zero:
+            self.path = self._path(rules, found.pop(validation), found, signatures)
+            log_path(trainer, self.path.rows, _decimals(self.alphas))
+
+    def _path(
+        self, rules: Mapping[str, Rules], validation: SetAnswers, found: Mapping[str, SetAnswers],
+        signatures: Sequence[Mapping[str, float]],
+    ) -> AlphaPath:  # fmt: skip
+        by_rule = {name: answers.correct for name, answers in found.items()}
+        correct = {name: rights[""] for name, rights in by_rule.items()}
         robustness: list[EffectiveRobustness] = []
         matched: dict[str, Correct] = {}
         if self.baseline is not None:
-            matched = matched_correct(self.baseline, rules, found)
+            matched = matched_correct(self.baseline, rules, by_rule)
             robustness = path_robustness(self.baseline, correct, matched, replicates=self.replicates, seed=self.seed)
-        return judge_path(
-            self.alphas, validation, correct, signatures, robustness, matched,
+        path = judge_path(
+            self.alphas, validation.correct[""], correct, signatures, robustness, matched,
             replicates=self.replicates, seed=self.seed,
         )  # fmt: skip
+        answered = dict(zip(path.images, (validation, *found.values()), strict=True))
+        return replace(path, unreadable={name: each.unreadable for name, each in answered.items() if each.unreadable})
 
     def _check_tests(self, trainer: Trainer) -> None:
         names, records = list(named_test_loaders(trainer, self.tests)), self._records(trainer)
@@ -217,3 +247,8 @@ class WiseFT(Callback):
 def _decimals(alphas: Sequence[float]) -> int:
     """Decimals that tell all α's apart in file names, at least two."""
     return next(n for n in range(2, 17) if len({f"{a:.{n}f}" for a in alphas}) == len(alphas))
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    """A module's state, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

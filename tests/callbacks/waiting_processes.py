@@ -24,9 +24,9 @@ class Impatient(Callback):
 
 
 class Slow(WiseFT):
-    def _write_and_judge(self, *arguments):
+    def _write_all(self, *arguments):
         time.sleep(JUDGING)
-        super()._write_and_judge(*arguments)
+        super()._write_all(*arguments)
 
 
 if __name__ == "__main__":
