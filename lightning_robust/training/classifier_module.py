@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -34,13 +33,15 @@ class ClassifierModule(LightningModule):
     _accuracy: LoaderAccuracy | None = None
     _rests: bool = False
 
-    @abstractmethod
     def known_classes(self) -> list[str]:
         """The classes, in the order of the labels.
 
         Raises:
             ValueError: If they are not known yet.
         """
+        if self.class_names is None:
+            raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
+        return self.class_names
 
     @property
     def start(self) -> str:

@@ -189,12 +189,6 @@ class ClassifierFinetuning(ClassifierModule):
         self.class_names = list(class_names)
         self.templates = None if templates is None else list(templates)
 
-    def known_classes(self) -> list[str]:
-        """The classes, in the order of the labels."""
-        if self.class_names is None:
-            raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
-        return self.class_names
-
     @property
     def start(self) -> str:
         """What training begins from, in words, once the classes are known; a run's record and table say it."""

@@ -189,12 +189,6 @@ class ContrastiveFinetuning(ClassifierModule):
         fresh.eval().to(self.device).model.refresh()
         return fresh
 
-    def known_classes(self) -> list[str]:
-        """The classes, in the order of the labels."""
-        if self.class_names is None:
-            raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
-        return self.class_names
-
     @property
     def start(self) -> str:
         """What training begins from, in words, once the classes are known; a run's record and table say it."""

@@ -133,9 +133,3 @@ class SupervisedPretraining(ClassifierModule):
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
         self.model = model.to(memory_format=torch.channels_last)
         self.class_names = [str(name) for name in class_names]
-
-    def known_classes(self) -> list[str]:
-        """The classes, in the order of the labels."""
-        if self.class_names is None:
-            raise ValueError("The classes are not known yet: fit, validate, or load a checkpoint first.")
-        return self.class_names
