@@ -95,7 +95,9 @@ def described(path):
 @pytest.mark.parametrize("path", [p for p in CONFIGS if p not in IMAGENET], ids=lambda path: path.name)
 def test_a_config_becomes_objects(path, opened):
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if settings["data"]["class_path"].endswith("ImageFolderDataModule"):
+    if path.name == "folder_finetune.yaml":
+        cli = opened(path, **{"model.init_args.encoder": "scenes-clip"})
+    elif settings["data"]["class_path"].endswith("ImageFolderDataModule"):
         folder = {"data.init_args.root": Path(ROOT).parent / "shared" / "data" / "pacs"}
         if not folder["data.init_args.root"].is_dir():
             pytest.skip("the folder of photos is not there")
@@ -103,6 +105,22 @@ def test_a_config_becomes_objects(path, opened):
     else:
         cli = opened(path)
     assert cli.datamodule.transform is cli.model.transform
+
+
+@pytest.mark.parametrize(
+    ("encoder", "classes"), [("scenes-clip", ("star", "fish")), ("vit", ("goldfish", "hammerhead"))]
+)
+def test_own_folders_and_any_clip_need_the_names_of_both_alone(encoder, classes, opened, clip, tmp_path):
+    for domain in ("web", "phone"):
+        colours = {name: k for k, name in enumerate(classes)}
+        imagenet_trees.fill(tmp_path / "photos" / domain, colours, per_class=10)
+    own = {"model.init_args.encoder": clip if encoder == "vit" else encoder, "data.init_args.root": "photos"}
+    short = {"trainer.max_epochs": 1, "trainer.logger": False, "data.init_args.batch_size": 4}
+    cli = opened(ROOT / "configs" / "folder_finetune.yaml", **own | short)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    found = {type(callback).__name__: callback for callback in cli.trainer.callbacks}
+    assert [entry["epoch"] for entry in found["SignatureMonitor"].history] == [0, 1]
+    assert set(found["WiseFT"].path.rows[0].shifts) == {"phone"}
 
 
 @pytest.mark.parametrize("path", IMAGENET, ids=lambda path: path.name)
