@@ -71,7 +71,8 @@ class _Evaluation:
         if store is not None:
             candidates = [candidate for _, found in units for candidate in found]
             answers = [store.done(candidate) for candidate in candidates]
-            write_outcome(self, store.folder, [one for one in answers if one is not None])
+            sizes = {candidate.name: candidate.image_size for candidate in candidates}
+            write_outcome(self, store.folder, [one for one in answers if one is not None], sizes)
             if others := store.others(candidates):
                 print(
                     f"lightning-robust: {others} other {'model' if others == 1 else 'models'} of this run "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor, nn, uint8
 
 from lightning_robust.cli.evaluate_asked import Asked
@@ -28,6 +29,7 @@ class Candidate:
         origin: Where its weights come from, in words.
         checkpoint_hash: SHA-256 of its weights.
         alpha: Position on a Wise-FT path, else None.
+        image_size: Height and width of the images that it is given, in pixels.
         key: Of all that its answers depend on beside the images: weights, head, architecture, preprocessing.
     """
 
@@ -35,6 +37,7 @@ class Candidate:
     origin: str
     checkpoint_hash: str
     alpha: float | None
+    image_size: int
     key: str
 
 
@@ -103,7 +106,7 @@ def _load_one(name: str, data: Any, sets: Sequence[DistributionShift], seed: int
                 heads[one.name] = own
     module = network.model
     key = _key(network, data if texts else None, sets)
-    candidate = Candidate(name, network.origin, network.checkpoint_hash, None, key)
+    candidate = Candidate(name, network.origin, network.checkpoint_hash, None, _side(network.transform), key)
     return LoadedModels((candidate,), {key: lambda: module}, module, network.transform, heads)
 
 
@@ -115,6 +118,7 @@ def _load_path(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed:
     networks = {alpha: _network(asked.path[alpha], data, seed, False) for alpha in {alphas[0], alphas[-1]}}
     working = networks[alphas[0]].model
     ends = [{k: v.detach().clone() for k, v in networks[alpha].model.state_dict().items()} for alpha in networks]
+    side = _side(networks[alphas[0]].transform)
     whole = (alphas[0], alphas[-1]) == (0.0, 1.0)
     candidates, points, strays, own = list[Candidate](), dict[str, Point](), list[str](), list[dict[str, Tensor]]()
     for alpha, file in asked.path.items():
@@ -126,7 +130,7 @@ def _load_path(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed:
             own.append(state)
         key = _key(network, None, sets)
         points[key] = _line_point(working, ends[0], ends[-1], alpha) if on_line else _own_point(working, state)
-        candidates.append(Candidate(file, network.origin, network.checkpoint_hash, alpha, key))
+        candidates.append(Candidate(file, network.origin, network.checkpoint_hash, alpha, side, key))
     return LoadedModels(
         tuple(candidates), points, working, networks[alphas[0]].transform,
         states=(*ends, *own), sentences=_of_path(asked, strays),
@@ -161,6 +165,10 @@ def _network(name: str, data: Any, seed: int, texts: bool) -> Any:
         )
     _check_names(name, network.class_names, data)
     return network
+
+
+def _side(transform: Callable[[Any], Tensor]) -> int:
+    return int(transform(Image.new("RGB", (64, 64))).shape[-1])
 
 
 def _check_names(name: str, own: Sequence[str] | None, data: Any) -> None:

@@ -6,7 +6,7 @@ from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.results import ModelEvaluation
 from lightning_robust.robustness import published as tables
 
-__all__ = ["TOLERANCE", "published_accuracies", "unlike_published"]
+__all__ = ["TOLERANCE", "of_other_size", "published_accuracies", "unlike_published"]
 
 TOLERANCE = 0.01
 """One accuracy point: crops, interpolation and half precision move less."""
@@ -14,17 +14,23 @@ TOLERANCE = 0.01
 _TIMM = "timm:"
 
 
-def published_accuracies(name: str, sets: Sequence[DistributionShift]) -> dict[str, float]:
+def published_accuracies(
+    name: str, sets: Sequence[DistributionShift], image_size: int | None = None
+) -> dict[str, float]:
     """What is published of a model on ImageNet, for the sets that are counted likewise here.
 
     Args:
         name: `ARCHITECTURE/TAG` of open_clip or `timm:NAME`; of any other nothing is known.
         sets: The sets of the evaluation, the reference first.
+        image_size: Height and width of the images that the model is given here; where timm's figures are of another
+            size, nothing is comparable. None is not compared.
 
     Returns:
         Accuracy by set, a fraction.
     """
-    if name.startswith(_TIMM) and "@" not in name:
+    if of_other_size(name, image_size) is not None:
+        known = None
+    elif name.startswith(_TIMM) and "@" not in name:
         known = tables.published_timm(_with_tag(name.removeprefix(_TIMM)))
     elif name.count("/") == 1:
         known = tables.published_zero_shot(*name.split("/"))
@@ -38,6 +44,24 @@ def published_accuracies(name: str, sets: Sequence[DistributionShift]) -> dict[s
         for index, one in enumerate(sets)
         if ("reference" if index == 0 else one.name) in by_set and _counted_alike(name, one)
     }
+
+
+def of_other_size(name: str, image_size: int | None) -> str | None:
+    """A sentence where a model's published accuracies are of images of another size than it is given here.
+
+    Args:
+        name: As for `published_accuracies`.
+        image_size: Height and width here, in pixels; None where it is not known.
+    """
+    if image_size is None or not name.startswith(_TIMM) or "@" in name:
+        return None
+    published = tables.published_image_size(_with_tag(name.removeprefix(_TIMM)))
+    if published is None or published == image_size:
+        return None
+    return (
+        f"{name}: accuracies are published at {published} px, and it is judged at {image_size} px here, so that the "
+        "two are not compared"
+    )
 
 
 def _with_tag(name: str) -> str:

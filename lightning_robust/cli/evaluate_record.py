@@ -3,13 +3,13 @@
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_robust.cli.evaluate_answers import ModelAnswers
 from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, table_rows, without_numbers
-from lightning_robust.cli.evaluate_published import published_accuracies, unlike_published
+from lightning_robust.cli.evaluate_published import of_other_size, published_accuracies, unlike_published
 from lightning_robust.results import (
     DataDescription,
     EvaluationRecord,
@@ -22,20 +22,23 @@ from lightning_robust.results.names import ACCURACIES, RESULTS
 __all__ = ["write_outcome"]
 
 
-def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]) -> None:
+def write_outcome(
+    evaluation: Any, folder: Path, answers: Sequence[ModelAnswers], image_sizes: Mapping[str, int]
+) -> None:
     """Write `results.json` and `accuracies.csv`, and print the table.
 
     Args:
         evaluation: The call: its arguments, data, sets, baseline, device and sentences.
         folder: The run's folder.
         answers: What each model answered, in the order asked for.
+        image_sizes: Height and width of the images that each is given, in pixels, by its name.
     """
     args, data, sets, baseline = evaluation.args, evaluation.data, evaluation.sets, evaluation.baseline
     comparable = args.split == "test" and _is_imagenet(data)  # other images of the reference are no published ones
-    models = tuple(
-        evaluation_of(one, sets, baseline, published_accuracies(one.name, sets) if comparable else None, seed=args.seed)
-        for one in answers
-    )
+    sizes = image_sizes if comparable else {}
+    published = {name: published_accuracies(name, sets, size) for name, size in sizes.items()}
+    other_size = [said for name, size in sizes.items() if (said := of_other_size(name, size)) is not None]
+    models = tuple(evaluation_of(one, sets, baseline, published.get(one.name), seed=args.seed) for one in answers)
     record = EvaluationRecord(
         provenance=collect_provenance(device=str(evaluation.device)),
         seeds={"intervals and untrained weights": args.seed},
@@ -48,6 +51,7 @@ def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]
             *_conventions(data, sets, baseline),
             *_changed(evaluation.options, data),
             *evaluation.sentences,
+            *other_size,
             *_unreadable(answers),
         ),
         split=args.split,
@@ -57,6 +61,8 @@ def write_outcome(evaluation: Any, folder: Path, answers: Sequence[ModelAnswers]
     )
     write_evaluation(record, folder / RESULTS)
     write_table(folder / ACCURACIES, table_rows(models))
+    for sentence in other_size:
+        print(f"lightning-robust: {sentence}", file=sys.stderr)
     for model in models:
         for sentence in (*without_numbers(model), *unlike_published(model)):
             print(f"lightning-robust: warning: {sentence}", file=sys.stderr)

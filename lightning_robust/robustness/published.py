@@ -11,6 +11,7 @@ from lightning_robust.results.baseline_record import ModelAccuracies
 
 __all__ = [
     "TABLES",
+    "published_image_size",
     "published_models",
     "published_source",
     "published_standard",
@@ -127,6 +128,30 @@ def published_timm(model: str) -> Mapping[str, float] | None:
         (0.76156, None)
     """
     return _figures("imagenet_timm", model)
+
+
+@lru_cache(maxsize=1)
+def _image_sizes() -> Mapping[str, int]:
+    with (_folder() / published_source("imagenet_timm")["file"]).open(encoding="utf-8", newline="") as file:
+        return {row["model"]: int(row["image_size"]) for row in csv.DictReader(file)}
+
+
+def published_image_size(model: str) -> int | None:
+    """Height and width, in pixels, of the images that timm's published accuracies of a model are of.
+
+    It is often larger than what the model was trained at.
+
+    Args:
+        model: timm's full name, with its tag.
+
+    Returns:
+        The size; None where nothing is published.
+
+    Example:
+        >>> published_image_size("resnet50.a1_in1k"), published_image_size("resnet50.tv_in1k")
+        (288, 224)
+    """
+    return _image_sizes().get(model)
 
 
 def _figures(table: str, name: str) -> Mapping[str, float] | None:

@@ -382,6 +382,26 @@ def test_published_accuracies_stand_beside_and_are_warned_about(folder, capsys, 
     assert results(folder, "b").models[1].published == {}
 
 
+def test_a_model_published_at_another_size_is_not_compared(folder, capsys, monkeypatch):
+    def load(name, **options):
+        return load_network("scenes-clip" if name == "timm:known" else name, **options)
+
+    monkeypatch.setattr(evaluate_models, "load_network", load)
+    monkeypatch.setattr(evaluate_models, "takes_class_names", lambda _: True)
+    monkeypatch.setattr(evaluate_record, "_is_imagenet", lambda _: True)
+    monkeypatch.setattr(evaluate_published.tables, "published_timm", lambda _: {"reference": 0.5})
+    monkeypatch.setattr(evaluate_published, "_with_tag", lambda name: name)
+    for size, run in ((288, "a"), (32, "b")):
+        monkeypatch.setattr(evaluate_published.tables, "published_image_size", lambda _, size=size: size)
+        assert evaluate("--model", "timm:known", "--run_name", run) == 0
+    record = results(folder, "a")
+    assert dict(record.models[0].published) == {}
+    sentence = "timm:known: accuracies are published at 288 px, and it is judged at 32 px here"
+    assert any(said.startswith(sentence) for said in record.conventions)
+    assert capsys.readouterr().err.count(sentence) == 1
+    assert dict(results(folder, "b").models[0].published) == {"reference": 0.5}
+
+
 def in_a_process(folder, *arguments, launcher=(), **environment):
     paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths, **environment}

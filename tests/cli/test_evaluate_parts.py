@@ -15,7 +15,7 @@ from lightning_robust.cli.evaluate_answers import ModelAnswers, SetAnswers, pack
 from lightning_robust.cli.evaluate_baseline import chosen_baseline
 from lightning_robust.cli.evaluate_outcome import evaluation_of
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
-from lightning_robust.cli.evaluate_published import published_accuracies, unlike_published
+from lightning_robust.cli.evaluate_published import of_other_size, published_accuracies, unlike_published
 from lightning_robust.cli.evaluate_sets import evaluation_rules, evaluation_sets, ordered_loaders
 from lightning_robust.cli.processes import processes
 from lightning_robust.data import DistributionShift, ScenesDataModule, UnrepeatedSampler
@@ -166,6 +166,17 @@ def test_published_accuracies_are_those_that_are_counted_alike():
         "a/b/last.ckpt",
     ):
         assert published_accuracies(unknown, imagenet_sets()) == {}
+
+
+@pytest.mark.parametrize("name", ["timm:resnet50.a1_in1k", "timm:resnet50"])
+def test_figures_of_images_of_another_size_are_not_compared(name):
+    assert published_accuracies(name, imagenet_sets(), 288)["reference"] > 0.79
+    assert of_other_size(name, 288) is None
+    assert published_accuracies(name, imagenet_sets(), 224) == {}
+    said = of_other_size(name, 224)
+    assert f"{name}: accuracies are published at 288 px, and it is judged at 224 px here" in said
+    for other in ("timm:nothing", "timm:resnet50.a1_in1k@x.bin", "ViT-B-32/openai", "scenes-clip"):
+        assert of_other_size(other, 224) is None
 
 
 def answers(correct, images=1000):
