@@ -19,6 +19,7 @@ from lightning_robust.cli.parser_errors import user_error
 from lightning_robust.cli.refusals import refusal
 from lightning_robust.cli.resume import check_same_settings, read_checkpoint
 from lightning_robust.cli.run_folder import LAST, check_checkpoint, old_run_folder, shared_run_folder
+from lightning_robust.cli.unreadable_images import unreadable_in_validation
 from lightning_robust.errors import UserError
 from lightning_robust.results.names import CURVES, RESULTS
 
@@ -132,8 +133,9 @@ class RobustCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Write `results.json` and say what came out."""
+        unreadable = unreadable_in_validation(self.trainer, self.datamodule)  # every process tells of its share
         if self.folder is not None and self.trainer.is_global_zero:
-            finish(self, self.folder)
+            finish(self, self.folder, unreadable)
 
 
 def run(arguments: list[str]) -> int:

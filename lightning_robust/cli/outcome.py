@@ -26,14 +26,15 @@ from lightning_robust.robustness import Baseline
 from lightning_robust.signatures import eligible_concepts
 
 
-def finish(cli: LightningCLI, folder: Path) -> None:
+def finish(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[str, ...]] | None = None) -> None:
     """Write everything that a run found into its folder, and print the table.
 
     Args:
         cli: The command line after `fit`.
         folder: The run's folder.
+        unreadable: What the last validation left out, from `unreadable_in_validation`.
     """
-    record = run_record(cli, folder)
+    record = run_record(cli, folder, unreadable)
     wise_ft = _wise_ft(cli.trainer)
     if record.baseline is not None and wise_ft is not None and wise_ft.baseline is not None:
         write_baseline(wise_ft.baseline.to_record(collect_provenance()), folder / BASELINE)
@@ -47,13 +48,14 @@ def finish(cli: LightningCLI, folder: Path) -> None:
     print_run(record, folder, Console())
 
 
-def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
+def run_record(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[str, ...]] | None = None) -> RunRecord:
     """Put a run's record together from the Trainer, its callbacks and the files that it wrote."""
     trainer, model, data = cli.trainer, cli.model, cli.datamodule
     monitors = monitors_of(trainer)
     wise_ft = _wise_ft(trainer)
     path = wise_ft.path if wise_ft is not None else None
-    images = {**(path.images if path is not None else _images(data)), **_concept_images(data)}
+    left_out = {**(unreadable or {}), **(path.unreadable if path is not None else {})}
+    images = {**(path.images if path is not None else _images(data, left_out)), **_concept_images(data)}
     files = [file for written in (wise_ft.files.values() if wise_ft is not None else ()) for file in written]
     config = (
         yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -69,6 +71,7 @@ def run_record(cli: LightningCLI, folder: Path) -> RunRecord:
             dataset=str(getattr(data, "description", type(data).__name__)),
             protocol=_protocol(data, judged=path is not None),
             images=images,
+            unreadable=left_out,
         ),
         conventions=(
             *(line for m in monitors for line in conventions(m, model)),
@@ -170,13 +173,14 @@ def _untrained(monitors: list[SignatureMonitor]) -> dict[str, float]:
     return {tag.removesuffix("/untrained"): value for tag, value in found.items()}
 
 
-def _images(data: Any) -> dict[str, int]:
+def _images(data: Any, unreadable: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     names = getattr(data, "val_loader_names", None)
     if data is None or names is None:
         return {}
-    return {
+    sizes = {
         f"{name} (validation)": len(loader.dataset) for name, loader in zip(names, data.val_dataloader(), strict=True)
     }
+    return {name: size - len(unreadable.get(name, ())) for name, size in sizes.items()}
 
 
 def _encoder_hash(model: Any) -> dict[str, str]:

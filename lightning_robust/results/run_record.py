@@ -13,8 +13,9 @@ from lightning_robust.results.record_file import from_json, read_record, write_r
 
 __all__ = ["RUN_SCHEMA", "AlphaRow", "DataDescription", "RunRecord", "read_run", "write_run"]
 
-#: 2 adds effective robustness along the path, and the start of the run; files of version 1 are read as they are.
-RUN_SCHEMA = 2
+#: 2 adds effective robustness along the path, and the start of the run; 3 the images that could not be read. Files of
+#: older versions are read as they are.
+RUN_SCHEMA = 3
 _WHAT = "a run's results.json"
 
 
@@ -26,11 +27,14 @@ class DataDescription:
         dataset: name of the data, with the version of a generated world.
         protocol: how accuracy is counted (crops, class subsets, prompts), in one line.
         images: number of images per loader, by loader name.
+        unreadable: what was left out of them as unreadable, a sentence for each image, by loader name; loaders that
+            left nothing out are not there.
     """
 
     dataset: str
     protocol: str
     images: Mapping[str, int]
+    unreadable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
