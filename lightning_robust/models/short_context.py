@@ -42,7 +42,7 @@ def encode_texts(model: nn.Module, tokens: Tensor) -> Tensor:
     tower = _causal_tower(model)
     if tower is not None:
         prefix, pool, end = tower
-        last = tokens.argmax(dim=-1) if pool == "argmax" else (tokens == end).int().argmax(dim=-1)
+        last = tokens.argmax(dim=-1) if pool == "argmax" else tokens.eq(end).int().argmax(dim=-1)
         length = -(-(int(last.max()) + 1) // _STEP) * _STEP
         if tokens.shape[1] - length >= _WORTH:
             inner: Any = model.get_submodule(prefix.removesuffix("."))
@@ -71,18 +71,19 @@ class _Texts(nn.Module):
         return cast("Tensor", self.model.encode_text(tokens, normalize=True))
 
 
-def _causal_tower(model: nn.Module) -> tuple[str, str, int | None] | None:
+def _causal_tower(model: nn.Module) -> tuple[str, str, int] | None:
     """Where the text tower stands, how it pools and its end token; None unless it is surely causal."""
+    known: Any = model
     if type(model) is open_clip.CLIP:
-        prefix, inner, pool, end = "", cast("Any", model), model.text_pool_type, model.text_eos_id
+        prefix, tower, pool, end = "", known, known.text_pool_type, known.text_eos_id
     elif type(model) is open_clip.CustomTextCLIP and type(model.text) is TextTransformer:
-        prefix, inner, pool, end = "text.", cast("Any", model.text), model.text.pool_type, model.text.eos_id
-        if inner.cls_emb is not None or inner.output_tokens:
+        prefix, tower, pool, end = "text.", known.text, known.text.pool_type, known.text.eos_id
+        if tower.cls_emb is not None or tower.output_tokens:
             return None
     else:
         return None
-    mask = inner.attn_mask
+    mask = tower.attn_mask
     if pool not in ("argmax", "eos") or not isinstance(mask, Tensor):
         return None
     causal = torch.full_like(mask, -torch.inf).triu(1)
-    return (prefix, str(pool), end) if torch.equal(mask, causal) else None
+    return (prefix, str(pool), int(end)) if torch.equal(mask, causal) else None
