@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +16,32 @@ from lightning_robust.models.zero_shot import zero_shot_head
 _KEPT = 32
 """Heads that are remembered: more than a Wise-FT path has points, so that none of them is made twice."""
 
+_GLANCED = 256
+"""Values of an entry that a glance looks at."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Glance:
+    places: tuple[tuple[int, int], ...]
+    values: Tensor
+
+    def equals(self, other: _Glance) -> bool:
+        """Whether nothing tells them apart; values that are no numbers always do."""
+        return self.places == other.places and torch.equal(self.values, other.values)
+
 
 class TextHeadClassifier(ImageClassifier):
     """A CLIP as a classifier, both towers trainable: logits `W · h/‖h‖` with W the zero-shot head of its text tower.
 
     `head.weight` follows the text tower: it is no parameter to train, and every forward in eval mode first makes it the
     head of the text weights as they are. So each point of an interpolated path is a CLIP of its own with its own
-    zero-shot head, which plain open_clip makes of the same file; the mixture of two heads is never used. Heads are
-    remembered by the sums and norms of the text weights, so an unchanged text tower is not read again.
+    zero-shot head, which plain open_clip makes of the same file; the mixture of two heads is never used.
+
+    Heads are remembered by the sums and norms of the text weights, which are taken of all values at `refresh`, at the
+    first batch after a change of mode (each evaluation's), and wherever a batch finds them changed. From one batch to
+    the next that is looked for in torch's version counters, the place in memory, and up to 256 values of every entry:
+    weights that a callback swaps in, an average or a path are noticed however they were written. After writing a few
+    single values past the counters (`.data`) between two batches of one evaluation, call `refresh`.
 
     Args:
         encoder: A whole CLIP: `encode_image`, `encode_text`, `logit_scale`, and its image tower at `visual`.
@@ -48,6 +68,7 @@ class TextHeadClassifier(ImageClassifier):
         self.head.requires_grad_(False)
         self._texts = (tokenizer, list(class_names), list(templates))
         self._heads: OrderedDict[tuple[float, ...], Tensor] = OrderedDict()
+        self._seen: tuple[_Glance, tuple[float, ...]] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify; in eval mode with the head that the text tower gives now.
@@ -59,8 +80,13 @@ class TextHeadClassifier(ImageClassifier):
             Logits, `(n, C)`.
         """
         if not self.training:
-            self.refresh()
+            self._follow()
         return super().forward(images)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; the next batch in eval mode looks at the whole text tower."""
+        self._seen = None
+        return super().train(mode)
 
     def refresh(self) -> Tensor:
         """Make `head.weight` the zero-shot head of the text weights as they are.
@@ -76,6 +102,18 @@ class TextHeadClassifier(ImageClassifier):
             while len(self._heads) > _KEPT:
                 self._heads.popitem(last=False)
         self._heads.move_to_end(key)
+        self._seen = (self._glance(), key)
+        return self._put(key)
+
+    def _follow(self) -> None:
+        """Refresh, unless a glance at the text weights finds them as they were."""
+        seen = self._seen
+        if seen is None or seen[1] not in self._heads or not seen[0].equals(self._glance()):
+            self.refresh()
+        else:
+            self._put(seen[1])  # the head itself may have been overwritten
+
+    def _put(self, key: tuple[float, ...]) -> Tensor:
         weight: Tensor = self.head.weight
         with torch.no_grad():
             weight.copy_(self._heads[key])
@@ -112,6 +150,14 @@ class TextHeadClassifier(ImageClassifier):
         with torch.no_grad():
             for name, entry in self._text_entries().items():
                 entry.copy_(values[name])
+
+    def _glance(self) -> _Glance:
+        """What is cheap to look at: thousands of values instead of millions."""
+        entries = [entry.detach() for entry in self._text_entries().values() if entry.is_floating_point()]
+        places = tuple((0 if entry.is_inference() else entry._version, entry.data_ptr()) for entry in entries)
+        steps = [max(1, entry.numel() // _GLANCED) for entry in entries]
+        values = [entry.reshape(-1)[::step][:_GLANCED].double() for entry, step in zip(entries, steps, strict=True)]
+        return _Glance(places, torch.cat(values))
 
     def _fingerprint(self) -> tuple[float, ...]:
         """What tells text weights apart; by values, because some averages are written past torch's version counters."""

@@ -54,6 +54,57 @@ def test_the_head_follows_changes_in_place_past_the_version_counter_and_by_loadi
     assert torch.equal(seen[0], seen[-1])
 
 
+def counted(model, monkeypatch):
+    """Readings of all text weights."""
+    full, read = TextHeadClassifier._fingerprint, []
+    monkeypatch.setattr(TextHeadClassifier, "_fingerprint", lambda self: read.append(1) or full(self))
+    return read
+
+
+def test_an_unchanged_text_tower_is_read_once_for_all_batches_of_an_evaluation(model, encoder, monkeypatch):
+    images, read = torch.rand(2, 3, 32, 32), counted(model, monkeypatch)
+    for epoch in (1, 2):
+        model.train().eval()
+        with torch.inference_mode():
+            for _ in range(5):
+                model(images)
+        assert len(read) == epoch
+    head = by_hand(encoder)
+    assert torch.equal(model.head.weight, head)
+
+
+def test_a_change_between_two_batches_is_followed(model, encoder):
+    """As averages and paths write: one entry past the version counters, by copying, or in other memory."""
+    images, weight = torch.rand(1, 3, 32, 32), encoder.model.text_projection
+    other = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    moved = weight.detach() + 0.1 * other
+    changes = [
+        lambda: weight.data.lerp_(other, 0.01),
+        lambda: weight.detach().copy_(moved),
+        lambda: setattr(weight, "data", moved.clone().mul_(2).add_(other)),
+        lambda: encoder.model.token_embedding.weight.data.mul_(1.01),
+    ]
+    with torch.no_grad():
+        model(images)
+        for change in changes:
+            before = model.head.weight.clone()
+            change()
+            model(images)
+            assert not torch.equal(model.head.weight, before)
+            assert torch.equal(model.head.weight, by_hand(encoder))
+
+
+def test_one_value_written_past_the_counters_is_followed_by_the_next_evaluation(model, encoder):
+    images, weight = torch.rand(1, 3, 32, 32), encoder.model.token_embedding.weight
+    with torch.no_grad():
+        model(images)
+        weight.data[weight.shape[0] // 2 :, 1] += 1.0
+        model.train().eval()(images)
+        assert torch.equal(model.head.weight, by_hand(encoder))
+        weight.data[weight.shape[0] // 2 :, 1] += 1.0
+        assert torch.equal(model.refresh(), by_hand(encoder))
+
+
 def test_an_overwritten_head_is_made_good(model, encoder):
     model.refresh()
     model.head.weight.data.zero_()
