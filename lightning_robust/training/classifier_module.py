@@ -145,4 +145,4 @@ class ClassifierModule(LightningModule):
 
     def _log(self, stage: str) -> None:
         if self._accuracy is not None:
-            self.log_dict(self._accuracy.compute(stage))
+            self._accuracy.log(self, stage)

@@ -18,7 +18,7 @@ from lightning_robust.models.clip_folder import read_clip_folder, save_clip_fold
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.zero_shot import zero_shot_head
-from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, class_texts, shift_records
+from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, check_countable, class_texts
 from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -110,7 +110,7 @@ class ContrastivePretraining(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Refuse now what could not be counted later."""
-        shift_records(getattr(self.trainer, "datamodule", None))
+        check_countable(getattr(self.trainer, "datamodule", None))
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the raw representations h, `(n, d)`, of preprocessed images `(n, 3, H, W)`."""
@@ -166,7 +166,7 @@ class ContrastivePretraining(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the accuracies."""
         if self._accuracy is not None:
-            self.log_dict(self._accuracy.compute("val"))
+            self._accuracy.log(self, "val")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole run."""

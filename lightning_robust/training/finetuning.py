@@ -18,7 +18,7 @@ from lightning_robust.training.class_names import check_class_names, texts_in_wo
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.layer_decay import layer_decay_groups, parameter_depths
 from lightning_robust.training.linear_probe import L2
-from lightning_robust.training.loader_accuracy import arguments_of, class_list, class_texts, shift_records
+from lightning_robust.training.loader_accuracy import arguments_of, check_countable, class_list, class_texts
 from lightning_robust.training.probe_head import probe_head
 from lightning_robust.training.random_head import random_head
 
@@ -104,7 +104,7 @@ class ClassifierFinetuning(ClassifierModule):
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        shift_records(datamodule)  # refuses now what could not be counted later
+        check_countable(datamodule)  # refuses now what could not be counted later
         given = self.hparams["class_names"]
         if self.class_names is not None:
             check_class_names(self.class_names, datamodule, given=given is not None)

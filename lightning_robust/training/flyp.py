@@ -18,7 +18,7 @@ from lightning_robust.training.class_captions import ClassCaptions
 from lightning_robust.training.class_names import check_class_names, texts_in_words
 from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.contrastive import MAX_LOGIT_SCALE, contrastive_loss
-from lightning_robust.training.loader_accuracy import arguments_of, class_texts, shift_records
+from lightning_robust.training.loader_accuracy import arguments_of, check_countable, class_texts
 
 _HEAD = "model.head.weight"
 
@@ -114,7 +114,7 @@ class ContrastiveFinetuning(ClassifierModule):
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        shift_records(datamodule)  # refuses now what could not be counted later
+        check_countable(datamodule)  # refuses now what could not be counted later
         if self.class_names is None:
             self._build(*class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"]))
         check_class_names(self.known_classes(), datamodule, given=self.hparams["class_names"] is not None)

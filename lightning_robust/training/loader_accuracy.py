@@ -13,6 +13,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.models.class_mask import ClassMask
 
+_MEAN = "shifts"
+
 
 class LoaderAccuracy:
     """One micro accuracy per evaluation loader, synchronised across processes by torchmetrics.
@@ -27,7 +29,7 @@ class LoaderAccuracy:
         masks: Labels of the shifts that do not cover all classes, by loader name.
 
     Raises:
-        ValueError: If a name appears twice, or a mask names a class that there is not.
+        ValueError: If a name appears twice or is that of the mean, `shifts`, or a mask names a class that there is not.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class LoaderAccuracy:
     ) -> None:
         if len(set(names)) != len(names):
             raise ValueError(f"Evaluation loaders need different names, not {list(names)}.")
+        _refuse_mean(names)
         self.names, self.masks = list(names), dict(masks or {})
         for name, mask in self.masks.items():
             if (largest := max(index for group in mask.groups for index in group)) >= num_classes:
@@ -95,8 +98,19 @@ class LoaderAccuracy:
         tags = {f"{stage}/{name}/accuracy": value for name, value in values.items()}
         shifts = [value for name, value in values.items() if name != self.names[0]]
         if shifts:
-            tags[f"{stage}/shifts/accuracy"] = sum(shifts[1:], shifts[0]) / len(shifts)
+            tags[f"{stage}/{_MEAN}/accuracy"] = sum(shifts[1:], shifts[0]) / len(shifts)
         return tags
+
+    def log(self, module: LightningModule, stage: str) -> None:
+        """Log the accuracies since the last call, and start again.
+
+        Args:
+            module: Whose log it is; in the hook at the end of its validation or test, on every process.
+            stage: First part of the tags: `val` or `test`.
+        """
+        # the counts are those of all processes already, so that all have the same numbers: their largest is exactly
+        # them, where the mean over processes could round
+        module.log_dict(self.compute(stage), sync_dist=True, reduce_fx="max")
 
 
 def loader_names(datamodule: Any, stage: str, count: int) -> list[str]:
@@ -123,6 +137,21 @@ def loader_names(datamodule: Any, stage: str, count: int) -> list[str]:
     if len(names) != count:
         raise ValueError(f"The data module names {len(names)} {stage} loaders {list(names)} but has {count}.")
     return list(names)
+
+
+def check_countable(datamodule: Any) -> None:
+    """Refuse, when a run begins, evaluation loaders that could not be counted later.
+
+    Args:
+        datamodule: What the Trainer holds; may be None.
+
+    Raises:
+        ValueError: If a loader is named like the mean over the shifts, or a shift is prompted with class names of its
+            own.
+    """
+    for stage in ("val", "test"):
+        _refuse_mean(getattr(datamodule, f"{stage}_loader_names", None) or ())
+    shift_records(datamodule)
 
 
 def shift_records(datamodule: Any) -> tuple[DistributionShift, ...]:
@@ -218,3 +247,11 @@ def class_texts(
             f"No {' and no '.join(missing)}: give them to the model, or use a data module that has them as attributes."
         )
     return [str(name) for name in names], [str(prompt) for prompt in prompts]
+
+
+def _refuse_mean(names: Sequence[str]) -> None:
+    if _MEAN in names:
+        raise ValueError(
+            f"The tag of a loader named {_MEAN!r} would be that of the mean over the shifts (val/{_MEAN}/accuracy): "
+            "give it another name."
+        )

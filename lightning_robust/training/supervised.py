@@ -17,7 +17,7 @@ from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.class_names import check_class_names
 from lightning_robust.training.classifier_module import ClassifierModule
-from lightning_robust.training.loader_accuracy import arguments_of, class_list, shift_records
+from lightning_robust.training.loader_accuracy import arguments_of, check_countable, class_list
 from lightning_robust.training.random_head import random_head
 
 
@@ -75,7 +75,7 @@ class SupervisedPretraining(ClassifierModule):
     def setup(self, stage: str) -> None:
         """Build the classifier, once the class names are known."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        shift_records(datamodule)  # refuses now what could not be counted later
+        check_countable(datamodule)  # refuses now what could not be counted later
         if self.class_names is None:
             self._build(class_list(datamodule, self.hparams["class_names"]))
             if stage == "fit":

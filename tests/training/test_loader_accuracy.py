@@ -1,5 +1,10 @@
 """Accuracies per loader, their names and the texts of the classes."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +12,10 @@ import torch
 
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.models.class_mask import ClassMask
+from lightning_robust.training import ContrastivePretraining, SupervisedPretraining
 from lightning_robust.training.loader_accuracy import LoaderAccuracy, class_masks, class_texts, loader_names
+
+SCRIPT = Path(__file__).with_name("accuracy_processes.py")
 
 
 def one_hot(classes):
@@ -76,3 +84,32 @@ def test_masks_come_from_the_records_of_the_shifts():
     named = DistributionShift("c", "x", protocol="own prompts", groups=((0,),), class_names=("thing",))
     with pytest.raises(ValueError, match=r"'c' \(own prompts\) is prompted with class names of its own"):
         class_masks(SimpleNamespace(shifts=(named,)), ["r", "c"])
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_a_loader_may_not_have_the_name_of_the_mean(stage, data, trainer, tiny_folder):
+    setattr(data, f"{stage}_loader_names", ["reference", "shifts", "rendition"])
+    for module in (
+        SupervisedPretraining(f"local-dir:{tiny_folder}"),
+        ContrastivePretraining(f"local-dir:{tiny_folder}"),
+    ):
+        with pytest.raises(ValueError, match=r"of a loader named 'shifts' .* give it another name"):
+            trainer().fit(module, datamodule=data)
+
+
+@pytest.mark.slow
+def test_two_processes_log_the_accuracies_of_one_without_a_warning(tiny_folder, tmp_path):
+    """The last process has fewer images; Lightning's advice to synchronise would be an error here."""
+    found = []
+    for devices in (1, 2):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(
+            [sys.executable, SCRIPT, tmp_path, f"local-dir:{tiny_folder}", str(devices)],
+            capture_output=True, text=True, timeout=600, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        found += [json.loads((tmp_path / f"{devices}.{rank}.json").read_text()) for rank in range(devices)]
+    one, first, second = found
+    assert one == first == second
+    assert len(one["val"]) == 4
+    assert len(set(one["val"].values())) > 1
