@@ -44,8 +44,8 @@ class Still(Ours):
 class Finetuned(Callback):
     """Instead of training."""
 
-    def __init__(self, breaks):
-        self.breaks = breaks
+    def __init__(self, case):
+        self.case = case
 
     def on_train_end(self, trainer, pl_module):
         generator, norm = torch.Generator().manual_seed(4), pl_module.norm
@@ -56,7 +56,9 @@ class Finetuned(Callback):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) + trainer.global_rank)
         self.mean = norm.running_mean.clone()
         torch.manual_seed(trainer.global_rank)
-        pl_module.broken = self.breaks and trainer.global_rank == 1
+        pl_module.broken = self.case == "broken" and trainer.global_rank == 1
+        if self.case == "buffers":
+            pl_module.register_buffer("seen", torch.zeros(trainer.global_rank), persistent=False)
 
 
 class Files(Dataset):
@@ -152,7 +154,7 @@ def told(wise):
 
 def main(folder, devices, case):
     seed_all()
-    wise, finetuned, data = paths(folder, case), Finetuned(case == "broken"), Loaders(case)
+    wise, finetuned, data = paths(folder, case), Finetuned(case), Loaders(case)
     shown = loader(OWN, 20, batch=3)
     monitors = [SignatureMonitor(), ConceptMonitor(), KurtosisMonitor(images=shown, prefix="own")]
     foreign = case == "foreign"

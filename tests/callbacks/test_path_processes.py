@@ -1,27 +1,11 @@
 """Several processes judge one Wise-FT path: answers, their order and figures are those of one process."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+from launching import launched
 
-SCRIPT = Path(__file__).with_name("path_processes.py")
-
-
-def launch(folder, devices, case):
-    paths = os.pathsep.join([str(SCRIPT.parents[1] / "contracts"), str(SCRIPT.parents[2])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
-    environment.pop("LOCAL_RANK", None)
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder, str(devices), case], capture_output=True, text=True, timeout=300,
-        env=environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(devices)]
+launch = partial(launched, "path_processes.py")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +56,19 @@ def test_batches_of_another_form_and_what_cannot_be_shared(tmp_path):
     (told,), none = (rank["warnings"] for rank in ranks)
     assert told.startswith("the first process alone reads 'stream', 'list' for the Wise-FT path")
     assert none == []
+
+
+@pytest.mark.slow
+def test_processes_whose_modules_differ_in_form(alone, tmp_path):
+    """A buffer has another size on each: the first judges alone."""
+    first, second = launch(tmp_path, 2, "buffers")
+    assert_same([first, second], alone)
+    assert [first["read"], second["read"]] == [list(range(25)), []]
+    assert first["warnings"] == [
+        "the first process alone judges the Wise-FT path, while the others wait: buffers differ in form between the "
+        "processes"
+    ]
+    assert second["warnings"] == []
 
 
 @pytest.mark.slow

@@ -1,29 +1,14 @@
 """Several processes over gloo: every figure is that of one, however images are shared, and none counts twice."""
 
-import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+from launching import launched
 
-SCRIPT = Path(__file__).with_name("sharing_processes.py")
+launch = partial(launched, "sharing_processes.py")
 #: Whole numbers and what is sorted or counted: the same to the last bit.
 EXACT = ("features", "privileged", "persisted", "appeared", "vanished", "eligible", "images", "per_image", "largest")
-
-
-def launch(folder, devices, case):
-    paths = os.pathsep.join([str(SCRIPT.parents[1] / "contracts"), str(SCRIPT.parents[2])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
-    environment.pop("LOCAL_RANK", None)
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder, str(devices), case], capture_output=True, text=True, timeout=300,
-        env=environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(devices)]
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,16 @@
 """Two processes over gloo see what one sees, and both come to an end."""
 
-import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from launching import launched
 from safetensors.torch import load_file
 
 from lightning_robust.results import read_curves
 
 pytestmark = pytest.mark.slow
-SCRIPT = Path(__file__).with_name("two_processes.py")
-
-
-def launch(folder, devices):
-    paths = os.pathsep.join([str(SCRIPT.parents[1] / "contracts"), str(SCRIPT.parents[2])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder, str(devices)], capture_output=True, text=True, timeout=900, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(devices)]
+launch = partial(launched, "two_processes.py", timeout=900)
 
 
 @pytest.fixture(scope="module")
