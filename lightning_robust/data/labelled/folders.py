@@ -13,7 +13,7 @@ import numpy as np
 from lightning_robust.data.labelled.source import LabelledSource, in_words
 from lightning_robust.data.reading import ImageFiles
 
-__all__ = ["IMAGE_SUFFIXES", "class_folders", "images_below", "sub_folders", "warn_of_other_endings"]
+__all__ = ["IMAGE_SUFFIXES", "RUBBISH", "class_folders", "images_below", "sub_folders", "warn_of_other_endings"]
 
 #: Endings of the files that are taken for images, upper and lower case alike.
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -23,8 +23,8 @@ _OTHER_SUFFIXES: Final = (
     ".svg", ".psd",
 )  # fmt: skip
 #: Folders that systems leave behind.
-_RUBBISH: Final = frozenset(
-    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information"}
+RUBBISH: Final = frozenset(
+    {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information"}
 )
 
 
@@ -93,7 +93,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     """What is in a folder and not hidden, by name."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _RUBBISH]
+            found = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in RUBBISH]
     except OSError as error:
         raise ValueError(f"The folder {folder} cannot be read: {error.strerror}") from error
     return sorted(found, key=lambda entry: entry.name)
