@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
     from lightning_robust.data.imagenet.checks import check_set
     from lightning_robust.data.imagenet.layout import locations
+    from lightning_robust.data.imagenet.mistakes import set_itself, with_shared_places
     from lightning_robust.data.imagenet.published import SETS, published
 
     with from_user(ValueError):
@@ -27,6 +28,9 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             published(name, args.v2)
         where = locations(args.folder, _places(args.path), args.v2)
+        itself = None if any(where[name] for name in names) else set_itself(args.folder, names, args.v2)
+    if itself is not None:
+        raise UserError(itself)
     if idle := [name for name in _places(args.path) if name not in names]:
         raise UserError(f"--path {idle[0]}=… has no effect, since --sets leaves {idle[0]} out")
     if args.download and not any(str(place).startswith("hub:") for place in where.values()):
@@ -36,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         with console.status(f"{published(name, args.v2).title}: {where[name] or 'nowhere'}"):
             checks.append(check_set(name, where[name], v2=args.v2, n_open=args.n_open, download=args.download))
+    checks = with_shared_places(checks)
     _print(checks, args.folder, console)
     return 1 if any(check.problems for check in checks) else 0
 

@@ -4,6 +4,7 @@ import imagenet_trees
 import pytest
 
 from lightning_robust.cli.main import main
+from lightning_robust.data.imagenet.opening import open_set
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,67 @@ def test_bad_input_is_one_sentence_and_status_2(shifts, capsys, arguments, sente
     assert sentence in captured.err
     assert "Traceback" not in captured.err
     assert not captured.out
+
+
+def test_what_systems_leave_behind_is_no_class(tmp_path, capsys):
+    folder = imagenet_trees.v2(tmp_path, per_class=10)
+    for name in ("__pycache__", "@eaDir", "lost+found", "$RECYCLE.BIN"):
+        (folder / name).mkdir()
+        (folder / name / "x.pyc").touch()
+    assert check(tmp_path, "--sets", "v2", "--open", 3) == 0
+    assert len(open_set("v2", str(folder)).source) == 10_000  # and it can be evaluated on
+    capsys.readouterr()
+    (folder / "old").mkdir()
+    assert check(tmp_path, "--sets", "v2", "--open", 3) == 1
+    assert "1 folder is no class of it: 'old'" in capsys.readouterr().out
+
+
+def test_a_naming_error_stands_alone(tmp_path, capsys):
+    imagenet_trees.fill(tmp_path / "val", {**imagenet_trees.by_wnid(range(3)), "5": 5})
+    assert check(tmp_path, "--sets", "val") == 1
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ImageNet val")]
+    assert len(said) == 1
+    assert said[0].startswith("ImageNet val (val): '5' is no class of it; its 1000 classes are known by wnid")
+
+
+@pytest.mark.parametrize("name", ["Coffee_French press", "coffee french press", "coffee_french_press"])
+def test_objects_by_any_mixture_of_gaps(tmp_path, capsys, name):
+    folder = imagenet_trees.fill(tmp_path / "objectnet-1.0" / "images", {name: 550, "Alarm clock": 409})
+    assert check(tmp_path, "--sets", "objectnet") == 1
+    out = capsys.readouterr().out
+    assert "no class of it" not in out
+    assert "111 of 113 classes are missing" in out
+    assert sorted(open_set("objectnet", str(folder)).targets) == [409, 550]
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "elsewhere", "flat"])
+def test_the_folder_of_a_set_itself(tmp_path, capsys, name):
+    folder = tmp_path / name
+    if name == "flat":
+        folder.mkdir()
+        (folder / "ILSVRC2012_val_00000001.JPEG").write_bytes(imagenet_trees.picture(0))
+    else:
+        imagenet_trees.val(tmp_path, name=name)
+    assert check(folder) == 2
+    said = capsys.readouterr()
+    kind = "images" if name == "flat" else "class folders"
+    above = str(tmp_path) if name.startswith("val") else "the folder above it"
+    known = "val" if name.startswith("val") else "train"
+    assert said.err == (
+        f"lightning-robust: error: {folder} is a set itself, for {kind} lie in it: give {above}, which holds the sets, "
+        f"or say which set it is by --path {known}={folder}\n"
+    )
+    assert check(folder, "--path", f"val={folder}", "--sets", "val") == 1
+    assert "is a set itself" not in capsys.readouterr().err
+
+
+def test_a_set_that_is_a_link_to_another(tmp_path, capsys):
+    imagenet_trees.train(tmp_path, indices=range(3))
+    (tmp_path / "val").symlink_to("train")
+    assert check(tmp_path, "--sets", "train", "val") == 1
+    out = capsys.readouterr().out
+    assert f"ImageNet val (val): it has the same files as ImageNet train, {tmp_path.resolve() / 'train'}." in out
+    assert out.count("the same files") == 1
 
 
 def status(*arguments):

@@ -32,7 +32,7 @@ class SetCheck:
     Attributes:
         facts: What is published about the set.
         where: Where the copy is, None where there is none.
-        images: Images of the classes that count.
+        images: Images of the classes that count; all, where it cannot be told what the classes are.
         classes: Classes that have an image.
         opened: Images opened.
         problems: Sentences; a copy without any is whole.
@@ -86,12 +86,12 @@ def check_set(
     except (ValueError, OSError) as error:
         return SetCheck(facts, where, problems=(" ".join(str(error).split()),))
     per_class = _per_class(name, copy)
-    _compare(facts, copy, per_class)
+    if per_class is not None:
+        _compare(facts, copy, per_class)
     opened = _open(copy, border=name == "objectnet")
-    with_images = [index for index, count in per_class.items() if count]
-    return SetCheck(
-        facts, where, sum(per_class.values()), len(with_images), opened, tuple(copy.problems), tuple(copy.notes)
-    )
+    counts = copy.counts if per_class is None else per_class
+    classes = sum(count > 0 for count in (per_class or {}).values())
+    return SetCheck(facts, where, sum(counts.values()), classes, opened, tuple(copy.problems), tuple(copy.notes))
 
 
 def _folder(name: str, folder: Path, n_open: int) -> _Copy:
@@ -118,15 +118,15 @@ def _table(name: str, where: str, n_open: int, *, download: bool) -> _Copy:
     return _Copy(counts, ChosenImages(found.images, np.array(spread(len(found), n_open))), [], [])
 
 
-def _per_class(name: str, copy: _Copy) -> dict[int, int]:
-    """Images of each ImageNet class that is there."""
+def _per_class(name: str, copy: _Copy) -> dict[int, int] | None:
+    """Images of each ImageNet class that is there; None where it cannot be told what the classes are."""
     if not copy.counts:
         return {}
     try:
         classes = imagenet_classes(name, list(copy.counts))
     except ValueError as error:
-        copy.problems.append(str(error))
-        return {}
+        copy.problems.append(str(error).removeprefix(f"{published(name).title}: "))
+        return None
     if without := sum(index is None for index in classes):
         copy.notes.append(f"{without} of its objects are no ImageNet class and are left out")
     found: dict[int, int] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lightning_robust.data.image_sets import spread
-from lightning_robust.data.labelled.folders import IMAGE_SUFFIXES
+from lightning_robust.data.labelled.folders import IMAGE_SUFFIXES, RUBBISH
 from lightning_robust.data.reading import ImageFiles
 
 __all__ = ["ClassCount", "count_folders", "sample_of"]
@@ -36,7 +36,7 @@ def count_folders(folder: Path) -> list[ClassCount]:
     """Images in every class folder, folders in the order of their names.
 
     Args:
-        folder: The folder that holds them; what begins with a dot, and `__MACOSX`, is passed over.
+        folder: The folder that holds them; what begins with a dot, and what systems leave behind, is passed over.
 
     Raises:
         OSError: If a folder cannot be listed.
@@ -48,7 +48,7 @@ def count_folders(folder: Path) -> list[ClassCount]:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in RUBBISH
 
 
 def _count(folder: Path, name: str) -> ClassCount:

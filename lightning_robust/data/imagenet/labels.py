@@ -17,6 +17,7 @@ from lightning_robust.data.imagenet.published import published
 __all__ = ["imagenet_classes", "is_class", "looks_like_class", "set_classes"]
 
 _WNID: Final = re.compile(r"n\d{8}")
+_GAPS: Final = re.compile(r"[ _/]+")
 #: WordNet's and CLIP's words for a class differ, so that not all have to agree for a list to be known as ImageNet's.
 _AGREEMENT: Final = 0.8
 
@@ -42,7 +43,7 @@ def looks_like_class(name: str, folder: str) -> bool:
     """Whether a folder of this name can be a class folder of the set, so that the level of the classes is found."""
     if _WNID.fullmatch(folder) or folder.isdecimal():
         return True
-    return name == "objectnet" and folder.lower() in _names_of(name)
+    return name == "objectnet" and _plain(folder) in _names_of(name)
 
 
 def is_class(name: str, text: str) -> bool:
@@ -56,14 +57,19 @@ def is_class(name: str, text: str) -> bool:
         >>> is_class("a", "n01440764"), is_class("val", "n01440764"), is_class("objectnet", "Alarm clock")
         (False, True, True)
     """
-    return text.isdecimal() or text.lower() in _names_of(name)
+    return text.isdecimal() or _plain(text) in _names_of(name)
+
+
+def _plain(text: str) -> str:
+    """Of `Coffee/French press`, `coffee_french_press` and the mixed `Coffee_French press` one form."""
+    return _GAPS.sub(" ", text.lower())
 
 
 @cache
 def _names_of(name: str) -> frozenset[str]:
     found = {wnids()[index] for index in set_classes(name)}
     if name == "objectnet":
-        found |= {called.lower() for one in objects() for called in (one.folder, one.name)}
+        found |= {_plain(called) for one in objects() for called in (one.folder, one.name)}
     return frozenset(found)
 
 
@@ -163,13 +169,13 @@ def _from_object_numbers(title: str, numbers: list[int]) -> tuple[int | None, ..
 
 
 def _from_objects(title: str, names: Sequence[str]) -> tuple[int | None, ...]:
-    by_name = {text.lower(): one for one in objects() for text in (one.folder, one.name)}
+    by_name = {_plain(text): one for one in objects() for text in (one.folder, one.name)}
     for text in names:
-        if text.lower() not in by_name:
-            near = difflib.get_close_matches(text.lower(), by_name, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+        if _plain(text) not in by_name:
+            near = difflib.get_close_matches(_plain(text), by_name, n=1)
+            hint = f"; did you mean {by_name[near[0]].folder!r}?" if near else ""
             raise ValueError(f"{title} has no object {text!r} among its {len(objects())}{hint}")
-    found = [by_name[text.lower()] for text in names]
+    found = [by_name[_plain(text)] for text in names]
     return tuple(one.classes[0] if one.classes else None for one in found)
 
 

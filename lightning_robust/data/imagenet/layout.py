@@ -7,6 +7,7 @@ from typing import Final
 
 from lightning_robust.data.imagenet.labels import looks_like_class
 from lightning_robust.data.imagenet.published import SETS, published
+from lightning_robust.data.labelled.folders import sub_folders
 
 __all__ = ["class_level", "locate", "locations"]
 
@@ -93,8 +94,7 @@ def class_level(folder: Path, name: str) -> Path | None:
         The folder with the class folders, None where there are none.
     """
     for _ in range(_DEPTH):
-        with os.scandir(folder) as entries:
-            below = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))]
+        below = sub_folders(folder)
         if any(looks_like_class(name, one) for one in below):
             return folder
         inner = below if len(below) == 1 else [one for one in below if one in ("images", "sketch", "data")][:1]

@@ -18,6 +18,7 @@ from lightning_robust.data.imagenet.flat_val import SOLUTION, flat_val, solution
 from lightning_robust.data.imagenet.labels import imagenet_classes
 from lightning_robust.data.imagenet.published import published
 from lightning_robust.data.labelled import LabelledSource, class_folders, open_labelled
+from lightning_robust.data.labelled.folders import sub_folders
 from lightning_robust.data.labelled.spec import parsed
 from lightning_robust.data.labelled.table import table_source
 from lightning_robust.data.reading import ImageFiles
@@ -107,13 +108,13 @@ def _label_map(name: str, source: LabelledSource) -> NDArray[np.int64]:
 def _folder_source(name: str, folder: Path) -> LabelledSource:
     if not folder.is_dir():
         raise ValueError(f"No folder {folder} for {published(name).title}")
-    with_folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))]
+    with_folders = sub_folders(folder)
     if not with_folders:
         solution = solution_file(folder) if name == "val" else None
         if solution is None:
             raise ValueError(f"{published(name).title}: {FLAT.format(folder)}")
         return flat_val(folder, solution)
-    integers = all(entry.name.isdecimal() for entry in with_folders)
+    integers = all(name.isdecimal() for name in with_folders)
     return class_folders(folder, order="integer" if integers else "name")
 
 

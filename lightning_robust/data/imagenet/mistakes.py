@@ -1,0 +1,57 @@
+"""Two mistakes of naming folders: the folder of a set in place of the one above it, and one folder for two sets."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lightning_robust.data.imagenet.checks import SetCheck
+from lightning_robust.data.imagenet.layout import class_level
+from lightning_robust.data.imagenet.published import SETS, published
+from lightning_robust.data.labelled.folders import IMAGE_SUFFIXES
+
+__all__ = ["set_itself", "with_shared_places"]
+
+
+def set_itself(folder: Path, names: Sequence[str], v2: str = "matched-frequency") -> str | None:
+    """What to say of a folder that is a set and does not hold any.
+
+    Args:
+        folder: What was named as the folder that holds the sets.
+        names: Sets that are asked for.
+        v2: Which variant of ImageNet-V2.
+
+    Returns:
+        A sentence; None where neither class folders nor images lie in it.
+    """
+    top = folder.expanduser()
+    with os.scandir(top) as entries:
+        flat = any(entry.name.lower().endswith(IMAGE_SUFFIXES) for entry in entries)
+    if not flat and all(class_level(top, name) != top for name in names):
+        return None
+    called = top.resolve().name
+    known = next((name for name in SETS if any(Path(f).name == called for f in published(name, v2).folders)), None)
+    above = f"{top.resolve().parent}" if known else "the folder above it"
+    return (
+        f"{folder} is a set itself, for {'images' if flat else 'class folders'} lie in it: give {above}, which holds "
+        f"the sets, or say which set it is by --path {known or names[0]}={folder}"
+    )
+
+
+def with_shared_places(checks: Sequence[SetCheck]) -> list[SetCheck]:
+    """Checks to which is added where a set is another one too: `val` may be a link to `train`.
+
+    Args:
+        checks: The checks.
+    """
+    first: dict[str, str] = {}
+    found = []
+    for check in checks:
+        added: tuple[str, ...] = ()
+        if check.where is not None:
+            place = os.path.realpath(Path(check.where).expanduser()) if ":" not in check.where else check.where
+            if place in first:
+                added = (f"it has the same files as {first[place]}, {place}",)
+            first.setdefault(place, check.facts.title)
+        found.append(replace(check, problems=(*added, *check.problems)))
+    return found
