@@ -90,7 +90,7 @@ def _protocols(rows: Sequence[AccuracyRow]) -> list[str]:
 
 def _accuracies(models: Sequence[ModelEvaluation]) -> list[_Column]:
     """In %; the best mean is marked."""
-    columns = [
+    columns: list[_Column] = [
         (row.set, [f"{100 * model.rows[k].accuracy:.1f}" for model in models]) for k, row in enumerate(models[0].rows)
     ]
     best = max(model.shifts_mean for model in models)
@@ -107,7 +107,7 @@ def _accuracies(models: Sequence[ModelEvaluation]) -> list[_Column]:
 
 def _robustness(found: Sequence[EffectiveRobustness]) -> list[list[_Column]]:
     """Each shift; the mean with its intervals."""
-    each = [
+    each: list[_Column] = [
         (name, [f"{100 * er.shifts[name].estimate:+.1f}{_mark(er.shifts[name])}" for er in found])
         for name in found[0].shifts
     ]
@@ -137,7 +137,7 @@ def _range(interval: Interval) -> str:
 def _differences(record: EvaluationRecord) -> list[_Column]:
     """Of each other model: reference, and mean over the shifts."""
     by_model: dict[tuple[str, str], Difference] = {(one.model, one.set): one for one in record.differences}
-    columns = []
+    columns: list[_Column] = []
     for name in dict.fromkeys((record.models[0].reference.set, record.differences[-1].set)):
         found = [by_model[model.name, name].interval for model in record.models[1:]]
         cells = [f"{100 * one.estimate:+.1f} {_range(one)}" for one in found]
