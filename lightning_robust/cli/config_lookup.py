@@ -12,23 +12,27 @@ _OPTIONS = ("--config", "-c")
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The configs that ship with the package, path by file name.
+    """The configs that ship with the package, path by file name, with the folder where they lie in one.
 
     Example:
         >>> all(path.is_file() for path in shipped_configs().values())
         True
+        >>> sorted(name for name in shipped_configs() if name.startswith("emergence/"))[0]
+        'emergence/contrastive_broad.yaml'
     """
     folder = Path(str(files("lightning_robust.configs")))
-    return {path.name: path for path in sorted(folder.glob("*.yaml"))}
+    found = sorted([*folder.glob("*.yaml"), *folder.glob("*/*.yaml")])
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def find_config(name: str) -> str:
     """Path of the config that ``name`` means: a file from here, or else one that ships, with or without ``.yaml``.
 
-    A file in the working directory wins over one that ships. A name with a folder in it is only ever a path.
+    A file in the working directory wins over one that ships.
 
     Raises:
-        UserError: it is neither; the message names both places and lists what ships.
+        UserError: it is neither; the message names both places and lists what ships. For a name with a folder in it,
+            which is most likely a path, it says that alone.
     """
     candidates = (name, f"{name}.yaml")
     if here := [candidate for candidate in candidates if Path(candidate).is_file()]:

@@ -32,6 +32,15 @@ def test_every_form_of_the_option(shipped, name):
     assert resolve_configs(["fit", f"-c={name}"]) == ["fit", f"-c={path}"]
 
 
+@pytest.mark.parametrize("name", ["emergence/broad.yaml", "emergence/broad"])
+def test_one_that_ships_in_a_folder(shipped, name):
+    (shipped / "emergence").mkdir()
+    (shipped / "emergence" / "broad.yaml").write_text("# nothing\n")
+    assert find_config(name) == str(shipped / "emergence" / "broad.yaml")
+    with pytest.raises(UserError, match=r"emergence/broad\.yaml, finetune\.yaml"):
+        find_config("broad")  # the folder is part of the name
+
+
 def test_several_configs(shipped):
     Path("mine.yaml").write_text("seed: 1\n")
     found = resolve_configs(["fit", "--config", "finetune.yaml", "--config=mine.yaml"])
