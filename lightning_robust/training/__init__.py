@@ -1,8 +1,9 @@
 """LightningModules: finetuning and pretraining."""
 
-from lightning_robust.training.contrastive import ContrastivePretraining, contrastive_loss
+from lightning_robust.training.contrastive import ContrastivePretraining
+from lightning_robust.training.contrastive_losses import contrastive_loss, info_nce, siglip
 from lightning_robust.training.finetuning import ClassifierFinetuning
-from lightning_robust.training.flyp import ContrastiveFinetuning, info_nce
+from lightning_robust.training.flyp import ContrastiveFinetuning
 from lightning_robust.training.linear_probe import fit_linear_probe
 from lightning_robust.training.supervised import SupervisedPretraining
 
@@ -14,4 +15,5 @@ __all__ = [
     "contrastive_loss",
     "fit_linear_probe",
     "info_nce",
+    "siglip",
 ]

@@ -5,62 +5,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional
 
 from lightning_robust.models.clip_folder import read_clip_folder, save_clip_folder
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.interpolate import check_same_entries
+from lightning_robust.models.logit_bias import give_logit_bias
 from lightning_robust.models.zero_shot import zero_shot_head
+from lightning_robust.training.chunked import encode_in_chunks
+from lightning_robust.training.contrastive_losses import info_nce, siglip
+from lightning_robust.training.freezing import rest_frozen_parts
+from lightning_robust.training.gathering import of_all_processes, own_rows
+from lightning_robust.training.gradient_checkpointing import checkpoint_blocks
 from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, check_countable, class_texts
+from lightning_robust.training.locked_towers import check_locks, lock_towers
 from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
 
 MAX_LOGIT_SCALE = math.log(100.0)
-
-
-def contrastive_loss(images: Tensor, texts: Tensor, logit_scale: Tensor, tokens: Tensor) -> Tensor:
-    """InfoNCE in both directions, in which identical captions are positives of each other.
-
-    The target of an image is uniform over all captions of the batch that are identical to its own, and likewise for a
-    caption. With all captions different this is the loss of CLIP (Radford et al. 2021, arXiv 2103.00020).
-
-    Args:
-        images: Normalised image embeddings, `(n, d)`.
-        texts: Normalised text embeddings, `(n, d)`; row i belongs to image i.
-        logit_scale: The factor on the cosines, after `exp`.
-        tokens: The captions' tokens, `(n, context length)`; they say which captions are identical.
-
-    Returns:
-        The mean of both directions, a scalar.
-
-    Example:
-        >>> h = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-        >>> loss = contrastive_loss(h, h, torch.tensor(9.0), torch.tensor([[1], [1]]))
-        >>> round(float(loss), 4)  # log 2: the two cannot be told apart, and no gradient asks for it
-        0.6931
-    """
-    logits = logit_scale * images @ texts.T
-    same = (tokens[:, None, :] == tokens[None, :, :]).all(dim=-1).to(logits.dtype)
-    targets = same / same.sum(dim=1, keepdim=True)
-    return 0.5 * (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets))
+SIGLIP_SCALE, SIGLIP_BIAS = math.log(10.0), -10.0
+"""Where SigLIP starts, as in its paper (arXiv 2303.15343) and in open_clip."""
 
 
 class ContrastivePretraining(LightningModule):
-    """Train a CLIP from random weights on `(images, captions)`, and follow its zero-shot accuracy.
+    """Train a CLIP on `(images, captions)`, from random weights or its own, and follow its zero-shot accuracy.
 
-    Logged tags: `train/loss` (nats, every step), `train/logit_scale` (factor in [1, 100]),
-    `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; one small text pass per validation) and
-    `val/shifts/accuracy` (mean over all loaders but the first). Captions are texts or tokens `(n, context length)`.
-    Each process contrasts within its own batch.
+    Captions are texts or tokens `(n, context length)`. Every image is contrasted with the captions of all processes'
+    batches, and every caption with their images; loss and gradients are those of one process with the whole batch.
+    InfoNCE gathers the embeddings of both towers for it, SigLIP those of the captions: `n_total · d` numbers each,
+    forwards and backwards. Lightning's `accumulate_grad_batches` averages gradients of several contrasts and enlarges
+    none; `chunk_size` fits a large contrast into little memory, see `encode_in_chunks`. Whatever the Trainer's
+    precision, the loss is computed in float32.
+
+    Logged tags: `train/loss` (nats, every step; mean over processes), `train/logit_scale` (factor in [1, 100]),
+    `train/logit_bias` (SigLIP), `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; one small text pass
+    per validation) and `val/shifts/accuracy` (mean over all loaders but the first). With Lightning's
+    `EMAWeightAveraging` the averaged weights are validated and exported.
 
     Args:
-        encoder: Name of the architecture, see `models.load_encoder`; its weights are not used.
+        encoder: Name of the architecture, see `models.load_encoder`.
         class_names: Classes of the validation loaders; None takes the data module's.
         templates: Prompts with `{}`; None takes the data module's.
         lr: Highest learning rate.
@@ -70,9 +59,19 @@ class ContrastivePretraining(LightningModule):
         seed: Seed of the random weights.
         export_to: Folder that receives the trained CLIP at the end of the fit, as an open_clip `local-dir:` folder; a
             relative one lies below the Trainer's `default_root_dir`.
+        loss: `"infonce"`, see `info_nce`, or `"siglip"`, see `siglip`. For SigLIP an architecture without a
+            `logit_bias` is given one, and starts from factor 10 and bias −10, whatever its weights.
+        identical: Whether identical captions are positives of each other; False is the loss of open_clip.
+        chunk_size: Images, and captions, of a process that are encoded at once; None encodes its whole batch.
+        gradient_checkpointing: Whether the blocks of both towers are computed again instead of kept.
+        lock_image: True locks the image tower, a number all but so many of its last groups, see `lock_towers`. Batch
+            norm and dropout of what is locked whole are in eval mode.
+        lock_text: The same for the text tower.
+        pretrained: Whether to start from the encoder's own weights, as locked towers want it.
 
     Raises:
-        ValueError: If the encoder is unknown or has no text tower, or is to be exported and is not open_clip's.
+        ValueError: If the encoder is unknown or has no text tower, is to be exported and is not open_clip's, or a
+            setting is out of range or has no effect on it.
     """
 
     #: The layer whose output is h, for monitors.
@@ -89,10 +88,22 @@ class ContrastivePretraining(LightningModule):
         warmup_steps: int = 100,
         seed: int = 0,
         export_to: str | None = None,
+        loss: Literal["infonce", "siglip"] = "infonce",
+        identical: bool = True,
+        chunk_size: int | None = None,
+        gradient_checkpointing: bool = False,
+        lock_image: bool | int = False,
+        lock_text: bool | int = False,
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
+        if loss not in ("infonce", "siglip"):
+            raise ValueError(f"loss is 'infonce' or 'siglip', not {loss!r}.")
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size is at least 1, not {chunk_size}; leave it out to encode a batch at once.")
+        check_locks(lock_image, lock_text)
         self.save_hyperparameters()
-        loaded = load_encoder(encoder, pretrained=False, seed=seed)
+        loaded = load_encoder(encoder, pretrained=pretrained, seed=seed)
         if not loaded.has_text:
             raise ValueError(
                 f"ContrastivePretraining trains on captions, and {encoder!r} has no text tower: take a CLIP here, or "
@@ -104,9 +115,31 @@ class ContrastivePretraining(LightningModule):
         self.tokenizer = loaded.tokenizer
         # the layout of the convolutions: a third faster on the CPU, and what tensor cores want
         self.encoder: Any = loaded.model.train().to(memory_format=torch.channels_last)
+        self._prepare()
         self._config, self._folder = loaded.config, loaded.folder
         self._accuracy: LoaderAccuracy | None = None
         self._head: Tensor | None = None
+
+    def _prepare(self) -> None:
+        """Bias, locks and checkpoints, as the settings want them."""
+        settings, encoder = self.hparams, self.encoder
+        if settings["loss"] == "siglip" and getattr(encoder, "logit_bias", None) is None:
+            give_logit_bias(encoder, SIGLIP_BIAS)
+            with torch.no_grad():
+                encoder.logit_scale.fill_(SIGLIP_SCALE)
+        elif settings["loss"] == "infonce" and getattr(encoder, "logit_bias", None) is not None:
+            encoder.logit_bias.requires_grad_(False)  # a softmax does not see it
+        lock_towers(encoder, settings["lock_image"], settings["lock_text"])
+        rest_frozen_parts(encoder)
+        if settings["gradient_checkpointing"]:
+            checkpoint_blocks(encoder)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; parts that are locked whole stay in eval mode."""
+        super().train(mode)
+        if mode:
+            rest_frozen_parts(self)
+        return self
 
     def setup(self, stage: str) -> None:
         """Refuse now what could not be counted later."""
@@ -122,7 +155,7 @@ class ContrastivePretraining(LightningModule):
         # with the texts filled in: the copy has no Trainer to ask for them
         names, templates = self._class_texts()
         texts = {"class_names": names, "templates": templates}
-        return ContrastivePretraining(**{**arguments_of(self), **texts}).eval().to(self.device)
+        return ContrastivePretraining(**{**arguments_of(self), **texts, "pretrained": False}).eval().to(self.device)
 
     def head_weight(self) -> Tensor:
         """Weight W of the zero-shot head that the text tower gives now, `(C, d)`."""
@@ -131,15 +164,29 @@ class ContrastivePretraining(LightningModule):
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Contrast the images and captions of a batch."""
         images, tokens = batch[0], self._tokens(batch[1])
-        loss = contrastive_loss(
-            self.encoder.encode_image(images, normalize=True),
-            self.encoder.encode_text(tokens, normalize=True),
-            self.encoder.logit_scale.exp(),
-            tokens,
-        )
-        self.log("train/loss", loss, batch_size=len(images), prog_bar=True)
+        own = own_rows(len(images), images.device)
+        h, t = self._embeddings(images, tokens)
+        loss = self._contrast(h, t, tokens, own)
+        self.log("train/loss", loss, batch_size=len(images), prog_bar=True, sync_dist=True)
         self.log("train/logit_scale", self.encoder.logit_scale.detach().exp(), batch_size=len(images))
+        if self.hparams["loss"] == "siglip":
+            self.log("train/logit_bias", self.encoder.logit_bias.detach(), batch_size=len(images))
         return loss
+
+    def _embeddings(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        encoder, size = self.encoder, self.hparams["chunk_size"]
+        h = encode_in_chunks(partial(encoder.encode_image, normalize=True), encoder.visual, images, size)
+        return h, encode_in_chunks(partial(encoder.encode_text, normalize=True), encoder, tokens, size)
+
+    def _contrast(self, h: Tensor, t: Tensor, tokens: Tensor, own: slice) -> Tensor:
+        """The loss of this process's pairs within the batch of all."""
+        captions = of_all_processes(tokens) if self.hparams["identical"] else None
+        # a product of 100 and a cosine has errors of 0.2 in bfloat16
+        with torch.autocast(h.device.type, enabled=False):
+            h, t, scale = _full(h), _full(t), _full(self.encoder.logit_scale).exp()
+            if self.hparams["loss"] == "siglip":
+                return siglip(h, of_all_processes(t), scale, _full(self.encoder.logit_bias), captions, own=own)
+            return info_nce(of_all_processes(h), of_all_processes(t), scale, captions, own=own)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another architecture."""
@@ -199,6 +246,9 @@ class ContrastivePretraining(LightningModule):
         if self._folder is not None:
             config, tokenizer_files = read_clip_folder(self._folder)
         state = {name: tensor.detach().cpu() for name, tensor in self.encoder.state_dict().items()}
+        if "logit_bias" in state:  # a parameter that open_clip makes for this entry of the configuration
+            start = {"init_logit_scale": SIGLIP_SCALE, "init_logit_bias": SIGLIP_BIAS}
+            config = {**config, "model_cfg": {**start, **config["model_cfg"]}}
         save_clip_folder(path, config=config, tokenizer_files=tokenizer_files, state=state)
 
     def _class_texts(self) -> tuple[list[str], list[str]]:
@@ -209,6 +259,11 @@ class ContrastivePretraining(LightningModule):
         if isinstance(captions, Tensor):
             return captions
         return self.tokenizer(list(captions)).to(self.device)
+
+
+def _full(values: Tensor) -> Tensor:
+    """In float32 at least."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _check_exported(encoder: str, config: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.interpolate import check_same_entries
@@ -17,31 +16,11 @@ from lightning_robust.training.averages import copy_into_averages
 from lightning_robust.training.class_captions import ClassCaptions
 from lightning_robust.training.class_names import check_class_names, texts_in_words
 from lightning_robust.training.classifier_module import ClassifierModule
-from lightning_robust.training.contrastive import MAX_LOGIT_SCALE, contrastive_loss
+from lightning_robust.training.contrastive import MAX_LOGIT_SCALE
+from lightning_robust.training.contrastive_losses import info_nce
 from lightning_robust.training.loader_accuracy import arguments_of, check_countable, class_texts
 
 _HEAD = "model.head.weight"
-
-
-def info_nce(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
-    """CLIP's loss (Radford et al. 2021, arXiv 2103.00020): each image's only positive is its own caption.
-
-    Args:
-        images: Normalised image embeddings, `(n, d)`.
-        texts: Normalised text embeddings, `(n, d)`; row i belongs to image i.
-        logit_scale: The factor on the cosines, after `exp`.
-
-    Returns:
-        The mean of both directions, a scalar.
-
-    Example:
-        >>> h = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-        >>> round(float(info_nce(h, h, torch.tensor(1.0))), 4)  # log(1 + 1/e)
-        0.3133
-    """
-    logits = logit_scale * images @ texts.T
-    own = torch.arange(len(logits), device=logits.device)
-    return 0.5 * (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own))
 
 
 class ContrastiveFinetuning(ClassifierModule):
@@ -137,10 +116,7 @@ class ContrastiveFinetuning(ClassifierModule):
         images, texts = encoder.encode_image(batch[0], normalize=True), encoder.encode_text(tokens, normalize=True)
         images, texts, tokens = self._of_all(images), self._of_all(texts), self._of_all(tokens)
         scale = encoder.logit_scale.exp()
-        if self.hparams["positives"] == "own":
-            loss = info_nce(images, texts, scale)
-        else:
-            loss = contrastive_loss(images, texts, scale, tokens)
+        loss = info_nce(images, texts, scale, tokens if self.hparams["positives"] == "same-caption" else None)
         self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
         self.log("train/logit_scale", scale.detach(), batch_size=len(batch[0]))
         return loss
