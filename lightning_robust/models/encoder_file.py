@@ -20,6 +20,7 @@ from lightning_robust.models.encoder_timm import check_timm_activation
 from lightning_robust.models.file_preprocessing import differing, preprocessing_beside, whole
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import check_same_entries
+from lightning_robust.models.logit_bias import give_logit_bias_of
 from lightning_robust.models.weights_file import WeightsFile, read_weights, unwrapped
 from lightning_robust.results import file_sha256
 
@@ -109,7 +110,8 @@ def _filled(base: Encoder, file: Path, found: WeightsFile) -> nn.Module:
         # what belongs to the text side of a CLIP is left out; anything else is of another model, and refused below
         state = {name: value for name, value in state.items() if not name.startswith(_TEXT_SIDE)}
         model = ImageTower(model.visual)
-        target = model.state_dict()
+    give_logit_bias_of(model, state)
+    target = model.state_dict()
     # masks and indices that older versions saved and newer ones make themselves
     made = {name for name, _ in model.named_buffers()} - set(target)
     ready = {name: _as(value, target.get(name)) for name, value in state.items() if name not in made}

@@ -12,6 +12,7 @@ from lightning_robust.models.checkpoint_files import load_tensors, load_theta
 from lightning_robust.models.classifier import ImageClassifier, split_classifier_state
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.image_tower import ImageTower
+from lightning_robust.models.logit_bias import give_logit_bias_of
 from lightning_robust.models.network import Embedding, Network, blocks_of
 from lightning_robust.models.run_names import MERGED, known_encoder, run_class_names
 from lightning_robust.models.zero_shot import zero_shot_head
@@ -66,6 +67,7 @@ def run_network(path: Path, class_names: Sequence[str] | None, templates: Sequen
     # supervised pretraining has no text tower
     alone = all(entry.startswith("visual.") for entry in clip)
     tower = ImageTower(encoder.model.get_submodule("visual")) if alone else encoder.model
+    give_logit_bias_of(tower, clip)
     try:
         tower.load_state_dict(clip)
     except RuntimeError as error:
