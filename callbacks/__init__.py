@@ -1,6 +1,7 @@
 """Lightning callbacks: when to measure, on which layer and images, under which tags to log."""
 
 from lightning_robust.callbacks.effective_robustness import EffectiveRobustness
+from lightning_robust.callbacks.log_steps import LogSteps
 from lightning_robust.callbacks.monitor import SignatureMonitor
 from lightning_robust.callbacks.named import ConceptMonitor, KurtosisMonitor, SpectrumMonitor
 from lightning_robust.callbacks.random_states import RandomStates
@@ -12,6 +13,7 @@ __all__ = [
     "CurveRecorder",
     "EffectiveRobustness",
     "KurtosisMonitor",
+    "LogSteps",
     "RandomStates",
     "SignatureMonitor",
     "SpectrumMonitor",

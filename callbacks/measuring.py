@@ -84,8 +84,8 @@ class Measuring(Callback):
 
     def _measure_own(self, trainer: Trainer, module: LightningModule) -> None:
         """Measure own images inside a validation; the reading is published at its end."""
-        if self.images != VALIDATION and self.schedule.after_epoch(trainer) and not self._measured_at(trainer):
-            peers = self._peers(trainer, lambda peer: peer.schedule.after_epoch(trainer))
+        if self.images != VALIDATION and self.schedule.in_validation(trainer) and not self._measured_at(trainer):
+            peers = self._peers(trainer, lambda peer: peer.schedule.in_validation(trainer))
             readings = measure_with(peers, trainer, module, Images(trainer, self.images))
             for monitor, reading in zip(peers, readings, strict=True):
                 monitor._pending = reading

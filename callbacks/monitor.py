@@ -15,7 +15,7 @@ from lightning_robust.callbacks.measuring import Measuring, monitors_of
 from lightning_robust.callbacks.passes import FindImages, Forward
 from lightning_robust.callbacks.publish import as_metrics
 from lightning_robust.callbacks.schedule import Schedule, validation_left_out
-from lightning_robust.callbacks.settings import check_settings, check_sharing, check_tags
+from lightning_robust.callbacks.settings import check_moments, check_settings, check_sharing, check_tags
 from lightning_robust.callbacks.shared_pass import same_pass
 from lightning_robust.callbacks.shares import Share
 from lightning_robust.callbacks.signature import Signature
@@ -53,7 +53,8 @@ class SignatureMonitor(Measuring):
             `representation_layer`.
         images: `"validation"`, `"concepts"` (the data module's `concept_dataloader()`), or a loader, which each process
             of a distributed run reads whole, unless its sampler is a distributed one.
-        every_n_epochs: Measure after each n-th epoch, with its validation if it has one; 0 never.
+        every_n_epochs: Measure after each n-th epoch, with its validation if it has one; 0 never. With `LogSteps` in
+            the Trainer 1 is at each of its steps and at no others.
         every_n_steps: Measure also after each n-th optimiser step (of all optimisers together, as `global_step` counts
             them), in a pass of its own; None never.
         head: Name of the linear head, for importance and singular vectors; None asks the module's `head_weight()`.
@@ -169,7 +170,7 @@ class SignatureMonitor(Measuring):
 
         Here rather than at the start of training, which does not come where no step is left and only a path is judged.
         """
-        del trainer
+        check_moments(self, trainer)
         with kept_random_state():  # whatever a module does when it is looked at
             self.followed.begin(pl_module)
 
@@ -193,7 +194,7 @@ class SignatureMonitor(Measuring):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen, if this validation is one to measure."""
-        if self.images == VALIDATION and self.schedule.after_epoch(trainer) and not self._measured_at(trainer):
+        if self.images == VALIDATION and self.schedule.in_validation(trainer) and not self._measured_at(trainer):
             with kept_random_state():
                 share = Images(trainer, VALIDATION).share
                 self._listening = Listening(self.collector(trainer, pl_module, self.layers_of(pl_module), share))

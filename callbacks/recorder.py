@@ -39,12 +39,14 @@ class CurveRecorder(Callback):
         self._written: dict[str, int] = {}
         self._before: dict[str, float] = {}
         self._rows: int | None = None
+        self._begun = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another run's rows."""
         del pl_module
         if stage == "fit" and trainer.global_step == 0:
             self._known, self._written, self._before, self._rows = set(), {}, {}, None
+        self._begun = False
 
     def state_dict(self) -> dict[str, Any]:
         """How many rows there are."""
@@ -59,12 +61,17 @@ class CurveRecorder(Callback):
         del pl_module
         if not trainer.is_global_zero:
             return
-        if self.curves.path.exists():
-            self._go_on(trainer)
+        self._begin(trainer)
         for logger in trainer.loggers if self._before else ():
             logger.log_metrics(dict(self._before), step=0)
         self._write(trainer, self._before)
         self._before = {}
+
+    def _begin(self, trainer: Trainer) -> None:
+        """Before anything is written; a run that was broken off after its last step starts no training."""
+        if not self._begun and self.curves.path.exists():
+            self._go_on(trainer)
+        self._begun = True
 
     def _go_on(self, trainer: Trainer) -> None:
         """Drop what the checkpoint does not know of."""
@@ -106,6 +113,7 @@ class CurveRecorder(Callback):
     def _write(self, trainer: Trainer, scalars: Mapping[str, float] | None = None) -> None:
         if not trainer.is_global_zero:
             return
+        self._begin(trainer)
         monitors = _kept(trainer)
         rows = [
             CurveRow(entry["epoch"], entry["step"], tag, value)

@@ -2,9 +2,34 @@
 
 from dataclasses import dataclass
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from lightning_robust.errors import UserError
+
+
+class ChoosesValidations(Callback):
+    """A callback that says after which steps the Trainer validates.
+
+    Attributes:
+        making_up: Whether it has a validation run now, after training, that a broken-off run lacks.
+    """
+
+    making_up = False
+
+    @property
+    def chooses_validations(self) -> bool:
+        """Whether validations run where it says and nowhere else."""
+        return True
+
+
+def chosen_validations(trainer: Trainer) -> ChoosesValidations | None:
+    """The callback that says when the Trainer validates; None where the Trainer's own settings do.
+
+    Args:
+        trainer: The Trainer.
+    """
+    callbacks = (c for c in getattr(trainer, "callbacks", []) if isinstance(c, ChoosesValidations))
+    return next((callback for callback in callbacks if callback.chooses_validations), None)
 
 
 @dataclass(frozen=True)
@@ -29,11 +54,17 @@ class Schedule:
                 f"{self.every_n_epochs} and {self.every_n_steps}"
             )
 
-    def after_epoch(self, trainer: Trainer) -> bool:
-        """Whether the epoch that ends now, or whose validation runs now, is one to measure; never outside `fit`."""
+    def in_validation(self, trainer: Trainer) -> bool:
+        """Whether the validation that runs now is one to measure; never outside `fit`."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return False
+        if chosen_validations(trainer) is not None:
+            return self.every_n_epochs > 0
         return self.is_due(trainer.current_epoch + 1)
+
+    def after_epoch(self, trainer: Trainer) -> bool:
+        """Whether to measure after the epoch that ends now; not where a callback chooses the moments."""
+        return chosen_validations(trainer) is None and self.in_validation(trainer)
 
     def after_step(self, trainer: Trainer, since: int) -> bool:
         """Whether an n-th optimiser step was taken since another: a batch takes none, one, or one for each optimiser.
@@ -71,6 +102,8 @@ def validation_left_out(trainer: Trainer) -> int | None:
     """
     loop, every = trainer.fit_loop.epoch_loop, trainer.check_val_every_n_epoch
     if not trainer.enable_validation or not loop.restarted_on_train_batch_end:
+        return None
+    if chosen_validations(trainer) is not None:  # which sees to it that none is left out
         return None
     progress = loop.batch_progress
     # an epoch that is whole counts as completed already

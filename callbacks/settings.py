@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_robust.callbacks.schedule import chosen_validations
 from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION, Images
 from lightning_robust.errors import UserError
 from lightning_robust.signatures.layers import RETURNED
@@ -60,6 +61,19 @@ def _check_rows(monitor: "SignatureMonitor") -> None:
     if watched and monitor.layers is not None and RETURNED in monitor.layers:
         raise UserError(
             f"layer {RETURNED!r} is what a pass of the monitor's own returns: give images=, or name a submodule"
+        )
+
+
+def check_moments(monitor: "SignatureMonitor", trainer: Trainer) -> None:
+    """Check that a monitor has no schedule in epochs where a callback says when to validate.
+
+    Raises:
+        UserError: If it has one.
+    """
+    if monitor.schedule.every_n_epochs > 1 and (chosen := chosen_validations(trainer)) is not None:
+        raise UserError(
+            f"{type(chosen).__name__} says when to measure, so every_n_epochs={monitor.schedule.every_n_epochs} has no "
+            "effect: leave it out, or 0 for never"
         )
 
 

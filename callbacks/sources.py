@@ -9,6 +9,7 @@ from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
 from lightning.pytorch import Trainer
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
+from lightning_robust.callbacks.schedule import chosen_validations
 from lightning_robust.callbacks.shares import Share, share_of
 from lightning_robust.errors import UserError
 
@@ -147,5 +148,7 @@ def epoch_number(trainer: Trainer, *, starting: bool = False) -> int:
     """
     epoch, batch = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress
     whole = batch.is_last_batch or batch.current.ready >= trainer.num_training_batches
+    chosen = chosen_validations(trainer)
+    starting = starting or (chosen is not None and chosen.making_up)
     counted = starting and epoch.ready <= epoch.completed
     return trainer.current_epoch + int(whole and not counted)

@@ -10,12 +10,13 @@ from torch.utils.data import DataLoader, default_collate
 
 from lightning_robust.data.loaders import ResumableLoader, UnrepeatedSampler
 from lightning_robust.data.scenes.concepts import CONCEPT_CATEGORIES, CONCEPT_NAMES
-from lightning_robust.data.scenes.dataset import CaptionedScenes, SceneImages
+from lightning_robust.data.scenes.dataset import CaptionedScenes, LabelledScenes, SceneImages
 from lightning_robust.data.scenes.distributions import BROAD, CONCEPTS, REFERENCE, SHIFTS, WORLD_VERSION, Distribution
 from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
 from lightning_robust.data.shifts import DistributionShift
 
 _EVALUATION_BATCH = 250
+_TRAINED_ON = {distribution.name: distribution for distribution in (REFERENCE, BROAD)}
 
 
 class ScenesDataModule(LightningDataModule):
@@ -26,20 +27,26 @@ class ScenesDataModule(LightningDataModule):
 
     Args:
         transform: From a PIL image to a tensor; the command line links the encoder's own preprocessing here.
-        task: `"classify"` trains on labelled reference images, `"caption"` on broad images with captions.
+        task: `"classify"` trains on images with labels, `"caption"` on images with captions.
         batch_size: Training batch on each rank.
-        n_train: Training images in an epoch (reference images, or fresh captioned ones).
+        n_train: Training images in an epoch.
         n_val: Validation images of the reference.
         n_val_shift: Validation images of each shift.
         n_test: Test images of the reference and of each shift.
         n_concepts: Probe images of the clean concept set.
-        flip: Whether reference training images are mirrored at random, a function of (seed, epoch, index).
+        flip: Whether training images that come again are mirrored at random, a function of (seed, epoch, index); fresh
+            ones are not.
         seed: Seed of the world: images, order and augmentation.
         num_workers: Worker processes of the training loader.
+        train_on: `"reference"` or `"broad"`, the distribution of the training images; None takes the reference to
+            classify and broad images to caption.
+        fresh: Whether every epoch has images that were never shown before, rendered as they are asked for; None takes
+            True to caption, which is always so, and False to classify. With the same distribution, seed and sizes
+            both tasks show the same fresh images in the same order.
 
     Raises:
-        ValueError: For an unknown task, a size below one or a negative seed; from a loader, where there is no
-            transform or the training images do not fill a batch.
+        ValueError: For an unknown task or distribution, captions on images that come again, a size below one or a
+            negative seed; from a loader, where there is no transform or the training images do not fill a batch.
     """
 
     def __init__(
@@ -55,10 +62,16 @@ class ScenesDataModule(LightningDataModule):
         flip: bool = True,
         seed: int = 0,
         num_workers: int = 0,
+        train_on: str | None = None,
+        fresh: bool | None = None,
     ) -> None:
         super().__init__()
         if task not in ("classify", "caption"):
             raise ValueError(f"task must be 'classify' or 'caption', got {task!r}")
+        if train_on not in (None, *_TRAINED_ON):
+            raise ValueError(f"train_on must be 'reference' or 'broad', or None for the task's own, got {train_on!r}")
+        if task == "caption" and fresh is False:
+            raise ValueError("task='caption' has fresh images in every epoch: leave fresh=False out")
         sizes = {"batch_size": batch_size, "n_train": n_train, "n_val": n_val, "n_val_shift": n_val_shift,
                  "n_test": n_test, "n_concepts": n_concepts}  # fmt: skip
         for name, size in sizes.items():
@@ -70,6 +83,9 @@ class ScenesDataModule(LightningDataModule):
         self.n_train, self.n_val, self.n_val_shift = n_train, n_val, n_val_shift
         self.n_test, self.n_concepts = n_test, n_concepts
         self.seed, self.num_workers = seed, num_workers
+        captioned = task == "caption"
+        self.train_on = train_on or (BROAD.name if captioned else REFERENCE.name)
+        self.fresh = captioned if fresh is None else fresh
         self.class_names, self.templates = list(CLASSES), list(TEMPLATES)
         #: What results say the data are.
         self.description = f"scenes world, version {WORLD_VERSION}"
@@ -81,12 +97,14 @@ class ScenesDataModule(LightningDataModule):
         self.concept_names, self.concept_categories = list(CONCEPT_NAMES), list(CONCEPT_CATEGORIES)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Reference images with labels, or broad images with captions."""
+        """Images with labels or captions, in an order that is a function of (seed, epoch)."""
+        distribution = _TRAINED_ON[self.train_on]
         dataset: Any
-        if self.task == "caption":
-            dataset = CaptionedScenes(BROAD, self.seed, self.n_train, self._transform())
+        if self.fresh:
+            kind = CaptionedScenes if self.task == "caption" else LabelledScenes
+            dataset = kind(distribution, self.seed, self.n_train, self._transform())
         else:
-            dataset = self._images(REFERENCE, "train", self.n_train, flip=self.flip)
+            dataset = self._images(distribution, "train", self.n_train, flip=self.flip)
         return ResumableLoader(dataset, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers)
 
     def probe_dataloader(self) -> DataLoader[Any]:

@@ -1,6 +1,7 @@
 """Scenes as torch datasets: rendered once into a cache on disk, or afresh for a stream that never repeats."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lightning_robust.data.loaders import Place
 from lightning_robust.data.scenes.captions import captions
 from lightning_robust.data.scenes.concepts import concept_labels
 from lightning_robust.data.scenes.distributions import WORLD_VERSION, Distribution
-from lightning_robust.data.scenes.draws import draw_scenes
+from lightning_robust.data.scenes.draws import Scenes, draw_scenes
 from lightning_robust.data.scenes.render import IMAGE_SIZE, render
 from lightning_robust.results import atomic_path, cache_folder
 
@@ -101,26 +102,30 @@ class SceneImages(Dataset[Any]):
         return (image, label) if self.concepts is None else (image, label, self.concepts[index])
 
 
-class CaptionedScenes(Dataset[Any]):
-    """`(image, caption)` of the broad distribution, rendered when asked for: every epoch has fresh images.
+class _FreshScenes(Dataset[Any], ABC):
+    """Images of a distribution, rendered when asked for: every epoch has fresh ones.
 
     Args:
         distribution: What the images look like.
         seed: Seed of the world.
-        n: Images in an epoch; epoch e shows the images e·n … (e + 1)·n − 1.
+        n: Images in an epoch; epoch e shows the images e·n … (e + 1)·n − 1 of the split `"train"`.
         transform: From a PIL image to a tensor.
     """
 
     def __init__(self, distribution: Distribution, seed: int, n: int, transform: Transform) -> None:
         self.distribution, self.seed, self.n, self.transform = distribution, seed, n, transform
 
+    @abstractmethod
+    def _targets(self, scenes: Scenes) -> Sequence[Any]:
+        """What stands beside each image."""
+
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, place: int | Place) -> tuple[Tensor, str]:
+    def __getitem__(self, place: int | Place) -> tuple[Tensor, Any]:
         return self.__getitems__([place])[0]
 
-    def __getitems__(self, places: Sequence[int | Place]) -> list[tuple[Tensor, str]]:
+    def __getitems__(self, places: Sequence[int | Place]) -> list[tuple[Tensor, Any]]:
         """A whole batch at once, because scenes are rendered in batches."""
         asked = [p if isinstance(p, Place) else Place(p, 0) for p in places]
         if outside := [place.item for place in asked if not 0 <= place.item < self.n]:
@@ -129,4 +134,18 @@ class CaptionedScenes(Dataset[Any]):
         scenes = draw_scenes(self.distribution, self.seed, "train", indices)
         pixels = render(scenes)[0].transpose(0, 2, 3, 1)
         images = [self.transform(Image.fromarray(picture)) for picture in pixels]
-        return list(zip(images, captions(scenes), strict=True))
+        return list(zip(images, self._targets(scenes), strict=True))
+
+
+class CaptionedScenes(_FreshScenes):
+    """`(image, caption)`, fresh in every epoch."""
+
+    def _targets(self, scenes: Scenes) -> list[str]:
+        return captions(scenes)
+
+
+class LabelledScenes(_FreshScenes):
+    """`(image, label)`, fresh in every epoch: the very images that `CaptionedScenes` shows."""
+
+    def _targets(self, scenes: Scenes) -> list[int]:
+        return [int(label) for label in scenes.label]

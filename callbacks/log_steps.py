@@ -1,0 +1,260 @@
+"""`LogSteps`: validations, and with them every measurement, at log-spaced optimiser steps, and a checkpoint at each."""
+
+from collections.abc import Iterator, Sequence
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_robust.callbacks.averaging import check_averaging_first
+from lightning_robust.callbacks.schedule import ChoosesValidations
+from lightning_robust.callbacks.step_checkpoints import check_no_other_run, module_to_write, step_path, write_step
+from lightning_robust.callbacks.validating import (
+    ALWAYS,
+    NEVER,
+    QuietValidation,
+    check_validates,
+    check_validation_settings,
+    go_back_to_validation,
+    validate_now,
+)
+from lightning_robust.errors import UserError
+
+
+class LogSteps(ChoosesValidations):
+    """Validates at optimiser steps 0, 1, 2, 3, 4, 6, 8, 11, 16 … and at the last one, and writes a checkpoint there.
+
+    The validations are Lightning's own, so everything that belongs to one happens at these steps and at no others: the
+    module logs its accuracies, `EffectiveRobustness` has a point, every `SignatureMonitor` measures (with images of its
+    own too), `CurveRecorder` writes rows with the step. The one at step 0 is the sanity check, over whole loaders
+    whatever `num_sanity_val_steps` says. The Trainer's `check_val_every_n_epoch` and `val_check_interval` are left
+    out; its `limit_val_batches`, or the data module's sizes, say what a validation costs.
+
+    Training is bitwise what it would be without any validation: a validation gives modes and random states back. A run
+    that goes on from a checkpoint (`--ckpt_path last`, wherever between two steps) has each validation once: one that
+    was made before the checkpoint was written is not repeated, and one that was broken off, or that was due when the
+    checkpoint was written, is made.
+
+    A step is one of `global_step`, which counts optimiser steps: with accumulated gradients several batches make one,
+    and with several optimisers a batch makes several, of which the last is measured. `probe` measures the checkpoints
+    later. An EarlyStopping that stops the run at the end of an epoch leaves its last step without a point.
+
+    Args:
+        per_octave: Steps from each power of two to the next: 1 gives 1, 2, 4, 8 …, 2 gives 1, 2, 3, 4, 6, 8, 11 …
+        first: The first step after 0; the others are the rounded `first · 2^(k / per_octave)`.
+        steps: These steps instead; 0 is before training. The last step of the run is always one.
+        validate: Whether to validate; False only writes the checkpoints, and the Trainer validates as it is told.
+        checkpoints: Whether to write the model, as `step=000128.safetensors`: a CLIP or a classifier's encoder under
+            open_clip's keys, which load strictly in plain open_clip and by `load_encoder`, with a classifier's head
+            beside it (`step=000128.head.safetensors`); another module's whole state in one file. With Lightning's
+            `WeightAveraging` the averaged weights.
+        folder: Where checkpoints go; None is `steps` below the Trainer's `default_root_dir`.
+        module: Name of the submodule that is written, `""` for the whole LightningModule; None takes the first of
+            `model` and `encoder` that there is, else the whole.
+
+    Raises:
+        UserError: For steps that cannot be, a setting without effect, a Trainer that validates nothing, has a schedule
+            of its own or a second `LogSteps`, an unknown submodule, or a folder with the checkpoints of another run;
+            before training starts.
+
+    Example:
+        >>> LogSteps().up_to(50)
+        [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45]
+    """
+
+    def __init__(
+        self,
+        per_octave: int = 2,
+        first: int = 1,
+        steps: Sequence[int] | None = None,
+        validate: bool = True,
+        checkpoints: bool = True,
+        folder: str | Path | None = None,
+        module: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.per_octave, self.first = per_octave, first
+        self.steps = None if steps is None else tuple(sorted(set(steps)))
+        self.validate, self.checkpoints, self.folder, self.module = validate, checkpoints, folder, module
+        _check_settings(self)
+        #: Steps that have their validation and their checkpoint.
+        self.done: list[int] = []
+        self._seen: int | None = None
+        self._pending = False
+        self._quiet: QuietValidation | None = None
+        self._kept: tuple[Any, Any] | None = None
+
+    def up_to(self, last: int) -> list[int]:
+        """The steps of a run.
+
+        Args:
+            last: Its last step.
+        """
+        return sorted({*takewhile(lambda step: step <= last, self._spaced()), last})
+
+    def _spaced(self) -> Iterator[int]:
+        """The steps without a run's last one, in order; some twice."""
+        if self.steps is not None:
+            yield from self.steps
+            return
+        yield 0
+        for k in count():
+            yield round(self.first * 2 ** (k / self.per_octave))
+
+    def _is_due(self, since: int, now: int) -> bool:
+        return any(step > since for step in takewhile(lambda step: step <= now, self._spaced()))
+
+    @property
+    def chooses_validations(self) -> bool:
+        """Whether validations run at these steps and at no others."""
+        return self.validate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which steps are done, and whether one waits for its validation."""
+        return {"done": self.done, "seen": self._seen, "pending": self._pending}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the steps of a checkpoint."""
+        self.done, self._seen = list(state_dict["done"]), state_dict["seen"]
+        self._pending = state_dict["pending"]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget another run's steps; have the whole validation run before training."""
+        del pl_module
+        if stage != "fit":
+            return
+        if trainer.global_step == 0:
+            self.done, self._seen, self._pending = [], None, False
+        self._kept = (trainer.num_sanity_val_steps, trainer.val_check_batch)
+        if self.validate and next(self._spaced()) == 0:
+            trainer.num_sanity_val_steps = float("inf")
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse now what cannot work."""
+        if sum(isinstance(callback, LogSteps) for callback in getattr(trainer, "callbacks", [])) > 1:
+            raise UserError("two LogSteps would measure and write the same steps: give one of them all steps=")
+        if self.validate:
+            check_validation_settings(trainer, pl_module)
+            self._quiet = QuietValidation(trainer)
+        else:
+            check_averaging_first(trainer, self, "it has to average a step before that is written")
+        if self.checkpoints:
+            module_to_write(pl_module, self.module)
+            if trainer.ckpt_path is None and trainer.global_step == 0:
+                check_no_other_run(self._folder(trainer))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write step 0, or have Lightning go back to a validation that the checkpoint was written before."""
+        step = trainer.global_step
+        if self.validate:
+            check_validates(trainer, pl_module)
+        if self._seen is None:  # a run that starts, or one that had no LogSteps
+            self._pending = step == 0 and next(self._spaced()) == 0
+        else:
+            self._pending |= step not in self.done and self._is_due(self._seen, step)
+        self._seen = step
+        if self._pending and (step == 0 or not self.validate):
+            self._take(trainer, pl_module)
+        elif self._pending:
+            go_back_to_validation(trainer)
+        if self.validate:
+            trainer.val_check_batch = ALWAYS if self._pending or (step and step in self.done) else NEVER
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Have Lightning validate after this batch, if its step is one of ours."""
+        del outputs, batch, batch_idx
+        step = trainer.global_step
+        due = self._is_due(self._seen or 0, step) or _is_last_step(trainer)
+        self._seen, self._pending = step, due and step not in self.done
+        if self.validate:
+            trainer.val_check_batch = ALWAYS if self._pending else NEVER
+        elif self._pending:
+            self._take(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint of a step that has been validated."""
+        if not self.validate or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._take(trainer, pl_module)
+        if self._quiet is not None:
+            self._quiet.give_back()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up for the last validation, where a run was broken off before it and has no step left."""
+        del pl_module
+        self._make_up(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same, where training did not even start."""
+        if self._pending and self.validate:
+            pl_module.to(trainer.strategy.root_device)
+            self._make_up(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the Trainer as it was."""
+        del pl_module, stage
+        self._leave(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the Trainer as it was when a run breaks off."""
+        del pl_module, exception
+        self._leave(trainer)
+
+    def _make_up(self, trainer: Trainer) -> None:
+        if self._pending and self.validate:
+            self.making_up = True
+            try:
+                validate_now(trainer)
+            finally:
+                self.making_up = False
+
+    def _leave(self, trainer: Trainer) -> None:
+        if self._quiet is not None:
+            self._quiet.end()
+        if self._kept is not None:
+            trainer.num_sanity_val_steps, trainer.val_check_batch = self._kept
+        self._quiet = self._kept = None
+
+    def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint of this step, and know that it is done."""
+        step = trainer.global_step
+        if self.checkpoints:
+            write_step(
+                step_path(self._folder(trainer), step), trainer, pl_module, module_to_write(pl_module, self.module)
+            )
+        if step not in self.done:
+            self.done.append(step)
+        self._pending = False
+
+    def _folder(self, trainer: Trainer) -> Path:
+        return Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "steps"
+
+
+def _is_last_step(trainer: Trainer) -> bool:
+    """Whether the batch that ends now is the last of the run, as far as it is known before."""
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return True
+    epochs = trainer.max_epochs
+    return trainer.is_last_batch and epochs not in (None, -1) and trainer.current_epoch + 1 >= int(epochs or 0)
+
+
+def _check_settings(given: LogSteps) -> None:
+    """Check settings against each other.
+
+    Raises:
+        UserError: For steps that cannot be, or a setting without effect.
+    """
+    if given.per_octave < 1 or given.first < 1:
+        raise UserError(f"per_octave and first are 1 or more, got {given.per_octave} and {given.first}")
+    if given.steps is not None:
+        if not given.steps or given.steps[0] < 0:
+            raise UserError(f"steps names at least one optimiser step, each 0 or more; got {list(given.steps)}")
+        if (given.per_octave, given.first) != (2, 1):
+            raise UserError("per_octave and first have no effect with steps=: leave them out")
+    if not given.validate and not given.checkpoints:
+        raise UserError("LogSteps with validate=False and checkpoints=False does nothing: leave it out")
+    if not given.checkpoints and (given.folder is not None or given.module is not None):
+        raise UserError("folder and module say where and what to write: they have no effect with checkpoints=False")
