@@ -61,7 +61,8 @@ class ContrastivePretraining(LightningModule):
             relative one lies below the Trainer's `default_root_dir`.
         loss: `"infonce"`, see `info_nce`, or `"siglip"`, see `siglip`. For SigLIP an architecture without a
             `logit_bias` is given one, and starts from factor 10 and bias −10, whatever its weights.
-        identical: Whether identical captions are positives of each other; False is the loss of open_clip.
+        identical: Whether identical captions are positives of each other; False is the loss of open_clip. For SigLIP
+            they would be each other's negatives; for InfoNCE it is the same loss unless the text tower has dropout.
         chunk_size: Images, and captions, of a process that are encoded at once; None encodes its whole batch.
         gradient_checkpointing: Whether the blocks of both towers are computed again instead of kept.
         lock_image: True locks the image tower, a number all but so many of its last groups, see `lock_towers`. Batch

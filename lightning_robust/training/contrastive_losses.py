@@ -14,7 +14,9 @@ def info_nce(
 
     Without `tokens` each image's only positive is its own caption. With them identical captions are positives of each
     other: the target of an image is uniform over all captions of the batch that are identical to its own, and likewise
-    for a caption.
+    for a caption. As long as identical captions have the same embedding, both are the same number with the same
+    gradients of the weights: the batch's mean asks the same of an embedding whichever of its images it is paired with.
+    They differ where a text tower has dropout.
 
     Args:
         images: Normalised image embeddings of the whole batch, `(n, d)`.
