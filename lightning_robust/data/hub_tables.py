@@ -24,7 +24,9 @@ __all__ = [
 ]
 
 
-def open_table(source: str | os.PathLike[str], split: str | None = None, *, download: bool = False) -> Any:
+def open_table(
+    source: str | os.PathLike[str], split: str | None = None, *, download: bool = False, streaming: bool = False
+) -> Any:
     """A `datasets.Dataset` from parquet files, a folder, or an id of the Hub.
 
     Args:
@@ -32,6 +34,7 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
             (parquet files, or images with a metadata file), or an id such as `1aurent/ADE20K`.
         split: Which split; None where there is only one.
         download: Whether what is not on this machine may be fetched.
+        streaming: Whether it is a `datasets.IterableDataset`, read while it is fetched.
 
     Returns:
         The data set.
@@ -41,7 +44,7 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
             `datasets` no longer runs), or has other splits.
     """
     text = str(Path(source).expanduser())
-    found = open_splits(text, download=download)
+    found = open_splits(text, download=download, streaming=streaming)
     if split is None and len(found) == 1:
         return next(iter(found.values()))
     if split is None or split not in found:
@@ -50,12 +53,15 @@ def open_table(source: str | os.PathLike[str], split: str | None = None, *, down
     return found[split]
 
 
-def open_splits(source: str | os.PathLike[str], *, download: bool = False) -> Mapping[str, Any]:
+def open_splits(
+    source: str | os.PathLike[str], *, download: bool = False, streaming: bool = False
+) -> Mapping[str, Any]:
     """Every split of what `open_table` opens, by its name.
 
     Args:
         source: See `open_table`.
         download: Whether what is not on this machine may be fetched.
+        streaming: See `open_table`.
 
     Returns:
         A `datasets.Dataset` for each split.
@@ -70,7 +76,7 @@ def open_splits(source: str | os.PathLike[str], *, download: bool = False) -> Ma
     if text.endswith(".parquet") and not files:
         raise ValueError(f"No file {text}: it has to be a parquet file, or a pattern in a file name that matches some")
     local = files is not None
-    arguments: dict[str, Any] = {"path": text}
+    arguments: dict[str, Any] = {"path": text, **({"streaming": True} if streaming else {})}
     if files is not None:
         arguments["cache_dir"] = str(cache_folder() / "datasets")
         if not Path(text).is_dir():

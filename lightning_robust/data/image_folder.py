@@ -58,7 +58,7 @@ class ImageFolderDataModule(LightningDataModule):
         batch_size: Images in a batch, on each rank.
         seed: Seed of the order, the augmentation and the draw of shots.
         shots: Training images of each class; None takes all.
-        augment: `"crop-flip"`, `"flip"` or `"none"`, see `training_transform`.
+        augment: `"crop-flip"`, `"crop"`, `"flip"` or `"none"`, see `training_transform`.
         scale: Least and largest area of a crop, as shares of the image.
         num_workers: Worker processes of each loader.
         max_unreadable: How many images of a loader may be unreadable before it stops. In evaluation they are left out,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 
@@ -20,6 +20,12 @@ class Place(NamedTuple):
     epoch: int
 
 
+#: From a generator to an order of all samples, `(n,)` int64.
+Order = Callable[[torch.Generator], Tensor]
+#: So many indices become Python numbers at once: those of a large set would take gigabytes.
+_AT_ONCE = 1 << 16
+
+
 class EpochSampler(DistributedSampler[Any]):
     """A permutation of the data set for each epoch, split over ranks; yields `Place`s.
 
@@ -27,23 +33,25 @@ class EpochSampler(DistributedSampler[Any]):
         dataset: Data set of known length.
         seed: Seed of the permutations, the same on all ranks.
         shuffle: Whether to permute at all.
+        order: Draws the permutation; None takes any with equal probability.
     """
 
-    def __init__(self, dataset: Dataset[Any], seed: int, *, shuffle: bool = True) -> None:
+    def __init__(self, dataset: Dataset[Any], seed: int, *, shuffle: bool = True, order: Order | None = None) -> None:
         started = distributed.is_available() and distributed.is_initialized()
         world, rank = (distributed.get_world_size(), distributed.get_rank()) if started else (1, 0)
         super().__init__(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=seed, drop_last=True)
-        self.skip = 0
+        self.skip, self._order = 0, order
 
     def __iter__(self) -> Iterator[Any]:
         n = len(self.dataset)  # type: ignore[arg-type]
         order = torch.arange(n)
         if self.shuffle:
             generator = torch.Generator().manual_seed(_order_seed(self.seed, self.epoch))
-            order = torch.randperm(n, generator=generator)
+            order = torch.randperm(n, generator=generator) if self._order is None else self._order(generator)
         mine = order[self.rank : self.num_samples * self.num_replicas : self.num_replicas]
-        for index in mine[self.skip :].tolist():
-            yield Place(index, self.epoch)
+        for some in mine[self.skip :].split(_AT_ONCE):
+            for index in some.tolist():
+                yield Place(index, self.epoch)
 
 
 class UnrepeatedSampler(DistributedSampler[Any]):
@@ -95,6 +103,7 @@ class ResumableLoader(DataLoader[Any]):
         shuffle: Whether the order is permuted in every epoch.
         num_workers: Worker processes.
         collate_fn: Makes a batch of a list of samples; None stacks them.
+        order: See `EpochSampler`.
 
     Raises:
         ValueError: If the data set does not fill one batch on each rank.
@@ -102,9 +111,9 @@ class ResumableLoader(DataLoader[Any]):
 
     def __init__(
         self, dataset: Dataset[Any], *, batch_size: int, seed: int, shuffle: bool = True, num_workers: int = 0,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None, order: Order | None = None,
     ) -> None:  # fmt: skip
-        sampler = EpochSampler(dataset, seed, shuffle=shuffle)
+        sampler = EpochSampler(dataset, seed, shuffle=shuffle, order=order)
         if len(sampler) < batch_size:
             ranks = f" on {sampler.num_replicas} ranks" if sampler.num_replicas > 1 else ""
             raise ValueError(

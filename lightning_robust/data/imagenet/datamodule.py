@@ -53,7 +53,7 @@ class ImageNetDataModule(LightningDataModule):
         n_val: Training images held out for choices, drawn by `split_seed`.
         n_val_shift: Images of each shift in `val_dataloader`; 0 leaves the shifts out of it.
         shots: Few-shot training: so many images of each class, drawn by seed; None takes all.
-        augment: What training images go through: `crop-flip`, `flip` or `none`, a function of (seed, epoch, index).
+        augment: What training images go through: `crop-flip`, `crop`, `flip` or `none`, by (seed, epoch, index).
         scale: Least and largest share of the image that a random crop has; open_clip trains with 0.9 to 1.
         max_unreadable: How many images a loader may leave out or replace before it stops.
         download: Whether data sets of the Hub that are not on this machine may be fetched.

@@ -15,7 +15,7 @@ from lightning_robust.data.labelled.pixels import Transform, fused
 
 __all__ = ["AUGMENTATIONS", "CropFlip", "training_transform"]
 
-AUGMENTATIONS: Final = ("crop-flip", "flip", "none")
+AUGMENTATIONS: Final = ("crop-flip", "crop", "flip", "none")
 #: Ratios of width to height of a random crop.
 _RATIOS: Final = (3 / 4, 4 / 3)
 _TRIES: Final = 10
@@ -29,7 +29,7 @@ def training_transform(
     Args:
         transform: The model's own evaluation preprocessing.
         augment: `"crop-flip"`: a random part of the image, resized to what the model takes, mirrored with probability
-            ½; `"flip"`: mirrored, then the transform; `"none"`.
+            ½; `"crop"`: the same, never mirrored; `"flip"`: mirrored, then the transform; `"none"`.
         scale: Least and largest share of the image's area that a crop has, in (0, 1].
 
     Returns:
@@ -49,7 +49,7 @@ def training_transform(
         return None
     if augment == "flip":
         return _Flip(fused(transform))
-    return CropFlip(transform, (scale[0], scale[1]), geometry_of(transform))
+    return CropFlip(transform, (scale[0], scale[1]), geometry_of(transform), mirrors=augment == "crop-flip")
 
 
 def check_augmentation(augment: str, scale: Sequence[float]) -> None:
@@ -76,11 +76,13 @@ class CropFlip:
         transform: The evaluation transform.
         scale: Least and largest area of a crop, as shares of the image.
         geometry: What is known about the transform.
+        mirrors: Whether there is a flip.
     """
 
     transform: Transform
     scale: tuple[float, float]
     geometry: Geometry | None
+    mirrors: bool = True
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Tensor:
         """Augment an image.
@@ -90,7 +92,7 @@ class CropFlip:
             rng: Where every number is drawn from.
         """
         box = _crop_box(image.size, self.scale, rng)
-        mirrored = rng.random() < 0.5
+        mirrored = self.mirrors and rng.random() < 0.5
         if self.geometry is None:
             size, resample, rest = image.size, Image.Resampling.BICUBIC, self.transform
         else:

@@ -62,18 +62,24 @@ def training_loader(
         ValueError: If a number is out of range or the images do not fill a batch; while iterating, if more images
             than allowed cannot be read, no image of a class can, or they differ in size.
     """
-    return ReplacingLoader(dataset, batch_size, seed=seed, num_workers=num_workers, max_unreadable=max_unreadable)
+    return ReplacingLoader(
+        _Replacing(dataset, seed, max_unreadable), batch_size, seed=seed, num_workers=num_workers,
+        max_unreadable=max_unreadable,
+    )  # fmt: skip
 
 
 class ReplacingLoader(ResumableLoader):
-    """A `ResumableLoader` in which an unreadable image is replaced by another one of its class.
+    """A `ResumableLoader` in which an unreadable image is replaced by another one.
 
     Args:
-        dataset: The images.
+        dataset: Gives, for a `Place`, a sample and a sentence for each image that could not be read on the way to it;
+            in place of the sample a sentence, where there is none.
         batch_size: Images in a batch, on each process.
-        seed: Seed of the order and of replacements.
+        seed: Seed of the order.
         num_workers: Worker processes.
         max_unreadable: How many different images may be unreadable.
+        by: What an image is replaced by, for the warning.
+        **options: Of `ResumableLoader`.
 
     Attributes:
         unreadable: What was replaced so far, a sentence for each image.
@@ -83,18 +89,18 @@ class ReplacingLoader(ResumableLoader):
     """
 
     def __init__(
-        self, dataset: LabelledImages, batch_size: int, *, seed: int, num_workers: int, max_unreadable: int
-    ) -> None:
+        self, dataset: Dataset[Any], batch_size: int, *, seed: int, num_workers: int, max_unreadable: int,
+        by: str = "another of its class", **options: Any,
+    ) -> None:  # fmt: skip
         if batch_size < 1 or num_workers < 0 or max_unreadable < 0:
             raise ValueError(
                 "batch_size must be at least 1, num_workers and max_unreadable at least 0; "
                 f"got {batch_size}, {num_workers} and {max_unreadable}"
             )
         super().__init__(
-            _Replacing(dataset, seed, max_unreadable), batch_size=batch_size, seed=seed, num_workers=num_workers,
-            collate_fn=_collate,
-        )  # fmt: skip
-        self.max_unreadable, self.unreadable = max_unreadable, list[str]()
+            dataset, batch_size=batch_size, seed=seed, num_workers=num_workers, collate_fn=_collate, **options
+        )
+        self.max_unreadable, self.by, self.unreadable = max_unreadable, by, list[str]()
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch, unreadable in super().__iter__():
@@ -115,8 +121,7 @@ class ReplacingLoader(ResumableLoader):
                 f"{self.unreadable[0]}; the copy seems damaged (max_unreadable raises the limit)"
             )
         warnings.warn(
-            f"A training image is replaced by another of its class, {count} of at most {self.max_unreadable}: "
-            f"{sentence}",
+            f"A training image is replaced by {self.by}, {count} of at most {self.max_unreadable}: {sentence}",
             stacklevel=3,
         )
 

@@ -130,6 +130,19 @@ def test_a_bad_scale(scale):
         training_transform(ToTensor(), scale=scale)
 
 
+def test_crop_is_crop_flip_that_never_mirrors():
+    transform = TRANSFORMS["own"]
+    image, seen = noise(), set()
+    for seed in range(20):
+        crop, either = (
+            training_transform(transform, augment)(image, np.random.default_rng(seed)) for augment in ("crop", "crop-flip")
+        )
+        mirrored = torch.equal(either, crop.flip(-1))
+        assert mirrored or torch.equal(either, crop)
+        seen.add(mirrored)
+    assert seen == {True, False}
+
+
 def test_an_unknown_augmentation():
-    with pytest.raises(ValueError, match="augment must be one of 'crop-flip', 'flip', 'none', got 'mixup'"):
+    with pytest.raises(ValueError, match="augment must be one of 'crop-flip', 'crop', 'flip', 'none', got 'mixup'"):
         training_transform(ToTensor(), "mixup")

@@ -1,0 +1,86 @@
+"""Image–caption pairs by a short text, as a configuration takes it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from lightning_robust.data.captions.listed import listed_pairs
+from lightning_robust.data.captions.shards import shard_pairs
+from lightning_robust.data.captions.source import CaptionedSource, JoinedPairs
+from lightning_robust.data.captions.stream import PairStream, open_stream
+from lightning_robust.data.captions.table import captioned_table
+
+__all__ = ["CAPTION_SPECS", "open_captions"]
+
+#: What `open_captions` understands, with what each is.
+CAPTION_SPECS: Final = {
+    "csv:FILE": "a table of image paths and captions as text",
+    "webdataset:FILES": "tar shards, s-{000..009}.tar or s-*.tar",
+    "parquet:FILES[:SPLIT]": "an image column and caption columns of parquet files or a folder",
+    "hub:ID[:SPLIT]": "the same from the Hugging Face Hub",
+    "hub-stream:ID[:SPLIT]": "the same, read forward while it is fetched",
+}
+_OPTIONS: Final = {
+    "csv": ("image", "caption", "separator", "root"),
+    "webdataset": ("key", "lines"),
+    "parquet": ("image", "caption", "lines"),
+    "hub": ("image", "caption", "lines"),
+    "hub-stream": ("image", "caption", "lines", "buffer"),
+}
+
+
+def open_captions(
+    spec: str | Sequence[str], *, download: bool = False, n_train: int | None = None, seed: int = 0
+) -> CaptionedSource | PairStream:
+    """Image–caption pairs by one text or several, which are joined.
+
+    Options stand behind a question mark, with `&` between them:
+    `csv:pairs.csv?image=file&caption=text&separator=comma&root=images`, `webdataset:s-{00..99}.tar?key=caption`,
+    `parquet:data/*.parquet?caption=caption_0,caption_1`, `hub:ID:train`, `hub-stream:ID:train?buffer=1000`.
+
+    Args:
+        spec: One or several of `CAPTION_SPECS`; several are joined, and a stream stands alone.
+        download: Whether what is not on this machine may be fetched.
+        n_train: For a stream: pairs in an epoch; None takes what the Hub says of its split.
+        seed: For a stream: seed of its order.
+
+    Raises:
+        ValueError: If there is nothing of that name, an option is none of that kind's, or it cannot be opened.
+    """
+    specs = [spec] if isinstance(spec, str) else list(spec)
+    if not specs:
+        raise ValueError(f"No captions are named; what works: {', '.join(CAPTION_SPECS)}")
+    parts = [_parsed(one) for one in specs]
+    streams = [one for one, (kind, _, _) in zip(specs, parts, strict=True) if kind == "hub-stream"]
+    if streams and len(specs) > 1:
+        raise ValueError(f"The stream {streams[0]!r} cannot be joined with other sources; take 'hub:' or one stream")
+    if streams:
+        return open_stream(parts[0][1], n_train=n_train, seed=seed, download=download, **parts[0][2])
+    opened = [_open(kind, path, options, download=download) for kind, path, options in parts]
+    return opened[0] if len(opened) == 1 else JoinedPairs(opened)
+
+
+def _open(kind: str, path: str, options: dict[str, str], *, download: bool) -> CaptionedSource:
+    if kind == "csv":
+        return listed_pairs(path, **options)
+    if kind == "webdataset":
+        return shard_pairs(path, **options)
+    return captioned_table(kind, path, download=download, **options)
+
+
+def _parsed(spec: str) -> tuple[str, str, dict[str, str]]:
+    """Kind, path and options of a spec."""
+    kind, colon, rest = spec.partition(":")
+    path, mark, tail = (rest, "", "") if Path(rest).exists() else rest.partition("?")
+    if not colon or kind not in _OPTIONS or not path:
+        raise ValueError(f"No captions {spec!r}; what works: {', '.join(CAPTION_SPECS)}")
+    options: dict[str, str] = {}
+    for part in tail.split("&") if mark else ():
+        name, equals, value = part.partition("=")
+        if not equals or not value or name not in _OPTIONS[kind] or name in options:
+            raise ValueError(
+                f"{part!r} in {spec!r} is no option; they are name=value with & between them, each once, and "
+                f"{kind + ':'!r} takes {', '.join(_OPTIONS[kind])}"
+            )
+        options[name] = value
+    return kind, path, options

@@ -1,0 +1,69 @@
+"""Millions of short texts in two arrays, and captions as they come: a text, several lines, a list."""
+
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PackedTexts", "as_captions"]
+
+
+class PackedTexts:
+    """Texts in one array of bytes and one of ends, to which more can be appended.
+
+    A list of twelve million strings takes more than a gigabyte, and once more in each worker process, which writes to
+    the reference counts of what it reads. These take their own bytes and eight more each, once for all workers.
+
+    Args:
+        texts: The texts.
+
+    Example:
+        >>> texts = PackedTexts(["a dog", "", "äöü"])
+        >>> len(texts), texts[0], texts[2]
+        (3, 'a dog', 'äöü')
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._joined, self._ends = bytearray(), array("q", [0])
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Add a text at the end."""
+        self._joined += text.encode()
+        self._ends.append(len(self._joined))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(f"text {index} of {len(self)}")
+        return self._joined[self._ends[index] : self._ends[index + 1]].decode()
+
+
+def as_captions(value: Any, *, lines: bool = False) -> tuple[str, ...]:
+    r"""The captions that one value holds, without empty ones.
+
+    Args:
+        value: A text, its bytes in UTF-8, a list of them, or None.
+        lines: Whether each line of a text is a caption of its own.
+
+    Raises:
+        ValueError: If it is something else, or not UTF-8.
+
+    Example:
+        >>> as_captions("a dog\na cat \n", lines=True), as_captions(["a dog", ""]), as_captions(None)
+        (('a dog', 'a cat'), ('a dog',), ())
+    """
+    if value is None:
+        return ()
+    if isinstance(value, bytes):
+        value = value.decode()
+    if isinstance(value, str):
+        parts = value.splitlines() if lines else [value]
+        return tuple(text for part in parts if (text := part.strip()))
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(text for part in value for text in as_captions(part))
+    raise ValueError(f"a caption has to be text, not {type(value).__name__}")

@@ -1,0 +1,106 @@
+"""A real Trainer learns from captions in files, is judged by another data module, and goes on where it stopped."""
+
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch import Callback
+
+from lightning_robust.cli.main import main
+from lightning_robust.data import CaptionsDataModule, ScenesDataModule
+from lightning_robust.data.scenes.vocabulary import CLASSES
+from lightning_robust.training import ContrastivePretraining
+
+from .conftest import picture, write_tar
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
+]
+
+
+def scenes():
+    return ScenesDataModule(n_val=40, n_val_shift=20, n_test=20, n_concepts=20)
+
+
+def files(folder, n=40):
+    """As many pairs in a table as in two shards, with captions of words that the scenes tokenizer knows."""
+    captions = [f"a picture of a {CLASSES[k % len(CLASSES)]}" for k in range(n)]
+    for k in range(n):
+        (folder / f"{k}.jpg").write_bytes(picture(5 * k, size=(40, 36)))
+    rows = [f"{k}.jpg\t{caption}" for k, caption in enumerate(captions)]
+    (folder / "pairs.csv").write_text("\n".join(["filepath\ttitle", *rows]))
+    for shard in range(2):
+        members = []
+        for k in range(shard, n, 2):
+            members += [(f"{k}.jpg", picture(5 * k, size=(40, 36))), (f"{k}.txt", captions[k].encode())]
+        write_tar(folder / f"s-{shard}.tar", members)
+    return [f"csv:{folder}/pairs.csv", f"webdataset:{folder}/s-{{0..1}}.tar"]
+
+
+class Seen(Callback):
+    """Every caption and image that a batch held."""
+
+    def __init__(self, stop=None):
+        self.batches, self.stop = [], stop
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self.batches.append((batch[0].double().sum().item(), tuple(batch[1])))
+        if trainer.global_step == self.stop:
+            raise KeyboardInterrupt
+
+
+def trainer(folder, *callbacks, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(
+        accelerator="cpu", default_root_dir=folder, callbacks=list(callbacks), num_sanity_val_steps=0,
+        **{"max_epochs": 2, "enable_checkpointing": False, **quiet, **options},
+    )  # fmt: skip
+
+
+def test_a_table_and_shards_train_a_clip_that_the_scenes_judge(tmp_path):
+    module = ContrastivePretraining("scenes-clip", warmup_steps=1)
+    data = CaptionsDataModule(files(tmp_path), scenes(), module.transform, batch_size=16)
+    seen, run = Seen(), trainer(tmp_path)
+    run.callbacks.append(seen)
+    run.fit(module, datamodule=data)
+    assert run.global_step == len(seen.batches) == 2 * (80 // 16)
+    assert {"val/reference/accuracy", "val/shifts/accuracy"} <= set(run.callback_metrics)
+    once = sorted(caption for _, captions in seen.batches[:5] for caption in captions)
+    assert once == sorted([f"a picture of a {CLASSES[k % len(CLASSES)]}" for k in range(40)] * 2)
+    found = run.test(module, datamodule=data, verbose=False) if hasattr(module, "test_step") else None
+    assert found is None or found
+
+
+def test_without_evaluation_it_only_trains(tmp_path):
+    module = ContrastivePretraining("scenes-clip", warmup_steps=1)
+    data = CaptionsDataModule(files(tmp_path)[0], transform=module.transform, batch_size=16)
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(module, datamodule=data)
+    assert run.global_step == 2
+    assert set(run.callback_metrics) == {"train/loss", "train/logit_scale"}
+    assert not hasattr(data, "concept_dataloader")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_broken_off_in_an_epoch_goes_on_bitwise(tmp_path, workers):
+    def build():
+        module = ContrastivePretraining("scenes-clip", warmup_steps=1)
+        source = files(tmp_path)
+        return module, CaptionsDataModule(source, scenes(), module.transform, batch_size=16, num_workers=workers)
+
+    whole, unbroken = Seen(), trainer(tmp_path, limit_val_batches=0)
+    unbroken.callbacks.append(whole)
+    module, data = build()
+    unbroken.fit(module, datamodule=data)
+
+    first, broken = Seen(stop=None), trainer(tmp_path, max_steps=3, limit_val_batches=0)
+    broken.callbacks.append(first)
+    partly, data = build()
+    broken.fit(partly, datamodule=data)
+    broken.save_checkpoint(tmp_path / "part.ckpt")
+    rest, resumed = Seen(), trainer(tmp_path, limit_val_batches=0)
+    resumed.callbacks.append(rest)
+    again, data = build()
+    resumed.fit(again, datamodule=data, ckpt_path=tmp_path / "part.ckpt", weights_only=False)
+    assert first.batches + rest.batches == whole.batches
+    assert len(whole.batches) == 10
