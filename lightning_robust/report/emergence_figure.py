@@ -1,0 +1,129 @@
+"""The picture of a comparison: each figure over the images seen, variants as colours, seeds as thin lines."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lightning_robust.report.emergence_axis import images_axis, place, variant_colours
+from lightning_robust.report.emergence_onset import common_points
+from lightning_robust.report.emergence_shown import ROBUSTNESS, ShownFigure, shown_figures, variant_words
+from lightning_robust.report.emergence_summary import by_variant
+from lightning_robust.results.emergence_record import EmergenceOnset, EmergenceRecord, EmergenceRun
+
+__all__ = ["emergence_figure"]
+
+_COLUMNS = 4
+_EXTRAPOLATED = "er/extrapolated"
+
+
+def emergence_figure(record: EmergenceRecord) -> Figure:
+    """Draw every shown figure over the images seen, on a logarithmic axis with step 0 at its left end.
+
+    Thin lines are seeds, thick ones their mean; a dot marks the half-rise where the change is clear. Effective
+    robustness is dashed where it is an extrapolation for any seed.
+
+    Args:
+        record: Summarised, see `emergence_summary.summarised`; at least one run with two points.
+    """
+    shown = shown_figures(record.runs)
+    rows = -(-len(shown) // _COLUMNS)
+    figure = Figure(figsize=(3.75 * _COLUMNS, 2.75 * rows + 1.2), dpi=100, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.07, hspace=0.03)  # type: ignore[union-attr]
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
+    colours = variant_colours(record.variants)
+    onsets = {(one.figure, one.variant): one for one in record.onsets}
+    seen = [point.images for run in record.runs for point in run.points if point.images > 0]
+    first, last = float(min(seen)), float(max(seen))
+    for k, axes in enumerate(grid.flat):
+        if k >= len(shown):
+            axes.remove()
+            continue
+        for variant, runs in by_variant(record.runs).items():
+            _curves(axes, shown[k], runs, colours[variant], first, onsets.get((shown[k].tag, variant)))
+        _finish(axes, shown[k])
+        images_axis(axes, first, last)
+        if k + _COLUMNS >= len(shown):
+            axes.set_xlabel("training images seen", fontsize=9)
+    figure.legend(handles=_legend(colours, shown), loc="outside lower center", ncols=5, frameon=False, fontsize=10)
+    count = len(record.seeds)
+    figure.suptitle(
+        f"How accuracy, effective robustness and signatures rise in pretraining ({count} seed{'s' * (count > 1)})",
+        fontsize=14,
+    )
+    return figure
+
+
+def _curves(
+    axes: Axes,
+    shown: ShownFigure,
+    runs: Sequence[EmergenceRun],
+    colour: str,
+    first: float,
+    onset: EmergenceOnset | None,
+) -> None:
+    for run in runs if len(runs) > 1 else ():
+        y: Sequence[float] = [shown.factor * point.value(shown.tag) for point in run.points]
+        axes.plot(place([p.images for p in run.points], first), y, color=colour, linewidth=0.7, alpha=0.45)
+    points = common_points(runs)
+    images = [float(point.images) for point in points[0]]
+    x, mean = place(images, first), _mean(points, shown.tag, shown.factor)
+    unsure = [any(seed[k].value(_EXTRAPOLATED) == 1.0 for seed in points) for k in range(len(images))]
+    if shown.tag == ROBUSTNESS and any(unsure):
+        axes.plot(x, mean, "--", color=colour, linewidth=1.4, zorder=3)
+        # the part between two points is known where both are
+        axes.plot(x, np.where(unsure, np.nan, mean), color=colour, linewidth=2.3, zorder=3)
+    else:
+        axes.plot(x, mean, color=colour, linewidth=2.3, zorder=3)
+    if shown.control is not None:
+        axes.plot(x, _mean(points, shown.control, shown.factor), ":", color=colour, linewidth=1.3, zorder=2)
+    known = [value for value in onset.half_rise if not math.isnan(value)] if onset is not None else []
+    if known:
+        rise = math.fsum(known) / len(known)
+        y = float(np.interp(math.log(rise), np.log(x), mean))
+        axes.plot([rise], [y], "o", color=colour, markersize=7, mec="white", mew=1.1, zorder=5)
+
+
+def _mean(points: Sequence[Sequence[object]], tag: str, factor: float) -> np.ndarray:
+    values = np.array([[point.value(tag) for point in seed] for seed in points])  # type: ignore[attr-defined]
+    mean: np.ndarray = factor * values.mean(axis=0)
+    return mean
+
+
+def _finish(axes: Axes, shown: ShownFigure) -> None:
+    axes.set_title(shown.words, fontsize=10.5, loc="left")
+    axes.grid(alpha=0.22, linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8.5)
+    low, high = axes.get_ylim()
+    if shown.log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif shown.tag == ROBUSTNESS:
+        axes.axhline(0, color="0.35", linewidth=0.8, zorder=1)
+    elif shown.tag.startswith("kurtosis/"):
+        axes.axhline(3.0, color="0.45", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    elif shown.tag.startswith(("outliers/", "concepts/", "importance/")):
+        axes.set_ylim(min(low, -0.03 * max(high, 1.0)), max(high, 1.0) if "best_ap" not in shown.tag else high)
+
+
+def _legend(colours: Mapping[str, str], shown: Sequence[ShownFigure]) -> list[Line2D]:
+    def line(words: str, **style: object) -> Line2D:
+        return Line2D([], [], label=words, **{"color": "0.3", **style})  # type: ignore[arg-type]
+
+    handles = [line(variant_words(name), color=colour, linewidth=2.6) for name, colour in colours.items()]
+    handles += [line("one seed", linewidth=0.8, alpha=0.6)]
+    handles += [line("half-rise", linestyle="none", marker="o", markersize=7, mec="white")]
+    if any(figure.tag == ROBUSTNESS for figure in shown):
+        handles.append(line("extrapolated robustness", linestyle="--", linewidth=1.4))
+    if any(figure.control is not None for figure in shown):
+        handles.append(line("concepts of random directions", linestyle=":", linewidth=1.4))
+    if any(figure.tag.startswith("kurtosis/") for figure in shown):
+        handles.append(line("kurtosis of a Gaussian, 3", linestyle=(0, (1, 2)), linewidth=0.9))
+    return handles
