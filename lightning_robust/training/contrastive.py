@@ -131,16 +131,24 @@ class ContrastivePretraining(LightningModule):
         elif settings["loss"] == "infonce" and getattr(encoder, "logit_bias", None) is not None:
             encoder.logit_bias.requires_grad_(False)  # a softmax does not see it
         lock_towers(encoder, settings["lock_image"], settings["lock_text"])
-        rest_frozen_parts(encoder)
         if settings["gradient_checkpointing"]:
             checkpoint_blocks(encoder)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; parts that are locked whole stay in eval mode."""
         super().train(mode)
-        if mode:
+        if mode and self._locked:
             rest_frozen_parts(self)
         return self
+
+    @property
+    def _locked(self) -> bool:
+        return not (self.hparams["lock_image"] is False and self.hparams["lock_text"] is False)
+
+    def on_train_start(self) -> None:
+        """Put locked parts into eval mode: here, where Lightning has looked for parts that are in it by mistake."""
+        if self._locked:
+            self.train()
 
     def setup(self, stage: str) -> None:
         """Refuse now what could not be counted later."""

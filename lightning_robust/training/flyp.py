@@ -29,10 +29,11 @@ class ContrastiveFinetuning(ClassifierModule):
     Each image's caption is one of the templates with its class name, drawn anew at every step, a function of
     (seed, epoch, batch, process). As in the paper (Goyal et al. 2023) the loss is InfoNCE over the batch, and captions
     of the same class in one batch stay negatives of each other; `positives="same-caption"` makes identical captions
-    positives instead, which is the same loss unless the text tower has dropout, see `info_nce`. Batches of all processes are contrasted with each other; accumulated batches are not. The
-    classifier is `self.model` from `setup` on, a `TextHeadClassifier`: its head is the zero-shot head of the text tower
-    as it is now, also on a Wise-FT path, whose every point is a CLIP of its own. A SigLIP is finetuned with the same
-    loss, which has no place for its `logit_bias`: it stays as it is, and the logit scale within CLIP's bounds.
+    positives instead, which is the same loss unless the text tower has dropout, see `info_nce`. Batches of all
+    processes are contrasted with each other; accumulated batches are not. The classifier is `self.model` from `setup`
+    on, a `TextHeadClassifier`: its head is the zero-shot head of the text tower as it is now, also on a Wise-FT path,
+    whose every point is a CLIP of its own. A SigLIP is finetuned with the same loss, which has no place for
+    its `logit_bias`: it stays as it is, and the logit scale within CLIP's bounds.
 
     Logged tags:
         `train/loss`: the contrastive loss, nats, every step.

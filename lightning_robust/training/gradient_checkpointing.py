@@ -32,7 +32,9 @@ def checkpoint_blocks(encoder: nn.Module) -> None:
     else:
         towers = [parts.visual.vision_model, parts.text_model]
         for tower in towers:
-            tower.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # the first is its name from transformers 5.x on, where the other warns
+            enable = getattr(tower, "activation_checkpointing_enable", None) or tower.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
     # open_clip passes over a tower that cannot, with a line in a log or none
     if not all(_checkpoints(tower) for tower in towers):
         raise ValueError("gradient_checkpointing has no effect on a tower of this model: take chunk_size.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
@@ -56,7 +57,9 @@ def _lock(encoder: Any, tower: str, lock: bool | int, parameters: list[nn.Parame
             parameter.requires_grad_(False)
         return
     try:
-        getattr(encoder, f"lock_{tower}_tower")(int(lock))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # open_clip takes timm's groups from an older place
+            getattr(encoder, f"lock_{tower}_tower")(int(lock))
     except (AssertionError, AttributeError) as error:  # open_clip asserts where a tower has no groups
         raise ValueError(
             f"lock_{tower}={lock} leaves groups of a tower open, and this tower has none: true locks it whole, and a "

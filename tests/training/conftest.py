@@ -20,6 +20,17 @@ def tiny_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def small_clip(tmp_path):
+    """Write the folder of a small CLIP without weights, and give its name."""
+
+    def make(**options):
+        write_clip_folder(tmp_path / "small", WORDS, **({"embed_dim": 16, "text_width": 16} | options))
+        return f"local-dir:{tmp_path / 'small'}"
+
+    return make
+
+
 class TinyData(pl.LightningDataModule):
     """Images whose mean colour is their class; the shift is noisier."""
 
