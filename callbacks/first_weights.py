@@ -3,12 +3,31 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor
 
-from lightning_robust.callbacks.together import Together
+from lightning_robust.callbacks.together import Together, overwrite
+from lightning_robust.errors import UserError
+
+
+def check_whole_weights(trainer: Trainer) -> None:
+    """Refuse a strategy under which no process has all the weights: a part cannot be interpolated, written or judged.
+
+    Args:
+        trainer: The Trainer.
+
+    Raises:
+        UserError: Under FSDP, model parallelism, or the third stage of DeepSpeed, with more than one process.
+    """
+    strategy = trainer.strategy
+    third = isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3
+    if trainer.world_size > 1 and (third or isinstance(strategy, FSDPStrategy | ModelParallelStrategy)):
+        raise UserError(
+            f"WiseFT interpolates whole weights, and with {type(strategy).__name__} each process has a part of them: "
+            "train with strategy ddp, or leave WiseFT out and join a checkpoint from before and one from after training "
+            "with the command interpolate"
+        )
 
 
 def why_alone(
@@ -54,14 +73,13 @@ def weights_of_first(
     tensors = list(_tensors(pl_module).values())
     own = [tensor.detach().cpu().clone() for tensor in tensors] if together.rank else []
     before = {name: value.clone() for name, value in theta0.items()} if together.rank else theta0
-    together.take_from_first(before.values())
-    together.take_from_first(tensors)
     try:
+        together.take_from_first(before.values())
+        together.take_from_first(tensors)
         yield before
     finally:
-        with torch.no_grad():
-            for tensor, value in zip(tensors, own, strict=False):  # none on the first
-                tensor.copy_(value)
+        for tensor, value in zip(tensors, own, strict=False):  # none on the first
+            overwrite(tensor, value)
 
 
 def _tensors(module: LightningModule) -> dict[str, Tensor]:

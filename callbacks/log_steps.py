@@ -127,8 +127,8 @@ class LogSteps(ChoosesValidations):
         if trainer.global_step == 0:
             self.done, self._seen, self._pending = [], None, False
         self._kept = (trainer.num_sanity_val_steps, trainer.val_check_batch)
-        if self.validate and next(self._spaced()) == 0:
-            trainer.num_sanity_val_steps = float("inf")
+        if self.validate:
+            trainer.num_sanity_val_steps = float("inf") if next(self._spaced()) == 0 else 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now what cannot work."""
@@ -141,14 +141,20 @@ class LogSteps(ChoosesValidations):
             check_averaging_first(trainer, self, "it has to average a step before that is written")
         if self.checkpoints:
             module_to_write(pl_module, self.module)
-            if trainer.ckpt_path is None and trainer.global_step == 0:
-                check_no_other_run(self._folder(trainer))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave out the sanity check, which Lightning has again where a run goes on from the end of an epoch."""
+        del pl_module, checkpoint
+        if self.validate:
+            trainer.num_sanity_val_steps = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write step 0, or have Lightning go back to a validation that the checkpoint was written before."""
         step = trainer.global_step
         if self.validate:
             check_validates(trainer, pl_module)
+        if self.checkpoints and step == 0:
+            check_no_other_run(self._folder(trainer))
         if self._seen is None:  # a run that starts, or one that had no LogSteps
             self._pending = step == 0 and next(self._spaced()) == 0
         else:
@@ -159,7 +165,9 @@ class LogSteps(ChoosesValidations):
         elif self._pending:
             go_back_to_validation(trainer)
         if self.validate:
-            trainer.val_check_batch = ALWAYS if self._pending or (step and step in self.done) else NEVER
+            # also where the checkpoint was written at the end of a validation: Lightning knows that it is done
+            after_one = trainer.fit_loop.epoch_loop.restarted_on_last and step in self.done
+            trainer.val_check_batch = ALWAYS if self._pending or after_one else NEVER
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

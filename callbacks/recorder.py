@@ -62,10 +62,10 @@ class CurveRecorder(Callback):
         if not trainer.is_global_zero:
             return
         self._begin(trainer)
-        for logger in trainer.loggers if self._before else ():
-            logger.log_metrics(dict(self._before), step=0)
-        self._write(trainer, self._before)
-        self._before = {}
+        before, self._before = (self._before if trainer.global_step == 0 else {}), {}  # Lightning checks on resuming too
+        for logger in trainer.loggers if before else ():
+            logger.log_metrics(dict(before), step=0)
+        self._write(trainer, before)
 
     def _begin(self, trainer: Trainer) -> None:
         """Before anything is written; a run that was broken off after its last step starts no training."""

@@ -80,13 +80,12 @@ class Together:
         """
         if self.world == 1:
             return
-        with torch.no_grad():
-            for tensor in tensors:
-                held = tensor.detach().cpu().contiguous()
-                if held.numel():  # bytes: gloo does not know every dtype
-                    distributed.broadcast(held.reshape(-1).view(torch.uint8), src=0, group=self._group)
-                if self.rank:
-                    tensor.copy_(held)
+        for tensor in tensors:
+            held = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            if held.numel():  # bytes: gloo does not know every dtype
+                distributed.broadcast(held.reshape(-1).view(torch.uint8), src=0, group=self._group)
+            if self.rank:
+                overwrite(tensor, held)
 
     def draw_alike(self) -> None:
         """Give every process the random states of the first: data modules may draw when they make their loaders."""
@@ -96,6 +95,17 @@ class Together:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002 - the global one
             torch.set_rng_state(cpu)
+
+
+def overwrite(tensor: Tensor, value: Tensor) -> None:
+    """Write values into a tensor, no gradient kept; also into one that was made in inference mode, as buffers may be.
+
+    Args:
+        tensor: Is written.
+        value: Of its shape.
+    """
+    with torch.inference_mode() if tensor.is_inference() else torch.no_grad():
+        tensor.copy_(value)
 
 
 def _in_words(error: Exception) -> str:

@@ -4,7 +4,6 @@
 after any batch where training is about to be stopped.
 """
 
-import sys
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -14,9 +13,10 @@ from lightning.pytorch.loops.evaluation_loop import RestartStage
 from lightning_robust.errors import UserError
 from lightning_robust.models.modes import kept_random_state
 
-#: Values of `trainer.val_check_batch`: one divides the number of any batch, one that of none.
+#: Values of `trainer.val_check_batch`: one divides the number of any batch, one that of none, nor the 0 of a resumed
+#: run that stands between two epochs.
 ALWAYS: Final = 1
-NEVER: Final = sys.maxsize
+NEVER: Final = float("nan")
 
 
 def check_validation_settings(trainer: Trainer, module: LightningModule) -> None:

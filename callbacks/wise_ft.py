@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_robust.callbacks.alpha_path import ALPHAS, AlphaPath, judge_path, normalised_alphas
 from lightning_robust.callbacks.averaging import check_averaging_first
 from lightning_robust.callbacks.baseline_shifts import open_baseline
-from lightning_robust.callbacks.first_weights import weights_of_first, why_alone
+from lightning_robust.callbacks.first_weights import check_whole_weights, weights_of_first, why_alone
 from lightning_robust.callbacks.parts import parts_of
 from lightning_robust.callbacks.path_answers import Correct, Rules, SetAnswers, answer_path
 from lightning_robust.callbacks.path_robustness import check_path, matched_correct, path_robustness, path_rules
@@ -45,7 +45,7 @@ class WiseFT(Callback):
     Under several processes (DDP) each evaluates and measures the first one's weights on its share of the batches, no
     image twice; answers are those of one process, in its order. The first writes, and `path` is None on the others. An
     error on one is raised on all. The first process alone evaluates, with a warning, while the others wait as long as
-    it takes: everything under a strategy that shards weights, or where a buffer differs in size between the processes;
+    it takes: everything under DeepSpeed, or where a buffer differs in size between the processes;
     and single sets of images that cannot be shared (an IterableDataset, no torch `DataLoader`, or one whose subclass
     iterates in a way of its own).
 
@@ -71,7 +71,8 @@ class WiseFT(Callback):
 
     Raises:
         UserError: For an α outside [0, 1], an unknown submodule, nothing to evaluate on, an unknown baseline or one
-            that shares no shift with the test images; before training starts.
+            that shares no shift with the test images, a strategy under which each process has a part of the weights; before
+            training starts.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class WiseFT(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep θ0, unless it came with a checkpoint; refuse now what could not be done at the end."""
         module = self._interpolated(pl_module)
+        check_whole_weights(trainer)
         check_averaging_first(trainer, self, "it puts the averaged weights in at the end of training")
         if self.theta0 is None:
             if trainer.ckpt_path is not None:
@@ -211,9 +213,12 @@ class WiseFT(Callback):
         all_rules = {validation: {"": AnswerRule()}, **rules}
         found = answer_path(trainer, module, theta0, theta1, self.alphas, loaders, all_rules, self.predict, together)
         signatures = measure_path(trainer, pl_module, module, theta0, theta1, self.alphas, loaders[reference], together)
-        if trainer.is_global_zero:
+
+        def finish() -> None:
             self.path = self._path(rules, found.pop(validation), found, signatures)
             log_path(trainer, self.path.rows, _decimals(self.alphas))
+
+        together.each(lambda: finish() if trainer.is_global_zero else None)
 
     def _path(
         self, rules: Mapping[str, Rules], validation: SetAnswers, found: Mapping[str, SetAnswers],
