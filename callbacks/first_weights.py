@@ -25,8 +25,8 @@ def check_whole_weights(trainer: Trainer) -> None:
     if trainer.world_size > 1 and (third or isinstance(strategy, FSDPStrategy | ModelParallelStrategy)):
         raise UserError(
             f"WiseFT interpolates whole weights, and with {type(strategy).__name__} each process has a part of them: "
-            "train with strategy ddp, or leave WiseFT out and join a checkpoint from before and one from after training "
-            "with the command interpolate"
+            "train with strategy ddp, or leave WiseFT out and give checkpoints from before and after training to the "
+            "command interpolate"
         )
 
 

@@ -46,11 +46,20 @@ class RandomStates(Callback):
         go_on = getattr(trainer.fit_loop, "_load_combined_loader_states", None)
         if go_on is not None:  # it does nothing where Lightning has done it already
             go_on()
-        version, words, gauss = self._loaded["python"]
+        self._restore(self._loaded)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore them for what is measured after a run that was broken off after its last step."""
+        del trainer, pl_module
+        if self._loaded is not None:
+            self._restore(self._loaded)
+
+    def _restore(self, states: dict[str, Any]) -> None:
+        version, words, gauss = states["python"]
         random.setstate((version, tuple(words), gauss))
-        key, position, has_gauss, value = self._loaded["numpy"]
+        key, position, has_gauss, value = states["numpy"]
         np.random.set_state(("MT19937", np.array(key, dtype=np.uint32), position, has_gauss, value))  # noqa: NPY002
-        torch.set_rng_state(self._loaded["torch"].cpu())
-        if self._loaded["cuda"]:
-            torch.cuda.set_rng_state_all([state.cpu() for state in self._loaded["cuda"]])
+        torch.set_rng_state(states["torch"].cpu())
+        if states["cuda"]:
+            torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
         self._loaded = None

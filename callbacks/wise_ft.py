@@ -71,8 +71,8 @@ class WiseFT(Callback):
 
     Raises:
         UserError: For an α outside [0, 1], an unknown submodule, nothing to evaluate on, an unknown baseline or one
-            that shares no shift with the test images, a strategy under which each process has a part of the weights; before
-            training starts.
+            that shares no shift with the test images, or a strategy under which a process has a part of the weights;
+            before training starts.
     """
 
     def __init__(
