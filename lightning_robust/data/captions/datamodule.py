@@ -95,6 +95,8 @@ class CaptionsDataModule(LightningDataModule):
         self.max_unreadable, self.download = max_unreadable, download
         self.transform = transform
         self._said = False
+        if evaluation is None:  # Lightning warns of a list without loaders, and passes over what is not overridden
+            self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
 
     @property
     def transform(self) -> Callable[[Any], Tensor] | None:
@@ -184,12 +186,19 @@ class CaptionsDataModule(LightningDataModule):
         return ReplacingLoader(dataset, self.batch_size, by="another pair", order=order, **options)
 
     def val_dataloader(self) -> Any:
-        """The validation loaders of `evaluation`; none without it."""
-        return [] if self.evaluation is None else self.evaluation.val_dataloader()
+        """The validation loaders of `evaluation`."""
+        return self._evaluation().val_dataloader()
 
     def test_dataloader(self) -> Any:
-        """The test loaders of `evaluation`; none without it."""
-        return [] if self.evaluation is None else self.evaluation.test_dataloader()
+        """The test loaders of `evaluation`."""
+        return self._evaluation().test_dataloader()
+
+    def _evaluation(self) -> LightningDataModule:
+        if self.evaluation is None:
+            raise ValueError(
+                "CaptionsDataModule has no images to evaluate on; give it another data module, evaluation="
+            )
+        return self.evaluation
 
     def _transform(self) -> Callable[[Any], Tensor]:
         if self.transform is None:

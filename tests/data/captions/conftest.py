@@ -67,11 +67,20 @@ def write_parquet(folder, sizes, **columns):
     k = 0
     for n, size in enumerate(sizes):
         numbers = range(k, k + size)
-        rows = {"image": [{"bytes": picture(j), "path": None} for j in numbers], "caption": [f"pair {j}" for j in numbers]}
+        rows = {
+            "image": [{"bytes": picture(j), "path": None} for j in numbers],
+            "caption": [f"pair {j}" for j in numbers],
+        }
         table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
         table.to_parquet(folder / f"p-{n:03}.parquet")
         k += size
     return f"parquet:{folder}/p-*.parquet"
+
+
+@pytest.fixture(autouse=True)
+def shorter_sleep(monkeypatch):
+    """A stream of datasets sleeps for five seconds whenever it ends."""
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1, raising=False)
 
 
 @pytest.fixture

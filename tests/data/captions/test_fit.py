@@ -1,13 +1,14 @@
 """A real Trainer learns from captions in files, is judged by another data module, and goes on where it stopped."""
 
 import pytest
-import torch
 from lightning import Trainer
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_robust.cli.main import main
 from lightning_robust.data import CaptionsDataModule, ScenesDataModule
 from lightning_robust.data.scenes.vocabulary import CLASSES
+from lightning_robust.results import read_curves
 from lightning_robust.training import ContrastivePretraining
 
 from .conftest import picture, write_tar
@@ -15,6 +16,7 @@ from .conftest import picture, write_tar
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks"),
 ]
 
 
@@ -40,19 +42,17 @@ def files(folder, n=40):
 class Seen(Callback):
     """Every caption and image that a batch held."""
 
-    def __init__(self, stop=None):
-        self.batches, self.stop = [], stop
+    def __init__(self):
+        self.batches = []
 
     def on_train_batch_start(self, trainer, module, batch, index):
         self.batches.append((batch[0].double().sum().item(), tuple(batch[1])))
-        if trainer.global_step == self.stop:
-            raise KeyboardInterrupt
 
 
-def trainer(folder, *callbacks, **options):
+def trainer(folder, **options):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     return Trainer(
-        accelerator="cpu", default_root_dir=folder, callbacks=list(callbacks), num_sanity_val_steps=0,
+        accelerator="cpu", default_root_dir=folder, num_sanity_val_steps=0,
         **{"max_epochs": 2, "enable_checkpointing": False, **quiet, **options},
     )  # fmt: skip
 
@@ -67,22 +67,28 @@ def test_a_table_and_shards_train_a_clip_that_the_scenes_judge(tmp_path):
     assert {"val/reference/accuracy", "val/shifts/accuracy"} <= set(run.callback_metrics)
     once = sorted(caption for _, captions in seen.batches[:5] for caption in captions)
     assert once == sorted([f"a picture of a {CLASSES[k % len(CLASSES)]}" for k in range(40)] * 2)
-    found = run.test(module, datamodule=data, verbose=False) if hasattr(module, "test_step") else None
-    assert found is None or found
+    assert data.val_loader_names == ["reference", *(shift.name for shift in data.shifts)]
+    assert len(data.test_dataloader()) == len(data.val_dataloader()) == len(data.val_loader_names)
+    assert data.description == data.evaluation.description
+    assert data.class_names == list(CLASSES)
+    assert len(next(iter(data.concept_dataloader()))) == 3
 
 
 def test_without_evaluation_it_only_trains(tmp_path):
     module = ContrastivePretraining("scenes-clip", warmup_steps=1)
     data = CaptionsDataModule(files(tmp_path)[0], transform=module.transform, batch_size=16)
     run = trainer(tmp_path, max_epochs=1)
-    run.fit(module, datamodule=data)
+    with pytest.warns(UserWarning, match="no `val_dataloader`. Skipping val loop"):  # and none of an empty one
+        run.fit(module, datamodule=data)
     assert run.global_step == 2
     assert set(run.callback_metrics) == {"train/loss", "train/logit_scale"}
     assert not hasattr(data, "concept_dataloader")
+    with pytest.raises(ValueError, match="has no images to evaluate on"):
+        data.test_dataloader()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_broken_off_in_an_epoch_goes_on_bitwise(tmp_path, workers):
+def test_a_run_broken_off_in_an_epoch_goes_on_with_the_same_batches(tmp_path, workers):
     def build():
         module = ContrastivePretraining("scenes-clip", warmup_steps=1)
         source = files(tmp_path)
@@ -93,14 +99,46 @@ def test_a_run_broken_off_in_an_epoch_goes_on_bitwise(tmp_path, workers):
     module, data = build()
     unbroken.fit(module, datamodule=data)
 
-    first, broken = Seen(stop=None), trainer(tmp_path, max_steps=3, limit_val_batches=0)
+    first, broken = Seen(), trainer(tmp_path, max_steps=3, limit_val_batches=0)
     broken.callbacks.append(first)
     partly, data = build()
+    broken.callbacks.append(ModelCheckpoint(tmp_path / "kept", "part", every_n_train_steps=3))
     broken.fit(partly, datamodule=data)
-    broken.save_checkpoint(tmp_path / "part.ckpt")
     rest, resumed = Seen(), trainer(tmp_path, limit_val_batches=0)
     resumed.callbacks.append(rest)
     again, data = build()
-    resumed.fit(again, datamodule=data, ckpt_path=tmp_path / "part.ckpt", weights_only=False)
+    resumed.fit(again, datamodule=data, ckpt_path=tmp_path / "kept" / "part.ckpt", weights_only=False)
     assert first.batches + rest.batches == whole.batches
     assert len(whole.batches) == 10
+
+
+CONFIG = """\
+trainer: {{max_epochs: 1, accelerator: cpu, num_sanity_val_steps: 0, log_every_n_steps: 1, enable_progress_bar: false}}
+model:
+  class_path: lightning_robust.training.ContrastivePretraining
+  init_args: {{encoder: scenes-clip, warmup_steps: 1}}
+data:
+  class_path: lightning_robust.data.CaptionsDataModule
+  init_args:
+    source: {source}
+    batch_size: 16
+    evaluation:
+      class_path: lightning_robust.data.ScenesDataModule
+      init_args: {{n_val: 40, n_val_shift: 20, n_test: 20, n_concepts: 20}}
+"""
+
+
+def test_the_command_line_builds_the_nested_evaluation_and_hands_it_the_transform(tmp_path, monkeypatch):
+    (tmp_path / "captions.yaml").write_text(CONFIG.format(source=files(tmp_path)))
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "captions.yaml", "--run_name=001"]) == 0
+    rows = read_curves(tmp_path / "checkpoints" / "captions" / "001" / "signatures.csv")
+    assert "val/reference/accuracy" in {row.tag for row in rows}
+
+
+def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_source(tmp_path, monkeypatch, capsys):
+    (tmp_path / "captions.yaml").write_text(CONFIG.format(source="csv:none.csv"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "captions.yaml"]) == 2
+    assert "No file none.csv: it has to be a table" in capsys.readouterr().err
+    assert not (tmp_path / "checkpoints" / "captions" / "001").exists()
