@@ -54,9 +54,9 @@ class LogSteps(ChoosesValidations):
             `model` and `encoder` that there is, else the whole.
 
     Raises:
-        UserError: For steps that cannot be, a setting without effect, a Trainer that validates nothing, has a schedule
-            of its own or a second `LogSteps`, an unknown submodule, or a folder with the checkpoints of another run;
-            before training starts.
+        UserError: For steps that cannot be, a setting without effect, a Trainer that validates nothing or has a
+            schedule of its own, an unknown submodule, or a folder with the checkpoints of another run; before training
+            starts.
 
     Example:
         >>> LogSteps().up_to(50)
@@ -132,8 +132,6 @@ class LogSteps(ChoosesValidations):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now what cannot work."""
-        if sum(isinstance(callback, LogSteps) for callback in getattr(trainer, "callbacks", [])) > 1:
-            raise UserError("two LogSteps would measure and write the same steps: give one of them all steps=")
         if self.validate:
             check_validation_settings(trainer, pl_module)
             self._quiet = QuietValidation(trainer)
@@ -153,7 +151,7 @@ class LogSteps(ChoosesValidations):
         step = trainer.global_step
         if self.validate:
             check_validates(trainer, pl_module)
-        if self.checkpoints and step == 0:
+        if self.checkpoints and step == 0 and trainer.is_global_zero:
             check_no_other_run(self._folder(trainer))
         if self._seen is None:  # a run that starts, or one that had no LogSteps
             self._pending = step == 0 and next(self._spaced()) == 0

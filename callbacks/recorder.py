@@ -62,7 +62,10 @@ class CurveRecorder(Callback):
         if not trainer.is_global_zero:
             return
         self._begin(trainer)
-        before, self._before = (self._before if trainer.global_step == 0 else {}), {}  # Lightning checks on resuming too
+        before, self._before = (
+            (self._before if trainer.global_step == 0 else {}),
+            {},
+        )  # Lightning checks on resuming too
         for logger in trainer.loggers if before else ():
             logger.log_metrics(dict(before), step=0)
         self._write(trainer, before)

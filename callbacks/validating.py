@@ -34,12 +34,12 @@ def check_validation_settings(trainer: Trainer, module: LightningModule) -> None
             f"LogSteps validates at log-spaced steps, and this Trainer runs no validation of {type(module).__name__}: "
             "give it validation loaders and limit_val_batches above 0, or LogSteps validate=False"
         )
-    given = (trainer.check_val_every_n_epoch, trainer.val_check_interval)
-    timed = getattr(trainer, "_val_check_time_interval", None) is not None
-    if timed or given[0] not in (None, 1) or given[1] != 1.0:
+    every = trainer.check_val_every_n_epoch
+    interval = getattr(trainer, "val_check_interval", "a time")  # for a time Lightning keeps none
+    if every not in (None, 1) or interval != 1.0:
         raise UserError(
             "LogSteps says when to validate, so check_val_every_n_epoch and val_check_interval have no effect; got "
-            f"{given[0]} and {'a time' if timed else given[1]}: leave them out"
+            f"{every} and {interval}: leave them out"
         )
 
 
