@@ -184,7 +184,9 @@ def _key(network: Any, data: Any, sets: Sequence[DistributionShift]) -> str:
     head: Any = hashlib.sha256(network.head.detach().float().cpu().numpy().tobytes()).hexdigest()
     if data is not None:  # a zero-shot head is named by its texts: its last digits depend on the machine
         head = [list(data.class_names), list(data.templates), [one.class_names for one in sets]]
-    parts = [network.checkpoint_hash, head, repr(network.model), repr(network.transform)]
+    # a file's hash alone would not tell its averaged weights from its others
+    average = [network.average] if network.average else []
+    parts = [network.checkpoint_hash, head, repr(network.model), repr(network.transform), *average]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

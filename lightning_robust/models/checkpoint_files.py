@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lightning_robust.results import atomic_path
+
+#: Entries of a training's checkpoint that hold weights, in the order in which timm looks for them: averages first.
+_STATES: Final = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -115,13 +120,13 @@ def load_metadata(path: str | Path) -> dict[str, str]:
 
 
 def load_theta(path: str | Path) -> dict[str, Tensor]:
-    """Load a state dict θ from safetensors, a Lightning checkpoint or a `torch.save`d state dict, unpickling nothing.
+    """Load a state dict θ from safetensors, a training's checkpoint or a `torch.save`d state dict, unpickling nothing.
 
     Args:
         path: The file.
 
     Returns:
-        Names and tensors; of a Lightning checkpoint its `state_dict`.
+        Names and tensors; of a checkpoint the entry that `state_entry` names, so averaged weights before others.
 
     Raises:
         ValueError: If the file is missing, cannot be read with `weights_only=True`, or holds no state dict.
@@ -130,14 +135,61 @@ def load_theta(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_tensors(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]  # of an empty file there is no message
         raise ValueError(f"{path} cannot be read as plain tensors: {lines[0]}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    entry = state_entry(content)
+    state = content[entry] if entry else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: names with tensors, or a Lightning checkpoint, would work.")
     return dict(state)
+
+
+def load_plain(path: Path, *, mmap: bool = False) -> Any:
+    """What `torch.save` wrote, on the CPU; nothing is unpickled but tensors and plain containers.
+
+    Args:
+        path: The file.
+        mmap: Whether tensors are mapped and not yet read, which old formats do not allow.
+
+    Raises:
+        Exception: Whatever torch raises for what it cannot read so.
+    """
+    # timm's trainings keep their arguments; a namespace holds values and runs nothing
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def state_entry(content: Any) -> str:
+    """Which entry of a file's content holds the weights: averaged ones before others, as timm's own loading has it.
+
+    Args:
+        content: What the file holds.
+
+    Returns:
+        `state_dict_ema`, `model_ema`, `state_dict` or `model`; empty where the content has no such entry, as a state
+        dict alone.
+
+    Example:
+        >>> state_entry({"state_dict": {}, "model_ema": {}}), state_entry({"w": torch.ones(1)})
+        ('model_ema', '')
+    """
+    entries = content if isinstance(content, dict) else {}
+    return next((name for name in _STATES if isinstance(entries.get(name), dict)), "")
+
+
+def average_of(entry: str) -> str:
+    """The entry again if its weights are averages over a training, else nothing; for records and words.
+
+    Args:
+        entry: As `state_entry` gives it.
+
+    Example:
+        >>> average_of("model_ema"), average_of("state_dict")
+        ('model_ema', '')
+    """
+    return entry if entry.endswith("_ema") else ""
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:

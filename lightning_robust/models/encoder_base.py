@@ -33,6 +33,7 @@ class Encoder:
             their own name, `timm` or `transformers`.
         folder: The open_clip folder it came from; None for everything else.
         has_text: Whether there is a text tower, and so a zero-shot head.
+        average: The entry of the weights file whose averages were taken (`state_dict_ema`, `model_ema`); else empty.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Encoder:
     config: dict[str, Any]
     folder: Path | None = None
     has_text: bool = True
+    average: str = ""
 
 
 class NoTokenizer:

@@ -92,6 +92,7 @@ def with_weights(name: str, architecture: Callable[[], Encoder], file: Path) -> 
         model=model.eval(),
         checkpoint_hash=sha256,
         has_text=text,
+        average=found.average,
         tokenizer=base.tokenizer if text else NoTokenizer(name),
     )
 

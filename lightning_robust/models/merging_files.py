@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_robust.models.checkpoint_files import load_tensors, load_theta, save_tensors
+from lightning_robust.models.checkpoint_files import load_plain, load_tensors, load_theta, save_tensors, state_entry
 from lightning_robust.models.classifier import split_classifier_state
 from lightning_robust.models.interpolate import check_same_entries, is_merged
 from lightning_robust.models.run_names import known_encoder
@@ -18,6 +19,7 @@ from lightning_robust.results import file_sha256
 
 HEAD = ".head.safetensors"
 _COMPILED, _PARALLEL, _LIGHTNING = "_orig_mod.", "module.", "model."
+_AVERAGED = "n_averaged"  # stands beside "module." in the averages of torch.optim.swa_utils
 _NO_HEAD = " without its head, which its text tower makes"
 _TOWER, _ENCODER, _OWN_HEAD = "encoder.visual.", "encoder.", "head."
 
@@ -50,6 +52,7 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint: on the CPU, the state alone, unpickling nothing but plain tensors.
 
+    Of a checkpoint with averaged weights (`state_dict_ema`, `model_ema`) those are read, as everywhere in this package.
     Prefixes of `torch.compile`, of parallel training (`module.`) and of this package's LightningModules go, so that
     what is left are open_clip's names for a CLIP. The head beside a file of Wise-FT is read along. What a run of
     `ContrastiveFinetuning` wrote, its checkpoint and the files of its path, is read as the CLIP alone: its head is the
@@ -185,12 +188,14 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     if path.suffix == ".safetensors":
         return "safetensors", load_tensors(path)
     form = "state dict"
-    content = _mapped(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+    content = _content(path)
+    entry = state_entry(content)
+    if entry:
         form = "Lightning checkpoint" if "pytorch-lightning_version" in content else "training checkpoint"
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
+        form += f", its entry {entry}" if entry != "state_dict" else ""
+    state = content[entry] if entry else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        return form, _unmapped(path)
+        return form, load_theta(path)  # which says so
     settings = content.get("hyper_parameters") if isinstance(content, dict) else None
     if form == "Lightning checkpoint" and isinstance(settings, dict) and "positives" in settings:
         # of ContrastiveFinetuning: the mixture of two such heads is no head of the mixed text tower
@@ -209,17 +214,13 @@ def _makes_its_head(path: Path) -> bool:
     return found is not None and found[0] == "ContrastiveFinetuning"
 
 
-def _mapped(path: Path) -> Any:
-    """The content of a file that `torch.save` wrote, its tensors mapped and not yet read; None for what is no such."""
+def _content(path: Path) -> Any:
+    """What a file holds that `torch.save` wrote, its tensors mapped and not yet read where its format allows it."""
+    for mmap in (True, False):
+        with suppress(Exception):
+            return load_plain(path, mmap=mmap)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:
-        return None  # an old format without mapping, or an error that load_theta says
-
-
-def _unmapped(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_theta(path)
+        return load_theta(path)  # for its sentence
     except ValueError as error:
         if "plain tensors" not in str(error):
             raise
@@ -234,6 +235,9 @@ def _own_names(state: dict[str, Tensor], form: str) -> tuple[dict[str, Tensor], 
     if any(f".{_COMPILED}" in f".{name}" for name in state):
         state = {f".{name}".replace(f".{_COMPILED}", ".")[1:]: value for name, value in state.items()}
         removed.append(_COMPILED)
+    others = {name: value for name, value in state.items() if name != _AVERAGED}
+    if others and all(name.startswith(_PARALLEL) for name in others):
+        state = others
     prefixes = [_PARALLEL, *([_LIGHTNING] if form.startswith("Lightning checkpoint") else [])]
     for prefix in prefixes:
         if all(name.startswith(prefix) for name in state):

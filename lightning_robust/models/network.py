@@ -37,6 +37,7 @@ class Network:
         checkpoint_hash: SHA-256 of the weights file, or of the state dict where there is no single file.
         origin: Where the weights come from, in words.
         class_names: What the classes of its own head are called; None where nothing says so.
+        average: The entry of the weights file whose averages were taken, for one file can hold two models; else empty.
     """
 
     name: str
@@ -50,6 +51,20 @@ class Network:
     checkpoint_hash: str
     origin: str
     class_names: tuple[str, ...] | None = None
+    average: str = ""
+
+
+def average_words(average: str) -> str:
+    """What is added to the origin of a network whose weights are averages over a training.
+
+    Args:
+        average: As `Network.average`.
+
+    Example:
+        >>> average_words("model_ema"), average_words("")
+        (', averaged weights (model_ema)', '')
+    """
+    return f", averaged weights ({average})" if average else ""
 
 
 def blocks_of(model: nn.Module, below: str) -> tuple[str, ...]:

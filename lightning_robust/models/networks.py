@@ -12,7 +12,7 @@ from lightning_robust.models.encoder_folder import HUB, LOCAL
 from lightning_robust.models.encoder_timm import TIMM
 from lightning_robust.models.encoder_transformers import TRANSFORMERS
 from lightning_robust.models.encoders import Encoder, load_encoder
-from lightning_robust.models.network import Embedding, Network, blocks_of
+from lightning_robust.models.network import Embedding, Network, average_words, blocks_of
 from lightning_robust.models.run_network import classifier_network, is_pretraining, run_network
 from lightning_robust.models.timm_network import timm_network
 from lightning_robust.models.zero_shot import zero_shot_head
@@ -126,7 +126,7 @@ def _from_encoder(
         many = len(names) * len(prompts) >= _WORTH_KEEPING
         head = zero_shot_head(encoder.model, encoder.tokenizer, names, prompts, cache=many)
     file = split_file(encoder.name)[1]
-    origin = "pretrained weights" if file is None else f"weights of {file}"
+    origin = "pretrained weights" if file is None else f"weights of {file}{average_words(encoder.average)}"
     origin += "; the head is zero-shot" if head is not None else ""
     model = Embedding(encoder.model) if head is None else ImageClassifier(encoder.model, head)
     return Network(
@@ -140,4 +140,5 @@ def _from_encoder(
         unit_norm=True,
         checkpoint_hash=str(encoder.checkpoint_hash),
         origin=f"random weights, seed {seed}" if untrained else origin,
+        average=encoder.average,
     )

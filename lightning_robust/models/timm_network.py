@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_robust.models.checkpoint_files import state_hash
 from lightning_robust.models.encoder_timm import RgbTransform, check_timm_activation, create_timm
-from lightning_robust.models.network import Network, blocks_of
+from lightning_robust.models.network import Network, average_words, blocks_of
 from lightning_robust.models.weights_file import read_weights, unwrapped
 from lightning_robust.results import file_sha256
 
@@ -40,9 +40,9 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
         timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     )
     layer, head_layer, head = timm_head(model)
-    origin = f"random weights, seed {seed}" if untrained else "pretrained weights of timm"
+    average, origin = "", f"random weights, seed {seed}" if untrained else "pretrained weights of timm"
     if weights is not None:
-        origin = f"{weights}{', averaged weights' if found.taken.endswith('_ema') else ''}"
+        average, origin = found.average, f"{weights}{average_words(found.average)}"
     return Network(
         name=f"untrained:{name}" if untrained else name,
         model=model.eval(),
@@ -54,6 +54,7 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
         unit_norm=False,
         checkpoint_hash=file_sha256(weights) if weights is not None else state_hash(model.state_dict()),
         origin=origin,
+        average=average,
     )
 
 

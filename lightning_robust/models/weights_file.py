@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import warnings
 import zipfile
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_robust.models.checkpoint_files import load_metadata, load_tensors
+from lightning_robust.models.checkpoint_files import average_of, load_metadata, load_plain, load_tensors, state_entry
 from lightning_robust.models.encoder_base import first_line
 
 #: Prefixes that wrappers put before every entry, each with what may stand beside such entries and is left out.
@@ -25,7 +24,6 @@ _WRAPPERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("image_encoder.model.", ("classification_head.",)),  # wise-ft's classifier
     ("image_encoder.", ("classification_head.",)),
 )
-_STATES = ("state_dict_ema", "model_ema", "state_dict", "model")  # in the order in which timm looks for them
 _COMPILED = "_orig_mod."  # torch.compile puts it anywhere
 _ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
@@ -45,6 +43,11 @@ class WeightsFile:
     archive: bool = False
     encoder: str | None = None
     taken: str = ""
+
+    @property
+    def average(self) -> str:
+        """The entry that was taken, if its weights are averages over a training; else empty."""
+        return average_of(self.taken)
 
 
 def read_weights(path: Path) -> WeightsFile:
@@ -68,13 +71,11 @@ def read_weights(path: Path) -> WeightsFile:
     if _is_archive(path):
         return WeightsFile(_archive_state(path), archive=True)
     try:
-        # timm's trainings keep their arguments; a namespace holds values and runs nothing
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except Exception as error:
         raise ValueError(_why_unreadable(path, error)) from error
     entries = content if isinstance(content, dict) else {}
-    taken = next((key for key in _STATES if isinstance(entries.get(key), dict)), "")
+    taken = state_entry(content)
     state = entries[taken] if taken else content
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: names with tensors, alone or under 'state_dict', would work.")

@@ -18,7 +18,14 @@ from toy_evaluation_data import GROUPS, NAMES, Toy, write_images
 
 from lightning_robust.cli import evaluate_models, evaluate_published, evaluate_record
 from lightning_robust.cli.main import main
-from lightning_robust.models import ImageClassifier, interpolate, load_encoder, save_tensors, split_classifier_state
+from lightning_robust.models import (
+    ImageClassifier,
+    interpolate,
+    load_encoder,
+    save_tensors,
+    split_classifier_state,
+    weights_file,
+)
 from lightning_robust.models.bundled import save_classifier
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.networks import load_network
@@ -509,6 +516,21 @@ def test_a_damaged_file_of_a_model_is_made_again(folder, capsys):
         assert evaluate("--model", "scenes-clip", "--run_name", "x") == 0
         assert "evaluated before" not in capsys.readouterr().err
         assert without_surroundings(folder, "x") == before
+
+
+def test_answers_of_the_raw_weights_are_not_taken_for_those_of_the_averaged_ones(folder, monkeypatch):
+    model = load_encoder("scenes-clip").model.state_dict()
+    raw = {name: -value if name.endswith("conv1.weight") else value for name, value in model.items()}
+    torch.save({"state_dict": raw, "model_ema": model}, folder / "both.pt")
+    name = f"scenes-clip@{folder / 'both.pt'}"
+    with monkeypatch.context() as before:  # as a version that knew of no averages
+        before.setattr(weights_file, "state_entry", lambda content: "state_dict")
+        assert evaluate("--model", name, "--run_name", "x") == 0
+    assert evaluate("--model", name, "--run_name", "x") == 0
+    assert evaluate("--model", "scenes-clip", "--run_name", "plain") == 0
+    (found,), (plain,) = results(folder, "x").models, results(folder, "plain").models
+    assert found.rows == plain.rows
+    assert found.origin.startswith(f"weights of {folder / 'both.pt'}, averaged weights (model_ema)")
 
 
 def test_batches_do_not_change_what_comes_out(folder):

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from lightning_robust.models import ImageClassifier, load_encoder, save_tensors, zero_shot_head
 from lightning_robust.models.encoder_file import split_file
 from lightning_robust.models.encoder_open_clip import preprocessing
+from lightning_robust.models.networks import load_network
 from lightning_robust.results import file_sha256
 from lightning_robust.training import ClassifierFinetuning, ContrastivePretraining
 
@@ -96,6 +97,18 @@ def test_every_form_of_state_dict_gives_the_model_that_was_saved(clip, images, t
     assert loaded.checkpoint_hash == file_sha256(tmp_path / file)
     assert (loaded.name, loaded.has_text, loaded.embed_dim) == (f"tiny-quickgelu@{tmp_path / file}", True, 16)
     assert not any(module.training for module in loaded.model.modules())
+
+
+def test_the_origin_says_that_averaged_weights_were_taken(clip, images, tmp_path):
+    last = load_encoder("tiny-quickgelu", pretrained=False, seed=8).model
+    torch.save({"state_dict": last.state_dict(), "model_ema": clip.state_dict()}, tmp_path / "both.pt")
+    torch.save({"state_dict": last.state_dict()}, tmp_path / "last.pt")
+    for file, model, words in (("both.pt", clip, ", averaged weights (model_ema)"), ("last.pt", last, "")):
+        network = load_network(f"tiny-quickgelu@{tmp_path / file}")
+        assert network.origin == f"weights of {tmp_path / file}{words}"
+        assert bool(network.average) == bool(words)
+        with torch.no_grad():
+            assert torch.equal(network.model(images), model.encode_image(images))
 
 
 def test_half_precision_is_read_into_the_models_own(clip, images, tmp_path):

@@ -95,7 +95,7 @@ def test_averaged_weights_of_a_training_are_preferred_as_timm_does(tmp_path, key
         assert all(torch.equal(value, own.state_dict()[entry]) for entry, value in network.items())
         said = read_weights(tmp_path / f"{name}.pth.tar").taken
         assert said == (key if content is not None else "state_dict")
-        assert load_network(file).origin.endswith(", averaged weights") == (content is not None)
+        assert load_network(file).origin.endswith(f", averaged weights ({key})") == (content is not None)
 
 
 def test_float64_weights_take_the_models_type(tmp_path):

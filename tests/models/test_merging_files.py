@@ -1,5 +1,7 @@
 """Checkpoints of every format under shared names; what is written loads strictly in plain open_clip."""
 
+import argparse
+
 import lightning.pytorch as pl
 import open_clip
 import pytest
@@ -7,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_robust.models import ImageClassifier, interpolate, save_tensors
+from lightning_robust.models import ImageClassifier, interpolate, load_theta, save_tensors
 from lightning_robust.models.merging_files import (
     alpha_names,
     check_mergeable,
@@ -16,6 +18,7 @@ from lightning_robust.models.merging_files import (
     to_dtype,
     write_merged,
 )
+from lightning_robust.models.weights_file import read_weights, unwrapped
 from lightning_robust.results import file_sha256
 from lightning_robust.training import ClassifierFinetuning
 
@@ -125,6 +128,26 @@ def test_names_of_another_model_stay_even_if_they_begin_alike(tmp_path):
     partly = {"module.a": torch.ones(1), "b": torch.ones(1)}
     torch.save(partly, tmp_path / "x.pt")
     assert same(read_checkpoint(tmp_path / "x.pt").state, partly)
+
+
+@pytest.mark.parametrize("entry", ["state_dict_ema", "model_ema"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_averaged_weights_are_merged_as_they_are_evaluated(clip, tmp_path, entry, wrapped):
+    average = {name: value + 1 if value.is_floating_point() else value for name, value in clip.items()}
+    own = {"n_averaged": torch.tensor(7), **prefixed("module.", average)} if wrapped else average
+    content = {"epoch": 3, "args": argparse.Namespace(lr=0.1), "state_dict": clip, entry: own}
+    for new in (True, False):
+        torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=new)
+        found = read_checkpoint(tmp_path / "x.pt")
+        assert same(found.state, average)
+        assert found.form.startswith(f"training checkpoint, its entry {entry}")
+        judged = read_weights(tmp_path / "x.pt")
+        assert same(unwrapped(judged.state, set(clip)), found.state)
+        assert same(unwrapped(load_theta(tmp_path / "x.pt"), set(clip)), found.state)
+    torch.save({**content, entry: None}, tmp_path / "none.pt")
+    assert same(read_checkpoint(tmp_path / "none.pt").state, clip)
+    torch.save({"model": clip}, tmp_path / "model.pt")
+    assert read_checkpoint(tmp_path / "model.pt").form == "training checkpoint, its entry model"
 
 
 def test_files_that_hold_no_plain_weights_are_refused(tmp_path):
