@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -68,7 +69,8 @@ class ContrastivePretraining(LightningModule):
         lock_image: True locks the image tower, a number all but so many of its last groups, see `lock_towers`. Batch
             norm and dropout of what is locked whole are in eval mode.
         lock_text: The same for the text tower.
-        pretrained: Whether to start from the encoder's own weights, as locked towers want it.
+        pretrained: Whether to start from the encoder's own weights, as locked towers want it; without, they are warned
+            about.
 
     Raises:
         ValueError: If the encoder is unknown or has no text tower, is to be exported and is not open_clip's, or a
@@ -131,6 +133,8 @@ class ContrastivePretraining(LightningModule):
         elif settings["loss"] == "infonce" and getattr(encoder, "logit_bias", None) is not None:
             encoder.logit_bias.requires_grad_(False)  # a softmax does not see it
         lock_towers(encoder, settings["lock_image"], settings["lock_text"])
+        if self._locked and not settings["pretrained"]:
+            rank_zero_warn("A tower is locked at random weights: pretrained=True would start from the encoder's own.")
         if settings["gradient_checkpointing"]:
             checkpoint_blocks(encoder)
 
@@ -164,7 +168,8 @@ class ContrastivePretraining(LightningModule):
         # with the texts filled in: the copy has no Trainer to ask for them
         names, templates = self._class_texts()
         texts = {"class_names": names, "templates": templates}
-        return ContrastivePretraining(**{**arguments_of(self), **texts, "pretrained": False}).eval().to(self.device)
+        start = {"pretrained": False, "lock_image": False, "lock_text": False}
+        return ContrastivePretraining(**{**arguments_of(self), **texts, **start}).eval().to(self.device)
 
     def head_weight(self) -> Tensor:
         """Weight W of the zero-shot head that the text tower gives now, `(C, d)`."""

@@ -124,5 +124,5 @@ def identical(tokens: Tensor, own: slice = slice(None)) -> Tensor:
         tensor([[ True, False,  True]])
     """
     # a number per caption: comparing tokens pairwise would take context length times the memory
-    kind = torch.unique(tokens, dim=0, return_inverse=True)[1]
+    kind: Tensor = torch.unique(tokens, dim=0, return_inverse=True)[1]
     return kind[own, None] == kind

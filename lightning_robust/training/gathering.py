@@ -30,7 +30,7 @@ def of_all_processes(rows: Tensor) -> Tensor:
     """
     if process_count() == 1:
         return rows
-    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(rows)
     return gathered
 
 

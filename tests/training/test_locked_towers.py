@@ -101,3 +101,8 @@ def test_the_untrained_control_of_a_pretrained_start_is_random(tiny_folder, capt
     trainer(max_steps=1).fit(module, datamodule=captioned)
     control, random = module.untrained_model(), load_encoder(name, pretrained=False, seed=3).model.state_dict()
     assert all(torch.equal(value, random[entry]) for entry, value in control.encoder.state_dict().items())
+
+
+def test_a_tower_locked_at_random_weights_is_warned_about(tiny_folder):
+    with pytest.warns(UserWarning, match="A tower is locked at random weights: pretrained=True"):
+        ContrastivePretraining(f"local-dir:{tiny_folder}", lock_image=True)
