@@ -35,7 +35,8 @@ class CaptionsDataModule(LightningDataModule):
     a list, several columns), one is drawn by (seed, epoch, item). The order is a function of (seed, epoch), split over
     ranks and workers: with R ranks, batch k consists of the k-th R · `batch_size` pairs of the order, rank r has every
     R-th of them, whatever the number of files and workers. So every pair comes once in an epoch, but for those that do
-    not fill the last global batch, and a run resumes at any batch. Tar shards are shuffled, then pairs within a window
+    not fill the last global batch, and a run resumes at any batch (with `callbacks.RandomStates`, which the command
+    line adds). Tar shards are shuffled, then pairs within a window
     of about 20,000 (`windowed_order`); other sources as a whole; streams within a buffer (`open_stream`).
 
     A pair that cannot be read is replaced by another one with a warning that names it, up to a limit; items that

@@ -5,6 +5,7 @@ from lightning import Trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lightning_robust.callbacks import RandomStates
 from lightning_robust.cli.main import main
 from lightning_robust.data import CaptionsDataModule, ScenesDataModule
 from lightning_robust.data.scenes.vocabulary import CLASSES
@@ -100,12 +101,12 @@ def test_a_run_broken_off_in_an_epoch_goes_on_with_the_same_batches(tmp_path, wo
     unbroken.fit(module, datamodule=data)
 
     first, broken = Seen(), trainer(tmp_path, max_steps=3, limit_val_batches=0)
-    broken.callbacks.append(first)
+    kept = ModelCheckpoint(tmp_path / "kept", "part", every_n_train_steps=3)
+    broken.callbacks.extend([first, RandomStates(), kept])
     partly, data = build()
-    broken.callbacks.append(ModelCheckpoint(tmp_path / "kept", "part", every_n_train_steps=3))
     broken.fit(partly, datamodule=data)
     rest, resumed = Seen(), trainer(tmp_path, limit_val_batches=0)
-    resumed.callbacks.append(rest)
+    resumed.callbacks.extend([rest, RandomStates()])
     again, data = build()
     resumed.fit(again, datamodule=data, ckpt_path=tmp_path / "kept" / "part.ckpt", weights_only=False)
     assert first.batches + rest.batches == whole.batches

@@ -1,0 +1,63 @@
+"""Settings, the transform handed on, what a checkpoint keeps, and real processes."""
+
+import pytest
+import torch
+
+from lightning_robust.data import CaptionsDataModule, ScenesDataModule
+
+from .conftest import pixels, write_csv, write_shards
+
+
+def test_the_transform_is_handed_to_an_evaluation_that_has_none():
+    data = CaptionsDataModule("csv:x", ScenesDataModule(), transform=pixels)
+    assert data.evaluation.transform is pixels
+    own = CaptionsDataModule("csv:x", ScenesDataModule(transform=len), transform=pixels)
+    assert own.evaluation.transform is len
+    late = CaptionsDataModule("csv:x", ScenesDataModule())
+    late.transform = pixels
+    assert late.evaluation.transform is pixels
+
+
+def test_without_a_transform_there_is_no_loader(tmp_path):
+    with pytest.raises(ValueError, match="CaptionsDataModule has no transform"):
+        CaptionsDataModule(write_csv(tmp_path / "a", 3), batch_size=2).train_dataloader()
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"n_train": 0}, "n_train must be at least 1, got 0"),
+    ({"seed": -1}, "seed must be at least 0, got -1"),
+    ({"augment": "mixup"}, "augment must be one of"),
+    ({"scale": (0.0, 1.0)}, "scale must be two areas"),
+])  # fmt: skip
+def test_settings_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        CaptionsDataModule("csv:x", **options)
+
+
+def test_more_pairs_than_there_are_and_too_few_for_a_batch(tmp_path):
+    source = write_csv(tmp_path / "a", 3)
+    with pytest.raises(ValueError, match=r"n_train=4 pairs are more than the 3 in the table pairs\.csv"):
+        CaptionsDataModule(source, transform=pixels, n_train=4).train_dataloader()
+    with pytest.raises(ValueError, match="3 images do not fill a batch of 4"):
+        CaptionsDataModule(source, transform=pixels, batch_size=4).train_dataloader()
+
+
+def test_a_checkpoint_is_not_resumed_on_other_pairs(tmp_path):
+    source = write_shards(tmp_path / "a", [3, 2])
+    state = CaptionsDataModule(source).state_dict()
+    CaptionsDataModule(source).load_state_dict(state)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    CaptionsDataModule(source.replace("/a/", "/moved/")).load_state_dict(state)
+    with pytest.raises(ValueError, match="its place in the data cannot be found"):
+        CaptionsDataModule(source.replace("/a/", "/moved/"), n_train=4).load_state_dict(state)
+    assert torch.save(state, tmp_path / "state") is None
+    assert torch.load(tmp_path / "state", weights_only=True) == state
+
+
+def test_what_nobody_asks_of_it_is_no_attribute():
+    data = CaptionsDataModule("csv:x", ScenesDataModule())
+    assert data.concept_names == data.evaluation.concept_names
+    for name in ("n_val", "nothing"):
+        with pytest.raises(AttributeError, match=f"has no {name}"):
+            getattr(data, name)

@@ -1,0 +1,88 @@
+"""Tables of paths and captions: open_clip's defaults, other columns and separators, and what is wrong with one."""
+
+import open_clip_train.data
+import pytest
+from PIL import Image
+
+from lightning_robust.data.captions.listed import listed_pairs
+from lightning_robust.data.reading import UnreadableImageError
+
+from .conftest import picture, pixels, write_csv
+
+
+def write(folder, text, images=("a.jpg",)):
+    for name in images:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(picture(9))
+    (folder / "t.csv").write_text(text, encoding="utf-8")
+    return folder / "t.csv"
+
+
+def test_it_is_what_open_clip_reads_with_its_defaults(tmp_path, monkeypatch):
+    write_csv(tmp_path / "set", 5)
+    monkeypatch.chdir(tmp_path / "set")  # open_clip's paths are relative to it
+    theirs = open_clip_train.data.CsvDataset(
+        "pairs.csv", pixels, img_key="filepath", caption_key="title", sep="\t", tokenizer=lambda texts: texts
+    )
+    ours = listed_pairs(tmp_path / "set" / "pairs.csv")
+    assert len(ours) == len(theirs) == 5
+    for k in range(5):
+        image, captions = ours.open(k)
+        assert (pixels(image) == theirs[k][0]).all()
+        assert captions == (theirs[k][1],)
+
+
+def test_columns_separator_and_root(tmp_path):
+    file = write(tmp_path, 'n;file;text\n1;a.jpg;"a dog; sitting"\n2;b.jpg; ein Bär \n', ("pics/a.jpg", "pics/b.jpg"))
+    pairs = listed_pairs(file, image="file", caption="text", separator="semicolon", root="pics")
+    assert [pairs.open(k)[1] for k in range(2)] == [("a dog; sitting",), ("ein Bär",)]
+    assert pairs.blocks == [2]
+
+
+def test_absolute_paths_and_a_byte_order_mark(tmp_path):
+    file = write(tmp_path, f"\ufefffilepath,title\n{tmp_path}/a.jpg,x\n")
+    assert listed_pairs(file, separator=",").open(0)[0].size == (10, 8)
+
+
+def test_rows_without_a_path_or_caption_are_counted_and_named(tmp_path):
+    file = write(tmp_path, "filepath\ttitle\na.jpg\tx\na.jpg\t \n\n\ty\n")
+    with pytest.warns(UserWarning, match=r"2 of 3 rows have no path or no caption \(lines 3, 5\); they are left out"):
+        pairs = listed_pairs(file)
+    assert len(pairs) == 1
+    assert "without 2 rows" in pairs.source
+
+
+def test_a_missing_image_is_unreadable_when_it_is_asked_for(tmp_path):
+    pairs = listed_pairs(write(tmp_path, "filepath\ttitle\nnone.jpg\tx\na.jpg\ty\n"))
+    with pytest.raises(UnreadableImageError, match=r"none\.jpg: no such file"):
+        pairs.open(0)
+    assert isinstance(pairs.open(1)[0], Image.Image)
+
+
+def test_the_digest_follows_the_content(tmp_path):
+    one = listed_pairs(write(tmp_path, "filepath\ttitle\na.jpg\tx\n")).source
+    again = listed_pairs(write(tmp_path, "filepath\ttitle\na.jpg\tx\n")).source
+    other = listed_pairs(write(tmp_path, "filepath\ttitle\na.jpg\ty\n")).source
+    assert one == again != other
+
+
+@pytest.mark.parametrize(("text", "options", "message"), [
+    ("filepath,title\na.jpg,x\n", {}, r"no column 'filepath' between separators '\\t'; its header is 'filepath,title'"),
+    ("filepath\ttitle\ttitle\n", {}, "twice the column 'title'"),
+    ("filepath\ttitle\na.jpg\n", {}, "line 2: 1 cells, but the header has 2 columns"),
+    ("filepath\ttitle\n", {}, "lists no image with a caption"),
+    ("", {}, "no column 'filepath'"),
+    ("filepath\ttitle\nb.jpg\tx\n", {}, r"Not one of the first 1 images listed .* \(root= names another folder\)"),
+    ("filepath\ttitle\n", {"separator": "dash"}, "separator must be one of tab, comma, .* got 'dash'"),
+])  # fmt: skip
+def test_a_table_that_does_not_fit(text, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        listed_pairs(write(tmp_path, text), **options)
+
+
+def test_a_table_that_is_none(tmp_path):
+    with pytest.raises(ValueError, match=r"No file .*none\.csv: it has to be a table"):
+        listed_pairs(tmp_path / "none.csv")
+    (tmp_path / "t.csv").write_bytes(b"filepath\ttitle\na\t\xff\n")
+    with pytest.raises(ValueError, match="cannot be read as a table in UTF-8"):
+        listed_pairs(tmp_path / "t.csv")

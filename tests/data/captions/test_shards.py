@@ -1,0 +1,88 @@
+"""Captions of shards: lines, JSON and its entries; which files a text names; what is missing is counted and named."""
+
+import pytest
+
+from lightning_robust.data.captions.shards import expand_braces, shard_pairs
+from lightning_robust.data.reading import UnreadableImageError
+
+from .conftest import picture, write_shards, write_tar
+
+
+def test_pairs_are_in_the_order_of_the_shards(tmp_path):
+    path = write_shards(tmp_path / "set", [2, 3]).removeprefix("webdataset:")
+    pairs = shard_pairs(path)
+    assert pairs.blocks == [2, 3]
+    found = [pairs.open(k) for k in range(5)]
+    assert [captions for _, captions in found] == [(f"pair {k}",) for k in range(5)]
+    assert {image.size for image, _ in found} == {(10, 8)}
+    assert all(abs(image.getpixel((4, 4))[0] - k) <= 3 for k, (image, _) in enumerate(found))
+
+
+@pytest.mark.parametrize(("key", "expected"), [("caption", ("json 1",)), ("more", ("a 1", "b 1"))])
+def test_captions_from_an_entry_of_json(key, expected, tmp_path):
+    write_shards(tmp_path / "set", [3])
+    assert shard_pairs(f"{tmp_path}/set/*.tar", key=key).open(1)[1] == expected
+
+
+def test_json_without_the_entry_is_named(tmp_path):
+    write_shards(tmp_path / "set", [1])
+    with pytest.raises(UnreadableImageError, match=r"member 00000\.jpg at byte 512: its JSON has no entry 'none'"):
+        shard_pairs(f"{tmp_path}/set/*.tar", key="none").open(0)
+
+
+def test_lines_are_captions_unless_kept(tmp_path):
+    write_tar(tmp_path / "s.tar", [("1.jpg", picture(1)), ("1.txt", b"a dog\n\n two dogs \n")])
+    assert shard_pairs(f"{tmp_path}/s.tar").open(0)[1] == ("a dog", "two dogs")
+    assert shard_pairs(f"{tmp_path}/s.tar", lines="keep").open(0)[1] == ("a dog\n\n two dogs",)
+    with pytest.raises(ValueError, match="lines must be 'split' or 'keep', got 'x'"):
+        shard_pairs(f"{tmp_path}/s.tar", lines="x")
+
+
+def test_incomplete_items_are_counted_and_named(tmp_path):
+    members = [("1.jpg", picture(1)), ("1.txt", b"one"), ("2.jpg", picture(1)), ("3.txt", b"three")]
+    write_tar(tmp_path / "s.tar", members)
+    told = r"2 of 3 items lack .* \(s\.tar: 2 has no caption; s\.tar: 3 has no image\)"
+    with pytest.warns(UserWarning, match=told):
+        pairs = shard_pairs(f"{tmp_path}/s.tar")
+    assert len(pairs) == 1
+    assert "without 2 items" in pairs.source
+    write_tar(tmp_path / "t.tar", members[2:])
+    with pytest.raises(ValueError, match=r"No item in .* has an image .* and a caption"):
+        shard_pairs(f"{tmp_path}/t.tar")
+
+
+def test_an_empty_shard_among_others_is_no_harm(tmp_path):
+    write_tar(tmp_path / "a.tar", [])
+    write_tar(tmp_path / "b.tar", [("1.jpg", picture(1)), ("1.txt", b"one")])
+    pairs = shard_pairs(f"{tmp_path}/{{a,b}}.tar")
+    assert pairs.blocks == [0, 1]
+    assert pairs.open(0)[1] == ("one",)
+
+
+def test_a_shard_cut_off_after_it_was_indexed_is_named(tmp_path):
+    write_shards(tmp_path / "set", [3])
+    pairs = shard_pairs(f"{tmp_path}/set/s-000.tar")
+    (tmp_path / "set" / "s-000.tar").write_bytes((tmp_path / "set" / "s-000.tar").read_bytes()[:600])
+    with pytest.raises(UnreadableImageError, match="the shard ends within it"):
+        pairs.open(1)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("s.tar", ["s.tar"]), ("{9..11}", ["9", "10", "11"]), ("{x,y}-{0..1}", ["x-0", "x-1", "y-0", "y-1"]),
+])  # fmt: skip
+def test_braces(text, expected):
+    assert expand_braces(text) == expected
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{2..1}", "is an empty range"), ("{a}", "no range as"), ("none-{0..1}.tar", r"No shard none-0\.tar"),
+])  # fmt: skip
+def test_a_text_that_names_no_shards(text, message):
+    with pytest.raises(ValueError, match=message):
+        shard_pairs(text)
+
+
+def test_a_shard_named_twice_is_refused(tmp_path):
+    write_shards(tmp_path / "set", [1])
+    with pytest.raises(ValueError, match="names a shard twice"):
+        shard_pairs(f"{tmp_path}/set/{{s-000,s-*}}.tar")

@@ -1,0 +1,96 @@
+"""A stream: its order, its end, damage in it, and what has to be known before it is read."""
+
+import warnings
+
+import datasets
+import pytest
+
+from lightning_robust.data import CaptionsDataModule
+from lightning_robust.data.captions.stream import open_stream
+
+from .conftest import picture, pixels, write_parquet
+
+
+def stream(folder, sizes=(6, 7)):
+    return write_parquet(folder / "set", sizes).removeprefix("parquet:")
+
+
+def said(path, n, epochs=1, **options):
+    module = CaptionsDataModule(
+        f"hub-stream:{path}", transform=pixels, augment="none", n_train=n, batch_size=4, **options
+    )
+    loader = module.train_dataloader()
+    found = []
+    for epoch in range(epochs):
+        loader.sampler.set_epoch(epoch)
+        found.append([caption for _, captions in loader for caption in captions])
+    return found[0] if epochs == 1 else found
+
+
+def test_epochs_differ_and_a_seed_repeats_them(tmp_path):
+    path = stream(tmp_path) + "?buffer=8"
+    first, second = said(path, 12, epochs=2)
+    assert len({*first}) == len({*second}) == 12
+    assert first != second
+    assert [first, second] == said(path, 12, epochs=2) != said(path, 12, epochs=2, seed=1)
+
+
+def test_an_epoch_longer_than_the_stream_stops_with_a_sentence(tmp_path):
+    path = stream(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"p-\*\.parquet could not be read as far as pair 13, and n_train asks for 16 in"
+    ):
+        said(path, 16)
+    with pytest.raises(ValueError, match=r"it has no more pairs"):
+        said(path, 16, num_workers=2)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_pairs_are_named_and_replaced_by_their_neighbours(workers, tmp_path):
+    images = [{"bytes": picture(k)[: 30 if k == 1 else None], "path": None} for k in range(8)]
+    rows = datasets.Dataset.from_dict({"image": images, "caption": ["a", "b", "c", None, *"efgh"]})
+    rows.cast_column("image", datasets.Image()).to_parquet(tmp_path / "a.parquet")
+    with pytest.warns(UserWarning, match="replaced by its neighbour") as caught:
+        found = said(f"{tmp_path}/a.parquet?buffer=1", 8, num_workers=workers)
+    assert found == [*"acca", *"efgh"]
+    assert sorted(str(warning.message).rpartition(": ")[2] for warning in caught) == [
+        "Truncated File Read",
+        "there is no caption",
+    ]
+    with (
+        pytest.raises(ValueError, match="More than 1 training images cannot be read"),
+        warnings.catch_warnings(action="ignore"),
+    ):
+        said(f"{tmp_path}/a.parquet?buffer=1", 8, max_unreadable=1)
+
+
+def test_a_batch_without_a_readable_pair_stops(tmp_path):
+    rows = datasets.Dataset.from_dict({"image": [{"bytes": b"x", "path": None}] * 4, "caption": ["a"] * 4})
+    rows.cast_column("image", datasets.Image()).to_parquet(tmp_path / "a.parquet")
+    with (
+        pytest.raises(ValueError, match="No pair of a batch can be read, the first of them pair 0 of epoch 0"),
+        warnings.catch_warnings(action="ignore"),
+    ):
+        said(f"{tmp_path}/a.parquet", 4)
+
+
+def test_encoded_bytes_without_a_type_and_several_captions(tmp_path):
+    rows = {"jpg": [picture(k) for k in range(4)], "caption_0": ["x"] * 4, "caption_1": ["y"] * 4}
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "a.parquet")
+    assert set(said(f"{tmp_path}/a.parquet", 4, epochs=3)[2]) <= {"x", "y"}
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({}, "is not known before it is read; say how many make an epoch, n_train="),
+    ({"n_train": 4, "buffer": "0"}, "buffer must be a number of pairs, 1 or more, got '0'"),
+    ({"n_train": 4, "caption": "none"}, "no caption column 'none'"),
+    ({"n_train": 4, "lines": "none"}, "lines must be 'split' or 'keep'"),
+])  # fmt: skip
+def test_what_has_to_be_known(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        open_stream(stream(tmp_path), **options)
+
+
+def test_nothing_is_fetched_unasked():
+    with pytest.raises(ValueError, match="is not on this machine and nothing is fetched unless asked for"):
+        open_stream("someone/something", n_train=4)
