@@ -17,6 +17,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: If there is no such folder, or a set or variant is unknown.
     """
     from rich.console import Console
+    from rich.markup import escape
 
     from lightning_robust.data.imagenet.checks import check_set
     from lightning_robust.data.imagenet.layout import locations
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             published(name, args.v2)
         where = locations(args.folder, _places(args.path), args.v2)
-        itself = None if any(where[name] for name in names) else set_itself(args.folder, names, args.v2)
+        itself = None if any(where.values()) else set_itself(args.folder, names, args.v2)
     if itself is not None:
         raise UserError(itself)
     if idle := [name for name in _places(args.path) if name not in names]:
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     checks = []
     for name in names:
-        with console.status(f"{published(name, args.v2).title}: {where[name] or 'nowhere'}"):
+        with console.status(escape(f"{published(name, args.v2).title}: {where[name] or 'nowhere'}")):
             checks.append(check_set(name, where[name], v2=args.v2, n_open=args.n_open, download=args.download))
     checks = with_shared_places(checks)
     _print(checks, args.folder, console)

@@ -125,6 +125,23 @@ def test_the_folder_of_a_set_itself(tmp_path, capsys, name):
     assert "is a set itself" not in capsys.readouterr().err
 
 
+def test_a_picture_or_a_folder_of_a_year_makes_no_set(tmp_path, capsys):
+    for name in ("._x.jpg", "logo.png"):
+        (tmp_path / name).write_bytes(imagenet_trees.picture(0))
+    for name in ("2023", "raw", "cats.jpg"):
+        (tmp_path / name).mkdir()
+    assert check(tmp_path) == 1
+    assert "7 of 7 sets are missing or wrong" in capsys.readouterr().out
+
+
+def test_a_root_with_any_set_in_it_is_no_set_itself(tmp_path, capsys):
+    imagenet_trees.val(tmp_path)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(imagenet_trees.picture(0))
+    assert check(tmp_path, "--sets", "r") == 1
+    assert "ImageNet-R: there is no folder of it" in capsys.readouterr().out
+
+
 def test_a_set_that_is_a_link_to_another(tmp_path, capsys):
     imagenet_trees.train(tmp_path, indices=range(3))
     (tmp_path / "val").symlink_to("train")
