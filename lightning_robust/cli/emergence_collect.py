@@ -20,7 +20,7 @@ _LOSS = "train/loss"
 _TOWER = re.compile(r"^(?:model\.)?encoder\.")
 _REFERENCE = re.compile(r"val/([^/]+)/accuracy$")
 _KEPT = re.compile(
-    r"val/[^/]+/accuracy|er/.+"
+    r"val/[^/]+/accuracy|er/[^/]+|er/mean/(prediction_)?(low|high)"
     r"|kurtosis/[^/]+(/q05|/q95)?|outliers/[^/]+/(features|share_of_norm)|massive/[^/]+/largest"
     r"|spectrum/[^/]+/rankme|importance/[^/]+/(raw|centred)/(max_over_median|privileged)"
     r"|concepts/[^/]+/(singular_vectors|neurons|random_rotation)/(permuted/)?(mean_best_ap|unique_0\.[59])"
@@ -29,8 +29,8 @@ _ON_ROBUSTNESS = "effective robustness while training: "
 _CONVENTIONS = (
     "images: optimiser steps times the images of a step; step 0 is before training",
     "train/loss: mean over the batches since the point before, in nats; of different objectives it is not comparable",
-    "effective robustness below the baseline's reference accuracies is an extrapolation (er/extrapolated is 1); at "
-    "chance the line lies below any classifier's accuracy, so it begins above zero",
+    "effective robustness below the baseline's reference accuracies is an extrapolation (er/extrapolated is 1); the "
+    "lines of most shifts lie below chance there, so it begins above zero",
     "importance and concepts of a contrastive run are of the zero-shot head that its text tower gives at that step, of "
     "a supervised one of its linear head",
     "rank correlations: Spearman's with er/mean over the points of one run, which are not independent of each other, "

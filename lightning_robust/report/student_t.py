@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = ["mean_interval", "t_quantile"]
 
 
+@lru_cache(maxsize=64)
 def t_quantile(degrees: int, level: float = 0.95) -> float:
     """The t that a Student variable exceeds in size with probability 1 − level.
 

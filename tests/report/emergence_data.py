@@ -22,7 +22,7 @@ def figures(variant, seed, step):
     draw = np.random.default_rng([seed, step, VARIANTS.index(variant)])
     k = VARIANTS.index(variant)
     reference = rising(step, 200 + 40 * seed, 0.05, 0.85 - 0.03 * k)
-    robust = rising(step, 300 + 60 * seed, 0.02, (0.4, 0.05, 0.01, 0.3)[k]) + 0.004 * draw.normal()
+    robust = rising(step, 300 + 60 * seed, 0.02, (0.4, 0.05, 0.01, 0.3)[k]) + 0.001 * draw.normal()
     found = {
         "train/loss": math.nan if step == 0 else rising(step, 200, 4.8, 1.0),
         "val/reference/accuracy": reference,

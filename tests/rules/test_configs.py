@@ -16,7 +16,7 @@ from lightning_robust.data.imagenet.classes import class_names
 from lightning_robust.models import load_encoder, write_clip_folder
 from lightning_robust.models.checkpoint_files import save_tensors
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_")]
 HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
 TRAINING_IMAGES = 1_281_167 - 10_000  # without the held-out part

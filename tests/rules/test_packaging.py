@@ -13,7 +13,7 @@ from repository import MAPPED, PACKAGES, PYPROJECT, ROOT, SETUPTOOLS, folder_of,
 import lightning_robust
 
 VERSION = lightning_robust.__version__
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
 def test_every_package_folder_is_listed():
