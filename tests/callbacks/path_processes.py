@@ -118,15 +118,19 @@ def predict(module, batch):
 
 class Kept(WiseFT):
     found = None
+    full_disk = False
 
     def _path(self, rules, validation, found, signatures):
         every = {"": validation, **found}
         self.found = {name: answers.correct[""].tolist() for name, answers in every.items()}
+        if self.full_disk:
+            raise OSError("disk full")
         return super()._path(rules, validation, found, signatures)
 
 
 def paths(folder, case):
     own = Kept([0.25], module="", folder=folder / "own", replicates=30)
+    own.full_disk = case == "disk"
     if case != "foreign":
         return own
     tests = {"dicts": named(TEST, 21, batch_size=4), "stream": DataLoader(Stream(), batch_size=4),

@@ -88,6 +88,13 @@ def test_an_error_of_one_process_ends_all(tmp_path):
     assert first["path"] is None
 
 
+@pytest.mark.slow
+def test_an_error_at_the_end_on_the_first_process_ends_all(tmp_path):
+    first, second = launch(tmp_path, 2, "disk")
+    assert first["error"] == ["OSError", "disk full"]
+    assert second["error"] == ["RuntimeError", "process 0 ended with: OSError: disk full"]
+
+
 @pytest.mark.long
 def test_four_processes(alone, tmp_path):
     ranks = launch(tmp_path, 4, "plain")
