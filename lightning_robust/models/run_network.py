@@ -14,7 +14,7 @@ from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.logit_bias import give_logit_bias_of
 from lightning_robust.models.network import Embedding, Network, blocks_of
-from lightning_robust.models.run_names import MERGED, known_encoder, run_class_names
+from lightning_robust.models.run_names import MERGED, init_args, known_encoder, run_class_names, run_settings
 from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.results import file_sha256
 
@@ -93,7 +93,7 @@ def run_network(path: Path, class_names: Sequence[str] | None, templates: Sequen
         head_layer=None if head is None else "head",
         unit_norm=True,
         checkpoint_hash=file_sha256(path),
-        origin=_ORIGINS.get(kind, "trained by a run of fit, encoder {}").format(known),
+        origin=_origin(kind, config).format(known),
         class_names=names,
     )
 
@@ -109,6 +109,12 @@ def is_pretraining(path: Path) -> bool:
     """
     kind = _run_of(path)[0]
     return kind == "ContrastivePretraining" or (kind == MERGED and not path.with_suffix(_HEAD).is_file())
+
+
+def _origin(kind: str, config: Path) -> str:
+    if kind == "ContrastivePretraining" and init_args(run_settings(config, "model")).get("pretrained") is True:
+        return "trained on with captions from {} by a run of fit"
+    return _ORIGINS.get(kind, "trained by a run of fit, encoder {}")
 
 
 def _run_of(path: Path) -> tuple[str, str, Path]:
