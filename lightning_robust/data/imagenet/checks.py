@@ -140,7 +140,7 @@ def _compare(facts: PublishedSet, copy: _Copy, per_class: Mapping[int, int]) -> 
     """Add what differs from what is published."""
     folders = {one.classes[0]: one.folder for one in covered()} if facts.name == "objectnet" else {}
     wanted = list(folders) if folders else set_classes(facts.name)
-    numbered = all(text.isdecimal() for text in copy.counts)
+    numbered = bool(copy.counts) and all(text.isdecimal() for text in copy.counts)
 
     def called(indices: Sequence[int]) -> str:
         names = [folders.get(k, str(k) if numbered else wnids()[k]) for k in indices]

@@ -75,6 +75,14 @@ def test_another_sets_folder_is_noticed(tmp_path):
     assert "114 of 200 classes are missing" in said(check)
 
 
+def test_missing_classes_have_their_wordnet_ids_where_no_folder_is_a_class(tmp_path):
+    fill(tmp_path / "train", {WNIDS[0]: 0})
+    (tmp_path / "imagenet-r").symlink_to("train")
+    assert f"200 of 200 classes are missing: '{WNIDS[R[0]]}', '{WNIDS[R[1]]}'" in said(
+        check_set("r", str(tmp_path / "imagenet-r"), n_open=0)
+    )
+
+
 def test_damaged_images_and_left_archives(tmp_path):
     folder = imagenet_trees.a(tmp_path)
     path = folder / WNIDS[A[3]] / f"{WNIDS[A[3]]}_0.jpg"
