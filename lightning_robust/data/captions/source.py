@@ -13,15 +13,15 @@ __all__ = ["CaptionedSource", "ChosenPairs", "JoinedPairs"]
 
 
 class CaptionedSource(Protocol):
-    """Image–caption pairs by number.
+    """Image–caption pairs by number."""
 
-    Attributes:
-        source: What they were read from and how, with a digest, for the record of a result.
-        blocks: How many pairs lie together, block after block; their sum is the number of pairs.
-    """
+    @property
+    def source(self) -> str:
+        """What they were read from and how, with a digest, for the record of a result."""
 
-    source: str
-    blocks: Sequence[int]
+    @property
+    def blocks(self) -> Sequence[int]:
+        """How many pairs lie together, block after block; their sum is the number of pairs."""
 
     def __len__(self) -> int:
         """The number of pairs."""
