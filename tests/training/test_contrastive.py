@@ -134,6 +134,19 @@ def test_what_could_not_be_exported_is_refused_before_the_hours_of_training(tmp_
     assert all(torch.equal(loaded[entry], value) for entry, value in module.encoder.state_dict().items())
 
 
+@pytest.mark.parametrize("loss", ["infonce", "siglip"])
+def test_a_siglip_of_transformers_trains_its_bias_where_the_loss_has_one(captioned, trainer, tmp_path, loss):
+    captioned.class_names, captioned.templates = ["star"] * 3, ["star"]  # what its tokenizer knows
+    module = ContrastivePretraining(tiny_siglip(tmp_path), loss=loss, warmup_steps=0, lock_text=True, pretrained=True)
+    before = {name: value.clone() for name, value in module.encoder.state_dict().items()}
+    trainer(max_steps=1, limit_val_batches=0).fit(module, datamodule=captioned)
+    after = module.encoder.state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert ("logit_bias" in moved) == (loss == "siglip")
+    assert any(name.startswith("visual.") for name in moved)
+    assert not any(name.startswith("text_model.") for name in moved)
+
+
 def tiny_siglip(folder):
     text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     vision = {**text, "image_size": 32, "patch_size": 16}
