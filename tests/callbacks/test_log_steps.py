@@ -201,6 +201,30 @@ def test_the_trainer_is_left_as_it_was(tmp_path):
     assert [step for step, _ in steps] == log.done == [0, 1, 2, 3]
 
 
+class Raising(pl.Callback):
+    """Draw, and raise in the first validation after the sanity check."""
+
+    def on_validation_batch_end(self, trainer, *_):
+        if not trainer.sanity_checking:
+            torch.rand(7)
+            raise InterruptedError
+
+
+def test_an_error_in_a_validation_leaves_the_trainer_and_the_random_states(tmp_path):
+    seed_all()
+    plain = trainer(tmp_path, max_steps=1, max_epochs=-1, limit_val_batches=0)
+    plain.fit(Scored(), datamodule=Data())
+    states = random_states()
+    seed_all()
+    run = trainer(tmp_path, callbacks=[LogSteps(), Raising()])
+    with pytest.raises(InterruptedError):
+        run.fit(Scored(), datamodule=Data())
+    assert random_states() == states
+    assert run.num_sanity_val_steps == 0
+    assert "run" not in vars(run.fit_loop.epoch_loop.val_loop)
+    assert files(tmp_path) == [0]  # step 1 was not validated
+
+
 def test_monitors_with_other_moments(tmp_path):
     """Never in validations, or at steps of their own beside ours: each step once."""
     never = KurtosisMonitor(every_n_epochs=0)

@@ -26,6 +26,7 @@ from lightning_robust.callbacks import (
     CurveRecorder,
     EffectiveRobustness,
     KurtosisMonitor,
+    LogSteps,
     RandomStates,
     SignatureMonitor,
     SpectrumMonitor,
@@ -114,6 +115,31 @@ def assert_same_training(on, off):
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_training_is_bitwise_the_same(name, tmp_path, without):
     assert_same_training(train(tmp_path, CALLBACKS[name](tmp_path)), without["plain"])
+
+
+NO_VALIDATION = {"limit_val_batches": 0}
+STEPPED = {
+    "validations": lambda folder: [LogSteps(folder=folder / "steps")],
+    "checkpoints alone": lambda folder: [LogSteps(validate=False, folder=folder / "steps")],
+    "everything": lambda folder: [LogSteps(folder=folder / "steps"), *everything(folder)],
+    "everything, and at every step": lambda folder: [*everything(folder, every_n_steps=1), LogSteps(first=2)],
+}
+STEPPED_LOOPS = {
+    "accumulation": {"accumulate_grad_batches": 3},
+    "max steps": {"max_steps": 4, "max_epochs": -1},
+    "mixed precision": {"precision": "bf16-mixed"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "loop"), [*((name, "plain") for name in STEPPED), *(("everything", loop) for loop in STEPPED_LOOPS)]
+)
+def test_validations_at_log_spaced_steps_leave_training_as_it_is_without_any(name, loop, tmp_path):
+    """Its loaders draw from the global random state at each validation, and there are many of them."""
+    options = STEPPED_LOOPS.get(loop, {})
+    off = train(tmp_path, **options, **NO_VALIDATION)
+    given = NO_VALIDATION if name == "checkpoints alone" else {}
+    assert_same_training(train(tmp_path, STEPPED[name](tmp_path), **options, **given), off)
 
 
 @pytest.mark.parametrize("loop", [name for name in LOOPS if name != "plain"])
