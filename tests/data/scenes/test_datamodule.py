@@ -85,6 +85,89 @@ def test_training_on_captions():
         assert set(said) <= set(known[20 * epoch : 20 * epoch + 20])
 
 
+VARIANTS = [(task, name) for task in ("classify", "caption") for name in ("reference", "broad")]
+
+
+@pytest.mark.parametrize(("task", "name"), VARIANTS)
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_fresh_training_images_of_either_distribution(task, name, epoch):
+    loader = make(task=task, train_on=name, fresh=True, seed=3).train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    places = [place.item for place in loader.sampler][:16]
+    scenes = draw_scenes(DISTRIBUTIONS[name], 3, "train", [20 * epoch + item for item in places])
+    batches = list(loader)
+    assert torch.equal(torch.cat([images for images, _ in batches]), torch.from_numpy(render(scenes)[0]))
+    said = [target for _, targets in batches for target in targets]
+    assert said == (captions(scenes) if task == "caption" else scenes.label.tolist())
+    assert len(set(places)) == 16
+    if task == "classify":
+        assert all(targets.dtype == torch.int64 for _, targets in batches)
+
+
+@pytest.mark.parametrize("name", ["reference", "broad"])
+def test_captions_and_labels_come_with_the_same_fresh_images_in_the_same_order(name):
+    shown = []
+    for task in ("classify", "caption"):
+        loader = make(task=task, train_on=name, fresh=True).train_dataloader()
+        loader.sampler.set_epoch(1)
+        shown.append(torch.cat([images for images, _ in loader]))
+    assert torch.equal(*shown)
+
+
+def test_labelled_broad_images_that_come_again():
+    shown = []
+    for epoch in (0, 1):
+        loader = make(train_on="broad", flip=False, batch_size=20).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        ((images, labels),) = loader
+        shown.append({image.numpy().tobytes(): label for image, label in zip(images, labels.tolist(), strict=True)})
+    scenes = draw_scenes(BROAD, 0, "train", range(20))
+    known = [picture.tobytes() for picture in render(scenes)[0]]
+    assert shown[0] == shown[1] == dict(zip(known, scenes.label.tolist(), strict=True))
+
+
+def test_what_is_trained_on_follows_the_task_unless_it_is_said():
+    data = make(task="caption", train_on="reference")
+    assert (data.train_on, data.fresh) == ("reference", True)
+    assert (make().train_on, make().fresh) == ("reference", False)
+    assert (make(task="caption").train_on, make(task="caption").fresh) == ("broad", True)
+    for task in ("classify", "caption"):
+        plain = make(task=task)
+        said = make(task=task, train_on=plain.train_on, fresh=plain.fresh)
+        for one, other in zip(plain.train_dataloader(), said.train_dataloader(), strict=True):
+            assert torch.equal(one[0], other[0])
+            assert list(one[1]) == list(other[1])
+
+
+def test_fresh_images_are_never_those_of_another_epoch_or_of_an_evaluation():
+    seen = {image.numpy().tobytes() for loader in make().val_dataloader() for image in contents(loader)[0]}
+    seen |= {image.numpy().tobytes() for image in contents(make().test_dataloader()[0])[0]}
+    for epoch in range(3):
+        loader = make(fresh=True).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        fresh = {image.numpy().tobytes() for image in contents(loader)[0]}
+        assert len(fresh) == 16
+        assert not fresh & seen
+        seen |= fresh
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fresh_images_resume_inside_an_epoch(workers):
+    def loader():
+        return make(fresh=True, num_workers=workers, batch_size=4).train_dataloader()
+
+    whole, stopped, resumed = loader(), loader(), loader()
+    batches = iter(stopped)
+    for _ in range(2):
+        next(batches)
+    resumed.load_state_dict(stopped.state_dict())
+    rest = list(resumed)
+    assert len(rest) == 3
+    for one, other in zip(rest, list(whole)[2:], strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+
+
 def test_order_and_flips_change_with_the_epoch_and_the_seed():
     def first(seed, epoch):
         loader = make(seed=seed).train_dataloader()
@@ -117,6 +200,10 @@ def test_sizes_below_one_are_refused(name, size):
 def test_other_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match=r"^task must be 'classify' or 'caption', got 'segment'$"):
         make(task="segment")
+    with pytest.raises(ValueError, match=r"^train_on must be 'reference' or 'broad', or None .*, got 'sketch'$"):
+        make(train_on="sketch")
+    with pytest.raises(ValueError, match=r"^task='caption' has fresh images in every epoch: leave fresh=False out$"):
+        make(task="caption", fresh=False)
     with pytest.raises(ValueError, match=r"^seed must be 0 or more, got -1$"):
         make(seed=-1)
     with pytest.raises(ValueError, match="20 images do not fill a batch of 21"):
