@@ -43,9 +43,9 @@ class CaptionsDataModule(LightningDataModule):
     have no image or no caption are counted and named when the source is opened, and left out.
 
     Args:
-        source: One source or a list that is joined: `csv:FILE` (open_clip's columns), `webdataset:s-{000..009}.tar`,
-            `parquet:FILES`, `hub:ID[:SPLIT]`, or `hub-stream:ID[:SPLIT]` alone; options as `?caption=text&image=url`,
-            see `open_captions`.
+        source: One source or a list that is joined: `csv:FILE` (open_clip's columns), `json:FILE`,
+            `webdataset:s-{000..009}.tar`, `parquet:FILES`, `hub:ID[:SPLIT]`, or `hub-stream:ID[:SPLIT]` alone; options
+            as in `csv:FILE?caption=text&image=url`, see `open_captions`.
         evaluation: A data module whose validation and test loaders, class names, templates, shifts and concepts are
             this one's too, such as `ImageNetDataModule` or `ScenesDataModule`; its training images are not used. None:
             nothing is evaluated.
@@ -135,8 +135,10 @@ class CaptionsDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Fetch, and index shards, on one process of each machine; the others find it in the cache."""
         if self.evaluation is not None:
+            self.evaluation.trainer = self.trainer
             self.evaluation.prepare_data()
-        len(self._pairs)
+        if self._trains():
+            _ = self._pairs
 
     def setup(self, stage: str) -> None:
         """Open everything, and say once what is trained on."""
@@ -165,8 +167,7 @@ class CaptionsDataModule(LightningDataModule):
         """
         if self.evaluation is not None:
             self.evaluation.load_state_dict(state_dict.get("evaluation", {}))
-        training = self.trainer is None or self.trainer.state.fn == "fit"
-        if training and (stored := state_dict.get("pairs")) not in (None, now := self.training_description):
+        if self._trains() and (stored := state_dict.get("pairs")) not in (None, now := self.training_description):
             raise ValueError(
                 f"The checkpoint was trained on {stored}, and here is {now}: its place in the data cannot be found; "
                 "resume with the pairs and settings of then, or start anew"
@@ -200,6 +201,9 @@ class CaptionsDataModule(LightningDataModule):
                 "CaptionsDataModule has no images to evaluate on; give it another data module, evaluation="
             )
         return self.evaluation
+
+    def _trains(self) -> bool:
+        return self.trainer is None or self.trainer.state.fn == "fit"
 
     def _transform(self) -> Callable[[Any], Tensor]:
         if self.transform is None:

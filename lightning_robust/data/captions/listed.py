@@ -1,33 +1,32 @@
-"""A table of image paths and captions as text, as open_clip's `CsvDataset` takes it."""
+"""Image files with captions, listed in a table as open_clip's `CsvDataset` takes it, or in JSON."""
 
-import csv
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final
 
 from PIL import Image
 
-from lightning_robust.data.captions.texts import PackedTexts
+from lightning_robust.data.captions.rows import csv_rows, json_rows
+from lightning_robust.data.captions.texts import PackedTexts, as_captions
 from lightning_robust.data.reading import ImageFiles
 
-__all__ = ["SEPARATORS", "ListedPairs", "listed_pairs"]
+__all__ = ["ListedPairs", "listed_pairs"]
 
-#: What an option can call a separator, which could not stand in a spec.
-SEPARATORS: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 #: How many paths are tried before not one of them counts as not there.
 _TRIED: Final = 1000
 _SHOWN: Final = 5
+#: Between several captions of an image.
+_MARK: Final = "\0"
 
 
 class ListedPairs:
-    """Image files with a caption each.
+    """Image files with captions.
 
     Args:
         paths: The files.
-        captions: As many captions.
+        captions: For each its captions, with NUL between them.
         source: See `CaptionedSource`.
     """
 
@@ -40,104 +39,101 @@ class ListedPairs:
 
     def open(self, index: int) -> tuple[Image.Image, tuple[str, ...]]:
         """See `CaptionedSource`."""
-        return ImageFiles([self.paths[index]]).open(0), (self.captions[index],)
+        return ImageFiles([self.paths[index]]).open(0), tuple(self.captions[index].split(_MARK))
 
 
 def listed_pairs(
-    path: str | os.PathLike[str], *, image: str = "filepath", caption: str = "title", separator: str = "tab",
-    root: str | None = None,
+    path: str | os.PathLike[str], kind: str = "csv", *, image: str = "filepath", caption: str = "title",
+    folder: str | None = None, root: str | None = None, separator: str | None = None,
 ) -> ListedPairs:  # fmt: skip
-    r"""Image–caption pairs of a text table; the defaults are open_clip's.
+    r"""Image–caption pairs of a table or of JSON (a list of objects, or one in each line); defaults are open_clip's.
 
-    Paths are relative to `root`, else to the table's folder (open_clip's are to the working directory). Rows without a
+    Paths are relative to `root`, else to the list's folder (open_clip's are to the working directory). Rows without a
     path or a caption are left out with a warning that counts and names them. A file that is missing counts as
     unreadable when it is asked for. Texts are kept packed: about 150 bytes of memory for a pair.
 
+    ImageNet-Captions (Fang et al. 2022, arXiv 2205.01397) beside a copy of ImageNet is
+    `json:imagenet_captions.json?image=filename&folder=wnid&root=ILSVRC/train&caption=title`.
+
     Args:
-        path: The table, in UTF-8; its first line names the columns.
+        path: The list, in UTF-8; the first line of a table names its columns.
+        kind: `"csv"` or `"json"`.
         image: The column of paths.
-        caption: The column of captions.
-        separator: `tab`, `comma`, `semicolon`, `pipe`, `space`, or one character.
-        root: The folder that the paths are relative to; itself relative to the table's folder.
+        caption: The column of captions, or several with commas, each a caption of its own; in JSON one may hold a list.
+        folder: A column whose cell is put before the path.
+        root: The folder that the paths are relative to; itself relative to the list's folder.
+        separator: Of a table: `tab` (where it is None), `comma`, `semicolon`, `pipe`, `space`, or one character.
 
     Returns:
-        The pairs, in the order of the table.
+        The pairs, in the order of the list.
 
     Raises:
-        ValueError: If the table is missing or damaged, lacks a column or pairs, or none of its images is there.
+        ValueError: If the list is missing or damaged, lacks a column or pairs, or none of its images is there.
 
     Example:
         >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> Image.new("RGB", (4, 4)).save(folder / "a.png")
-        >>> _ = (folder / "pairs.tsv").write_text("filepath\ttitle\na.png\ta small square\n")
-        >>> listed_pairs(folder / "pairs.tsv").open(0)[1]
+        >>> here = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (4, 4)).save(here / "a.png")
+        >>> _ = (here / "pairs.tsv").write_text("filepath\ttitle\na.png\ta small square\n")
+        >>> listed_pairs(here / "pairs.tsv").open(0)[1]
         ('a small square',)
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(f"No file {file}: it has to be a table with a column of image paths and one of captions")
-    mark = SEPARATORS.get(separator, separator)
-    if len(mark) != 1:
-        raise ValueError(f"separator must be one of {', '.join(SEPARATORS)} or one character, got {separator!r}")
-    base = file.parent / Path(root).expanduser() if root is not None else file.parent
-    paths, captions, bare = PackedTexts(), PackedTexts(), list[int]()
-    digest = hashlib.sha256()
-    for line, name, text in _rows(file, mark, image, caption):
-        if not name or not text:
-            bare.append(line)
+        raise ValueError(f"No file {file}: it has to be a list with paths of images and their captions")
+    columns = caption.split(",")
+    needs = {"image": image, **{f"caption {k}": name for k, name in enumerate(columns)}}
+    needs |= {} if folder is None else {"folder": folder}
+    rows = json_rows(file, needs) if kind == "json" else csv_rows(file, needs, separator or "tab")
+    base = str(file.parent / Path(root).expanduser() if root is not None else file.parent)
+    paths, captions, bare, digest = PackedTexts(), PackedTexts(), list[int](), hashlib.sha256()
+    for number, row in rows:
+        name, texts = _cells(file, number, row, image, folder, columns)
+        if not name or not texts:
+            bare.append(number)
             continue
-        digest.update(f"{name}\0{text}\0".encode())
-        paths.append(os.path.normpath(base / name))
-        captions.append(text)
-    if not len(paths):
-        raise ValueError(f"{file} lists no image with a caption")
-    if not any(Path(paths[k]).is_file() for k in range(min(_TRIED, len(paths)))):
-        raise ValueError(
-            f"Not one of the first {min(_TRIED, len(paths))} images listed in {file} is there, the first of them "
-            f"{paths[0]}; they are looked for in {base} (root= names another folder)"
-        )
-    source = f"the table {file.name} ({len(paths):,} pairs; {digest.hexdigest()[:8]})"
+        joined = _MARK.join(text.replace(_MARK, " ") for text in texts)
+        digest.update(f"{name}{_MARK}{joined}{_MARK}".encode())
+        paths.append(os.path.normpath(os.path.join(base, name)))  # noqa: PTH118 - a Path for each of millions is slow
+        captions.append(joined)
+    _check_paths(file, paths, base)
+    source = f"the list {file.name} ({len(paths):,} pairs; {digest.hexdigest()[:8]})"
     if bare:
         _tell(file, bare, len(paths) + len(bare))
         source += f", without {len(bare)} rows that lack a path or a caption"
     return ListedPairs(paths, captions, source)
 
 
-def _rows(file: Path, mark: str, image: str, caption: str) -> Iterator[tuple[int, str, str]]:
-    """Line, path and caption of each row."""
+def _cells(
+    file: Path, number: int, row: dict[str, Any], image: str, folder: str | None, columns: list[str]
+) -> tuple[str, list[str]]:
+    """Path and captions of a row."""
+    name, above = row.get(image), None if folder is None else row.get(folder)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            yield from _read(text, file, mark, image, caption)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as a table in UTF-8: {error}") from error
+        texts = [text for column in columns for text in as_captions(row.get(column))]
+    except ValueError as error:
+        raise ValueError(f"{file}, row {number}: {error}") from error
+    if not isinstance(name, str) or (folder is not None and not isinstance(above, str)):
+        return "", texts
+    name = name.strip()
+    return (name if above is None or not name else f"{str(above).strip()}/{name}"), texts
 
 
-def _read(text: TextIO, file: Path, mark: str, image: str, caption: str) -> Iterator[tuple[int, str, str]]:
-    reader = csv.reader(text, delimiter=mark)
-    columns = [name.strip() for name in next(reader, ())]
-    for option, name in (("image", image), ("caption", caption)):
-        if columns.count(name) != 1:
-            raise ValueError(
-                f"{file} has {'no column' if name not in columns else 'twice the column'} {name!r} between separators "
-                f"{mark!r}; its header is {mark.join(columns)!r} (name the column by {option}=, or the separator by "
-                f"separator={', '.join(SEPARATORS)})"
-            )
-    where = columns.index(image), columns.index(caption)
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(columns):
-            raise ValueError(
-                f"{file}, line {reader.line_num}: {len(cells)} cells, but the header has {len(columns)} columns"
-            )
-        yield reader.line_num, cells[where[0]].strip(), cells[where[1]].strip()
+def _check_paths(file: Path, paths: PackedTexts, base: str) -> None:
+    if not len(paths):
+        raise ValueError(f"{file} lists no image with a caption")
+    tried = min(_TRIED, len(paths))
+    if not any(Path(paths[k]).is_file() for k in range(tried)):
+        raise ValueError(
+            f"Not one of the first {tried} images listed in {file} is there, the first of them {paths[0]}; they are "
+            f"looked for in {base} (root= names another folder)"
+        )
 
 
-def _tell(file: Path, lines: list[int], total: int) -> None:
-    more = ", …" if len(lines) > _SHOWN else ""
-    shown = ", ".join(map(str, lines[:_SHOWN]))
+def _tell(file: Path, numbers: list[int], total: int) -> None:
+    more = ", …" if len(numbers) > _SHOWN else ""
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
     warnings.warn(
-        f"{file}: {len(lines)} of {total} rows have no path or no caption (lines {shown}{more}); they are left out",
+        f"{file}: {len(numbers)} of {total} rows have no path or no caption (lines {shown}{more}); they are left out",
         stacklevel=3,
     )

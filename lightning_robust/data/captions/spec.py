@@ -15,13 +15,15 @@ __all__ = ["CAPTION_SPECS", "open_captions"]
 #: What `open_captions` understands, with what each is.
 CAPTION_SPECS: Final = {
     "csv:FILE": "a table of image paths and captions as text",
+    "json:FILE": "the same as a JSON list, or an object in each line",
     "webdataset:FILES": "tar shards, s-{000..009}.tar or s-*.tar",
     "parquet:FILES[:SPLIT]": "an image column and caption columns of parquet files or a folder",
     "hub:ID[:SPLIT]": "the same from the Hugging Face Hub",
     "hub-stream:ID[:SPLIT]": "the same, read forward while it is fetched",
 }
 _OPTIONS: Final = {
-    "csv": ("image", "caption", "separator", "root"),
+    "csv": ("image", "caption", "folder", "root", "separator"),
+    "json": ("image", "caption", "folder", "root"),
     "webdataset": ("key", "lines"),
     "parquet": ("image", "caption", "lines"),
     "hub": ("image", "caption", "lines"),
@@ -61,8 +63,8 @@ def open_captions(
 
 
 def _open(kind: str, path: str, options: dict[str, str], *, download: bool) -> CaptionedSource:
-    if kind == "csv":
-        return listed_pairs(path, **options)
+    if kind in ("csv", "json"):
+        return listed_pairs(path, kind, **options)
     if kind == "webdataset":
         return shard_pairs(path, **options)
     return captioned_table(kind, path, download=download, **options)

@@ -37,7 +37,7 @@ def test_settings_out_of_range(options, message):
 
 def test_more_pairs_than_there_are_and_too_few_for_a_batch(tmp_path):
     source = write_csv(tmp_path / "a", 3)
-    with pytest.raises(ValueError, match=r"n_train=4 pairs are more than the 3 in the table pairs\.csv"):
+    with pytest.raises(ValueError, match=r"n_train=4 pairs are more than the 3 in the list pairs\.csv"):
         CaptionsDataModule(source, transform=pixels, n_train=4).train_dataloader()
     with pytest.raises(ValueError, match="3 images do not fill a batch of 4"):
         CaptionsDataModule(source, transform=pixels, batch_size=4).train_dataloader()

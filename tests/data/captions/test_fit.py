@@ -113,6 +113,14 @@ def test_a_run_broken_off_in_an_epoch_goes_on_with_the_same_batches(tmp_path, wo
     assert len(whole.batches) == 10
 
 
+def test_to_evaluate_no_pairs_are_opened(tmp_path):
+    module = ContrastivePretraining("scenes-clip")
+    data = CaptionsDataModule("csv:none.csv", scenes(), module.transform)
+    trainer(tmp_path).validate(module, datamodule=data, verbose=False)
+    with pytest.raises(ValueError, match=r"No file none\.csv"):
+        trainer(tmp_path).fit(module, datamodule=data)
+
+
 CONFIG = """\
 trainer: {{max_epochs: 1, accelerator: cpu, num_sanity_val_steps: 0, log_every_n_steps: 1, enable_progress_bar: false}}
 model:
@@ -141,5 +149,5 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_source(tmp_p
     (tmp_path / "captions.yaml").write_text(CONFIG.format(source="csv:none.csv"))
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "--config", "captions.yaml"]) == 2
-    assert "No file none.csv: it has to be a table" in capsys.readouterr().err
+    assert "No file none.csv: it has to be a list" in capsys.readouterr().err
     assert not (tmp_path / "checkpoints" / "captions" / "001").exists()

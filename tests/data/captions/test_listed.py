@@ -1,5 +1,7 @@
 """Tables of paths and captions: open_clip's defaults, other columns and separators, and what is wrong with one."""
 
+import json
+
 import open_clip_train.data
 import pytest
 from PIL import Image
@@ -66,6 +68,37 @@ def test_the_digest_follows_the_content(tmp_path):
     assert one == again != other
 
 
+ROWS = [
+    {"filename": "a.jpg", "wnid": "n1", "title": "a dog", "description": " sitting ", "tags": ["dog", "park"]},
+    {"filename": "b.jpg", "wnid": "n2", "title": "", "description": None, "tags": []},
+    {"filename": "b.jpg", "wnid": "n2", "title": "a cat", "description": "", "tags": []},
+]
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_json_as_imagenet_captions_has_it(lines, tmp_path):
+    write(tmp_path, "", ("n1/a.jpg", "n2/b.jpg"))
+    text = "\n".join(map(json.dumps, ROWS)) if lines else json.dumps(ROWS)
+    (tmp_path / "c.json").write_text(text)
+    options = {"image": "filename", "folder": "wnid", "caption": "title,description,tags"}
+    with pytest.warns(UserWarning, match=r"1 of 3 rows have no path or no caption \(lines 2\)"):
+        pairs = listed_pairs(tmp_path / "c.json", "json", **options)
+    assert [pairs.open(k)[1] for k in range(2)] == [("a dog", "sitting", "dog", "park"), ("a cat",)]
+    assert pairs.open(1)[0].size == (10, 8)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('[{"filepath": "a.jpg"}]', "its first object has no entry 'title', but 'filepath'"),
+    ("[1]", "entry 1 is no object"),
+    ('{"filepath": ', "cannot be read as a JSON list of pairs: Expecting value"),
+    ("[]", "lists no image with a caption"),
+    ('[{"filepath": "a.jpg", "title": 3}]', "row 1: a caption has to be text, not int"),
+])  # fmt: skip
+def test_json_that_does_not_fit(text, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        listed_pairs(write(tmp_path, text), "json")
+
+
 @pytest.mark.parametrize(("text", "options", "message"), [
     ("filepath,title\na.jpg,x\n", {}, r"no column 'filepath' between separators '\\t'; its header is 'filepath,title'"),
     ("filepath\ttitle\ttitle\n", {}, "twice the column 'title'"),
@@ -81,7 +114,7 @@ def test_a_table_that_does_not_fit(text, options, message, tmp_path):
 
 
 def test_a_table_that_is_none(tmp_path):
-    with pytest.raises(ValueError, match=r"No file .*none\.csv: it has to be a table"):
+    with pytest.raises(ValueError, match=r"No file .*none\.csv: it has to be a list"):
         listed_pairs(tmp_path / "none.csv")
     (tmp_path / "t.csv").write_bytes(b"filepath\ttitle\na\t\xff\n")
     with pytest.raises(ValueError, match="cannot be read as a table in UTF-8"):

@@ -72,15 +72,17 @@ def test_sources_joined_and_chosen_from():
 def test_texts_with_options(tmp_path):
     csv = write_csv(tmp_path / "a", 2) + "?image=filepath&caption=filepath&root=."
     assert open_captions(csv).open(1)[1] == ("1.jpg",)
+    (tmp_path / "a" / "x.json").write_text('{"filepath": "1.jpg", "title": "one"}')
+    assert open_captions(f"json:{tmp_path}/a/x.json").open(0)[1] == ("one",)
     assert open_captions(write_shards(tmp_path / "b", [2]) + "?key=more").open(1)[1] == ("a 1", "b 1")
     assert open_captions(write_parquet(tmp_path / "c", [2]) + "?image=image&caption=caption").open(1)[1] == ("pair 1",)
 
 
 @pytest.mark.parametrize(("spec", "message"), [
-    ("pairs.csv", r"No captions 'pairs\.csv'; what works: csv:FILE, webdataset:FILES"),
+    ("pairs.csv", r"No captions 'pairs\.csv'; what works: csv:FILE, json:FILE, webdataset:FILES"),
     ("csv:", "No captions 'csv:'"),
     ([], "No captions are named"),
-    ("csv:a?b=c", r"'b=c' in 'csv:a\?b=c' is no option; .* 'csv:' takes image, caption, separator, root"),
+    ("csv:a?b=c", r"'b=c' in 'csv:a\?b=c' is no option; .* 'csv:' takes image, caption, folder, root, separator"),
     ("csv:a?image=b&image=c", "'image=c' in"),
     ("parquet:a?image", "'image' in"),
     (["hub-stream:a/b", "csv:a"], "stream 'hub-stream:a/b' cannot be joined"),
