@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from lightning_robust.report.emergence_axis import images_axis, place, variant_colours
 from lightning_robust.report.emergence_onset import common_points
 from lightning_robust.report.emergence_shown import ROBUSTNESS, ShownFigure, shown_figures, variant_words
 from lightning_robust.report.emergence_summary import by_variant
-from lightning_robust.results.emergence_record import EmergenceOnset, EmergenceRecord, EmergenceRun
+from lightning_robust.results.emergence_record import EmergenceOnset, EmergencePoint, EmergenceRecord, EmergenceRun
 
 __all__ = ["emergence_figure"]
 
@@ -32,8 +35,8 @@ def emergence_figure(record: EmergenceRecord) -> Figure:
     """
     shown = shown_figures(record.runs)
     rows = -(-len(shown) // _COLUMNS)
-    figure = Figure(figsize=(3.75 * _COLUMNS, 2.75 * rows + 1.2), dpi=100, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.07, hspace=0.03)  # type: ignore[union-attr]
+    engine = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.07, hspace=0.03)
+    figure = Figure(figsize=(3.75 * _COLUMNS, 2.75 * rows + 1.2), dpi=100, layout=engine)
     grid = figure.subplots(rows, _COLUMNS, squeeze=False)
     colours = variant_colours(record.variants)
     onsets = {(one.figure, one.variant): one for one in record.onsets}
@@ -84,13 +87,13 @@ def _curves(
     known = [value for value in onset.half_rise if not math.isnan(value)] if onset is not None else []
     if known:
         rise = math.fsum(known) / len(known)
-        y = float(np.interp(math.log(rise), np.log(x), mean))
-        axes.plot([rise], [y], "o", color=colour, markersize=7, mec="white", mew=1.1, zorder=5)
+        height = float(np.interp(math.log(rise), np.log(x), mean))
+        axes.plot([rise], [height], "o", color=colour, markersize=7, mec="white", mew=1.1, zorder=5)
 
 
-def _mean(points: Sequence[Sequence[object]], tag: str, factor: float) -> np.ndarray:
-    values = np.array([[point.value(tag) for point in seed] for seed in points])  # type: ignore[attr-defined]
-    mean: np.ndarray = factor * values.mean(axis=0)
+def _mean(points: Sequence[Sequence[EmergencePoint]], tag: str, factor: float) -> NDArray[np.float64]:
+    values = np.array([[point.value(tag) for point in seed] for seed in points], dtype=np.float64)
+    mean: NDArray[np.float64] = factor * values.mean(axis=0)
     return mean
 
 
@@ -114,8 +117,8 @@ def _finish(axes: Axes, shown: ShownFigure) -> None:
 
 
 def _legend(colours: Mapping[str, str], shown: Sequence[ShownFigure]) -> list[Line2D]:
-    def line(words: str, **style: object) -> Line2D:
-        return Line2D([], [], label=words, **{"color": "0.3", **style})  # type: ignore[arg-type]
+    def line(words: str, **style: Any) -> Line2D:
+        return Line2D([], [], label=words, **{"color": "0.3", **style})
 
     handles = [line(variant_words(name), color=colour, linewidth=2.6) for name, colour in colours.items()]
     handles += [line("one seed", linewidth=0.8, alpha=0.6)]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def _row(axes: Axes, onset: EmergenceOnset, y: float, colour: str, never: float)
 
 
 def _legend(colours: dict[str, str]) -> Sequence[Line2D]:
-    marks: dict[str, dict[str, object]] = {
+    marks: dict[str, dict[str, Any]] = {
         "mean over the seeds": {"marker": "o", "markersize": 6.5},
         "with an extrapolation": {"marker": "o", "markersize": 6.5, "mfc": "white", "mew": 1.3},
         "one seed": {"marker": "o", "markersize": 3},
@@ -78,5 +79,5 @@ def _legend(colours: dict[str, str]) -> Sequence[Line2D]:
     lines = [Line2D([], [], color=colour, linewidth=2.6, label=variant_words(name)) for name, colour in colours.items()]
     return [
         *lines,
-        *(Line2D([], [], color="0.3", linestyle="none", label=words, **style) for words, style in marks.items()),  # type: ignore[arg-type]
+        *(Line2D([], [], color="0.3", linestyle="none", label=words, **style) for words, style in marks.items()),
     ]

@@ -25,12 +25,12 @@ def emergence_rows(record: EmergenceRecord) -> list[dict[str, str | int | float 
     Args:
         record: The comparison.
     """
-    return [
-        {"variant": run.variant, "seed": run.seed, "step": point.step, "images": point.images}
-        | {tag: None if math.isnan(value) else value for tag, value in point.figures.items()}
-        for run in record.runs
-        for point in run.points
-    ]
+    rows: list[dict[str, str | int | float | None]] = []
+    for run in record.runs:
+        for point in run.points:
+            rows.append({"variant": run.variant, "seed": run.seed, "step": point.step, "images": point.images})
+            rows[-1] |= {tag: None if math.isnan(value) else value for tag, value in point.figures.items()}
+    return rows
 
 
 def print_emergence(record: EmergenceRecord, folder: Path, console: Console) -> None:
