@@ -54,7 +54,7 @@ def collate(samples: Iterable[Any], limit: int) -> Any:
     """What torch's `default_collate` gives for the samples, a tuple where they are tuples.
 
     Args:
-        samples: Images, or tuples that start with one.
+        samples: Images (tensors, arrays or numbers), or tuples that start with one.
         limit: So many samples there are at most.
 
     Returns:
@@ -72,7 +72,8 @@ def collate(samples: Iterable[Any], limit: int) -> Any:
     count, others, paired = 0, list[Any](), False
     for sample in samples:
         paired = isinstance(sample, tuple)
-        image = torch.as_tensor(sample[0] if paired else sample)
+        first = sample[0] if paired else sample
+        image = first if isinstance(first, Tensor) else _as_tensor(first)
         if images is None:
             images = _room(limit, image)
         elif image.shape != images.shape[1:] or image.dtype != images.dtype:
@@ -87,6 +88,11 @@ def collate(samples: Iterable[Any], limit: int) -> Any:
     return (taken, *default_collate(others)) if paired else taken
 
 
+def _as_tensor(image: Any) -> Tensor:
+    # default_collate makes float64 of Python's numbers, whatever torch's default is
+    return torch.as_tensor(image, dtype=torch.float64 if isinstance(image, float) else None)
+
+
 def _room(n: int, image: Tensor) -> Tensor:
     """Memory for n such images."""
     shape = (n, *image.shape)
@@ -94,7 +100,7 @@ def _room(n: int, image: Tensor) -> Tensor:
         return image.new_empty(shape)
     size = math.prod(shape) * image.element_size()
     if get_worker_info() is not None:  # a batch elsewhere would be copied once more on its way
-        empty: Any = torch.empty(0, dtype=image.dtype)
+        empty: Any = torch.empty(0, dtype=image.dtype, device="cpu")
         shared: Tensor = empty.set_(torch.UntypedStorage._new_shared(size), 0, shape)
         return shared
     # numpy asks for huge pages where torch does not: a new batch of 40 MB is then 20 page faults instead of 10,000

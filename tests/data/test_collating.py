@@ -1,9 +1,11 @@
 """Batches made while samples are read, against torch's `default_collate`."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from lightning_robust.data import collating
 from lightning_robust.data.collating import DifferentSizesError, Samples, collate
 
 
@@ -44,6 +46,25 @@ def test_images_in_another_layout_and_arrays():
     assert torch.equal(found, expected)
     assert found.stride() == expected.stride()
     assert torch.equal(collate([image.numpy() for image in given], 3), expected)
+
+
+def test_numbers_become_what_torch_makes_of_them():
+    for given in ([0.1, 2.5], [(0.1, 1.5), (2.5, 2.5)], [np.float64(0.1), np.float64(1)], [1, 2], [True, False]):
+        found, expected = collate(given, 2), default_collate(given)
+        for one, other in zip(
+            *((found, expected) if isinstance(found, tuple) else ((found,), (expected,))), strict=True
+        ):
+            assert torch.equal(one, other)
+            assert one.dtype == other.dtype
+
+
+@pytest.mark.parametrize("worker", [None, object()])
+def test_images_stay_where_they_are_whatever_the_default_device(monkeypatch, worker):
+    given = images(3)
+    monkeypatch.setattr(collating, "get_worker_info", lambda: worker)
+    with torch.device("meta"):
+        found = collate(given, 3)
+    assert torch.equal(found, torch.stack(given))
 
 
 def test_no_samples():

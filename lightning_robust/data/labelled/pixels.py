@@ -110,7 +110,8 @@ class _Pixels:
         width, height = image.size
         # "RGB;L" is a line of red, one of green, one of blue: three times faster to turn round than pixel by pixel
         lines = np.frombuffer(image.tobytes("raw", "RGB;L"), np.uint8).reshape(height, 3, width)
-        pixels = torch.empty(3, height, width)  # torch's memory is aligned for its kernels, numpy's is not
+        # torch's memory is aligned for its kernels, numpy's is not; where torch puts new tensors is another matter
+        pixels = torch.empty(3, height, width, device="cpu")
         pixels.numpy()[...] = lines.transpose(1, 0, 2)
         return pixels.div_(255).sub_(self.mean).div_(self.std)
 

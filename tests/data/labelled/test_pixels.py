@@ -105,6 +105,16 @@ def test_every_value_of_every_colour():
         assert torch.equal(fused(plain)(picture), expected)
 
 
+def test_another_default_device_changes_nothing():
+    plain = Compose([CenterCrop(24), ToTensor(), NORMALIZE])
+    expected, faster = plain(image()), fused(plain)
+    assert faster is not plain
+    with torch.device("meta"):
+        assert plain(image()).device.type == "cpu"
+        found = faster(image())
+    assert torch.equal(found, expected)
+
+
 def test_another_default_type_is_followed():
     plain = KNOWN["torchvision"]
     faster = fused(plain)
