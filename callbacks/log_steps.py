@@ -38,7 +38,7 @@ class LogSteps(ChoosesValidations):
 
     A step is one of `global_step`, which counts optimiser steps: with accumulated gradients several batches make one,
     and with several optimisers a batch makes several, of which the last is measured. `probe` measures the checkpoints
-    later. An EarlyStopping that stops the run at the end of an epoch leaves its last step without a point.
+    later.
 
     Args:
         per_octave: Steps from each power of two to the next: 1 gives 1, 2, 4, 8 …, 2 gives 1, 2, 3, 4, 6, 8, 11 …
@@ -189,12 +189,16 @@ class LogSteps(ChoosesValidations):
             self._quiet.give_back()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make up for the last validation, where a run was broken off before it and has no step left."""
-        del pl_module
-        self._make_up(trainer)
+        """Make up for the last step, where a run is stopped after it, or was broken off before its validation."""
+        step = trainer.global_step
+        self._pending |= step > 0 and step not in self.done
+        if self.validate:
+            self._make_up(trainer)
+        elif self._pending:
+            self._take(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same, where training did not even start."""
+        """The same for a run that was broken off, where training did not even start."""
         if self._pending and self.validate:
             pl_module.to(trainer.strategy.root_device)
             self._make_up(trainer)

@@ -171,6 +171,26 @@ def test_a_run_that_is_stopped_has_its_last_step(tmp_path):
     assert log.done == [0, 1, 2, 3, 4, 5] == files(tmp_path)
 
 
+class StopAfter(pl.Callback):
+    """As EarlyStopping does: once the last batch is over, when Lightning validates no more."""
+
+    def on_train_epoch_end(self, trainer, *_):
+        trainer.should_stop = trainer.current_epoch == 2
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_run_that_is_stopped_after_an_epoch_has_its_last_step(validate, tmp_path):
+    watched = KurtosisMonitor()
+    log = LogSteps(validate=validate)
+    _, steps, _, run = fit(tmp_path, StopAfter(), watched, log=log, max_epochs=5)
+    assert run.global_step == 9
+    assert log.done == [0, 1, 2, 3, 4, 6, 8, 9] == files(tmp_path)
+    if validate:
+        assert [step for step, _ in steps] == log.done
+        assert [entry["step"] for entry in watched.history] == log.done
+        assert watched.history[-1]["epoch"] == 3
+
+
 class Stream(IterableDataset):
     def __init__(self, n):
         self.n = n
