@@ -55,17 +55,18 @@ def _fitting(read: Any, words: Any, hint: Any) -> Any:
         inner = _inner(choices, Sequence)
         return [_fitting(one, word, inner) for one, word in zip(read, words, strict=True)]
     if isinstance(read, dict):
-        inner = _inner(choices, Mapping)
-        return {key: _fitting(read[known], words[key], inner) for known, key in zip(read, words, strict=True)}
+        keys, inner = _inner(choices, Mapping, of_key=True), _inner(choices, Mapping)
+        pairs = zip(read, words, strict=True)
+        return {_fitting(known, key, keys): _fitting(read[known], words[key], inner) for known, key in pairs}
     if str not in choices or type(read) in choices or (read is None and types.NoneType in choices):
         return read
     return read if isinstance(read, int) and not isinstance(read, bool) and float in choices else words
 
 
-def _inner(choices: Sequence[Any], kind: type) -> Any:
-    """The annotation of what a list or a dict holds."""
+def _inner(choices: Sequence[Any], kind: type, *, of_key: bool = False) -> Any:
+    """The annotation of what a list or a dict holds, or of a dict's keys."""
     for choice in choices:
         origin = get_origin(choice)
         if isinstance(origin, type) and issubclass(origin, kind) and get_args(choice):
-            return get_args(choice)[1 if kind is Mapping else 0]
+            return get_args(choice)[1 if kind is Mapping and not of_key else 0]
     return Any

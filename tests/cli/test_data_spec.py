@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from lightning_robust.cli.data_options import data_options
 from lightning_robust.cli.data_spec import data_settings, open_data
 from lightning_robust.data import ScenesDataModule
 from lightning_robust.errors import UserError
@@ -53,6 +54,20 @@ def test_values_are_texts_where_the_argument_is_a_text(folder):
     for text, option in (("1e3", "1e3"), ("2024-01-02", "2024-01-02"), ("true", "true"), ("null", None)):
         assert data_settings(f"own?root={text}")["root"] == option
     assert data_settings("own?fractions=[1, 0.5, 0]")["fractions"] == [1.0, 0.5, 0.0]
+
+
+class Keyed:
+    def __init__(
+        self, names: dict[int, str], places: dict[str, str], weights: dict[int | str, float] | None = None
+    ) -> None: ...
+
+
+def test_keys_are_what_the_annotation_has():
+    text = "names={1: 2, 7: on}&places={1: 2, null: x}&weights={1: 2, off: 0.5}&free={1: 2}"
+    found = data_options(text, f"{__name__}.Keyed")
+    assert found == {
+        "names": {1: "2", 7: "on"}, "places": {"1": "2", "null": "x"}, "weights": {1: 2, "off": 0.5}, "free": {1: 2},
+    }  # fmt: skip
 
 
 def test_a_config_that_ships_and_one_with_more_sections(folder):
