@@ -149,17 +149,19 @@ def _make(args: argparse.Namespace, models: _Models, merged: MergedModel | None)
 def _greedy(args: argparse.Namespace, models: _Models, merged: MergedModel) -> _Made:
     from lightning_robust.models.soups import greedy_soup
 
-    images = 0
-    unjudged: dict[Path, str] = {}
+    images = judged = 0
+    unjudged: list[str] = []
 
     def score(state: "Mapping[str, Tensor]") -> float:
-        nonlocal images
+        nonlocal images, judged
+        alone, judged = judged < len(models.paths), judged + 1  # models alone come first, then soups
         merged.model.load_state_dict(state)
         try:
             classifier = merged.classifier()
         except ValueError as error:  # of a CLIP: a collapsed text tower has no head
-            unjudged.setdefault(models.last, str(error))
-            if len(unjudged) == len(models.paths):  # it is not about these weights, or all are alike
+            what = f"{models.last}" if alone else f"the soup with {models.last}"
+            unjudged.append(f"{what} cannot be judged and is left out: {error}")
+            if alone and len(unjudged) == len(models.paths):  # it is not about these weights, or all are alike
                 raise UserError(f"no model can be judged: {error}") from error
             return -math.inf
         right, images = _count_right(classifier, merged, args.max_images)
@@ -167,8 +169,8 @@ def _greedy(args: argparse.Namespace, models: _Models, merged: MergedModel) -> _
 
     loaders = [lambda index=index: models.state(index) for index in range(len(models.paths))]
     soup = greedy_soup(loaders, score, lambda said: print(f"  {said}", flush=True))
-    for path, why in unjudged.items():
-        print(f"lightning-robust: warning: {path} cannot be judged and is left out: {why}", file=sys.stderr)
+    for sentence in unjudged:
+        print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
     return _Made(
         state=soup.state,
         method="greedy: best first, kept where the soup does not get worse",

@@ -189,7 +189,8 @@ def greedy_soup(
         found = _checked(score(mean.trial(dict(loaders[index]()))), index)
         kept = found >= best
         trials.append((index, found, kept))
-        report(f"soup of {len(members)} with model {index + 1}: {found:.4f}, {'kept' if kept else 'left out'}")
+        said = "cannot be judged" if found == _UNJUDGED else f"{found:.4f}"
+        report(f"soup of {len(members)} with model {index + 1}: {said}, {'kept' if kept else 'left out'}")
         if kept:
             mean.add(loaders[index]())
             members.append(index)

@@ -419,6 +419,24 @@ def test_a_collapsed_model_is_left_out_of_a_greedy_soup_with_a_word(clip, capsys
     assert "no model can be judged: The text tower gives" in refusal
 
 
+def test_a_soup_that_collapses_is_said_and_no_model_is_blamed(clip, capsys):
+    mirrored = {**clip, "text_projection": -clip["text_projection"]}  # the mean of both is zero
+    torch.save(mirrored, "third.pt")
+    save_tensors("start.safetensors", clip)
+    given = ["start.safetensors", "third.pt", "--out", "s.safetensors", "--method", "greedy", "--max_images", 100]
+    assert run("soup", *given, *IMAGES) == 0
+    said = capsys.readouterr()
+    sentence = (
+        "lightning-robust: warning: the soup with third.pt cannot be judged and is left out: The text tower gives"
+    )
+    assert said.err.startswith(f"lightning-robust: {sentence}")
+    assert said.err.count("\n") == 1
+    assert "inf" not in said.out
+    one, other = read_merge("s.json").inputs
+    assert one.score > 0.5 > other.score
+    assert (one.kept, other.kept) == (True, False)
+
+
 def _two(data):
     loader = data.val_dataloader()[0]
     return [batch[:2] for batch, _ in zip(loader, "ab", strict=False)]

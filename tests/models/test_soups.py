@@ -113,8 +113,10 @@ def test_what_cannot_be_judged_is_left_out():
     with pytest.raises(ValueError, match="None of the 2 models can be judged"):
         greedy_soup([loader(1), loader(2)], lambda _: never)
     # a soup that cannot be judged is not kept
-    soup = greedy_soup([loader(1), loader(3)], lambda theta: judge(float(theta["w"])))
+    soup = greedy_soup([loader(1), loader(3)], lambda theta: judge(float(theta["w"])), said.append)
     assert (soup.members, soup.trials[1]) == ((0,), (1, never, False))
+    assert said[-1] == "soup of 1 with model 2: cannot be judged, left out"
+    assert not any("inf" in sentence for sentence in said)
 
 
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=6))
