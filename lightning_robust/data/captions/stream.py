@@ -1,5 +1,6 @@
 """A stream of image–caption pairs that is read forward only, and still gives every rank and worker its own pairs."""
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -21,6 +22,7 @@ from lightning_robust.data.reading import reason, to_rgb
 __all__ = ["PairStream", "StreamedPairs", "open_stream"]
 
 _AT_ONCE = 32
+_SHOWN = 60
 
 
 class PairStream:
@@ -49,6 +51,14 @@ class PairStream:
         for part in self.table.iter(_AT_ONCE):
             for values in zip(*part.values(), strict=True):
                 yield dict(zip(part, values, strict=True))
+
+    def named(self, row: dict[str, Any]) -> str:
+        """What to call a row in a complaint: the same in every epoch, whatever its place there."""
+        value = row[self.image]
+        path, encoded = (value.get("path"), value.get("bytes")) if isinstance(value, dict) else (None, value)
+        shown = path or (hashlib.sha256(encoded).hexdigest()[:8] if isinstance(encoded, bytes) else "none")
+        text = next((str(value)[:_SHOWN] for column, value in row.items() if column != self.image and value), "")
+        return f"image {shown} with the caption {text!r} of {self.name}"
 
     def decoded(self, row: dict[str, Any]) -> tuple[Image.Image, tuple[str, ...]]:
         """Image in RGB and captions of a row.
@@ -112,7 +122,7 @@ class StreamedPairs(Dataset[Any]):
                 image, captions = self.stream.decoded(row)
             except Exception as error:  # a damaged image raises a dozen kinds of error, and each means the same
                 samples.append(None)
-                told.append([f"pair {place.item} of epoch {place.epoch} of {self.stream.name}: {reason(error)}"])
+                told.append([f"{self.stream.named(row)}: {reason(error)}"])
                 continue
             samples.append(
                 finished_pair(image, captions, place, transform=self.transform, augment=self.augment, seed=self.seed)

@@ -1,6 +1,7 @@
 """Captions of shards: lines, JSON and its entries; which files a text names; what is missing is counted and named."""
 
 import pytest
+import webdataset
 
 from lightning_robust.data.captions.shards import expand_braces, shard_pairs
 from lightning_robust.data.reading import UnreadableImageError
@@ -16,6 +17,22 @@ def test_pairs_are_in_the_order_of_the_shards(tmp_path):
     assert [captions for _, captions in found] == [(f"pair {k}",) for k in range(5)]
     assert {image.size for image, _ in found} == {(10, 8)}
     assert all(abs(image.getpixel((4, 4))[0] - k) <= 3 for k, (image, _) in enumerate(found))
+
+
+def test_it_reads_what_webdataset_writes_as_webdataset_reads_it(tmp_path):
+    path = str(tmp_path / "s-0.tar")
+    with webdataset.TarWriter(path) as shard:
+        for k in range(7):
+            names = {"__key__": f"part/{k:03}", "jpg": picture(k), "txt": f"pair {k}"}
+            shard.write(names | {"json": {"caption": f"json {k}"}})
+    theirs = list(webdataset.WebDataset(path, shardshuffle=False).decode("pil").to_tuple("jpg", "txt", "json"))
+    for key in (None, "caption"):
+        pairs = shard_pairs(path, key=key)
+        assert len(pairs) == len(theirs) == 7
+        for k, (image, text, entries) in enumerate(theirs):
+            mine, captions = pairs.open(k)
+            assert mine.tobytes() == image.tobytes()
+            assert captions == ((text,) if key is None else (entries["caption"],))
 
 
 @pytest.mark.parametrize(("key", "expected"), [("caption", ("json 1",)), ("more", ("a 1", "b 1"))])

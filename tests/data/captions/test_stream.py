@@ -64,11 +64,23 @@ def test_damaged_pairs_are_named_and_replaced_by_their_neighbours(workers, tmp_p
         said(f"{tmp_path}/a.parquet?buffer=1", 8, max_unreadable=1)
 
 
+def test_a_damaged_pair_is_counted_once_in_all_epochs(tmp_path):
+    images = [{"bytes": picture(k)[: 30 if k == 1 else None], "path": None} for k in range(8)]
+    rows = datasets.Dataset.from_dict({"image": images, "caption": list("abcdefgh")})
+    rows.cast_column("image", datasets.Image()).to_parquet(tmp_path / "a.parquet")
+    with pytest.warns(UserWarning, match="with the caption 'b' of") as caught:
+        said(f"{tmp_path}/a.parquet", 8, epochs=4)
+    assert len(caught) == 1
+
+
 def test_a_batch_without_a_readable_pair_stops(tmp_path):
     rows = datasets.Dataset.from_dict({"image": [{"bytes": b"x", "path": None}] * 4, "caption": ["a"] * 4})
     rows.cast_column("image", datasets.Image()).to_parquet(tmp_path / "a.parquet")
     with (
-        pytest.raises(ValueError, match="No pair of a batch can be read, the first of them pair 0 of epoch 0"),
+        pytest.raises(
+            ValueError,
+            match=r"No pair of a batch can be read, the first of them image [0-9a-f]{8} with the caption 'a' of",
+        ),
         warnings.catch_warnings(action="ignore"),
     ):
         said(f"{tmp_path}/a.parquet", 4)
