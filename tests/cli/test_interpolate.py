@@ -426,10 +426,8 @@ def test_a_soup_that_collapses_is_said_and_no_model_is_blamed(clip, capsys):
     given = ["start.safetensors", "third.pt", "--out", "s.safetensors", "--method", "greedy", "--max_images", 100]
     assert run("soup", *given, *IMAGES) == 0
     said = capsys.readouterr()
-    sentence = (
-        "lightning-robust: warning: the soup with third.pt cannot be judged and is left out: The text tower gives"
-    )
-    assert said.err.startswith(f"lightning-robust: {sentence}")
+    sentence = "the soup with third.pt cannot be judged and is left out: The text tower gives"
+    assert said.err.startswith(f"lightning-robust: warning: {sentence}")
     assert said.err.count("\n") == 1
     assert "inf" not in said.out
     one, other = read_merge("s.json").inputs
