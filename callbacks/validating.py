@@ -66,7 +66,7 @@ class QuietValidation:
     def __init__(self, trainer: Trainer) -> None:
         self._loop: Any = trainer.fit_loop.epoch_loop.val_loop
         self._run, self._stack = self._loop.run, ExitStack()
-        self._loop.run = self.run
+        vars(self._loop)["run"] = self.run
 
     def run(self) -> Any:
         """Validate."""

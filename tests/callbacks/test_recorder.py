@@ -59,6 +59,19 @@ def test_a_whole_sanity_check_gives_the_scalars_of_epoch_0(tmp_path):
     assert logger.rows[0] == (0, {"val/accuracy": rows[0].value})
 
 
+def test_the_sanity_check_of_a_run_that_goes_on_after_an_epoch_is_no_row(tmp_path):
+    """Lightning checks once more there; epoch 1 has no validation of its own."""
+    options = {"num_sanity_val_steps": -1, "check_val_every_n_epoch": 2}
+    _, first = run(tmp_path, module=AtTheEnd(), max_epochs=1, **options)
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    logger, recorder = ListLogger(), CurveRecorder(tmp_path / "curves.csv")
+    used = trainer(tmp_path, callbacks=[recorder], logger=logger, **options)
+    used.fit(AtTheEnd(), datamodule=Data(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    rows = read_curves(tmp_path / "curves.csv")
+    assert [(row.epoch, row.step, row.tag) for row in rows] == [(0, 0, "val/accuracy"), (2, 6, "val/accuracy")]
+    assert [step for step, row in logger.rows if "val/accuracy" in row] == [5]  # by Lightning's own count
+
+
 def test_a_single_loader_s_sanity_check_too(tmp_path):
     recorder = CurveRecorder(tmp_path / "curves.csv")
     run = trainer(tmp_path, callbacks=[recorder], num_sanity_val_steps=-1, max_epochs=1)
