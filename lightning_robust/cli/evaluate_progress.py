@@ -24,7 +24,7 @@ class EvaluationProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # the end of a path
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),

@@ -7,6 +7,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from lightning_robust.report.cells import DASH, new_table
 
@@ -27,11 +28,12 @@ def print_baseline(baseline: Baseline, console: Console) -> None:
         baseline: what is printed.
         console: where.
     """
-    console.print(f"\n[bold]{baseline.name}[/bold]: {baseline.description or 'a baseline'}", highlight=False)
+    words = escape(baseline.description or "a baseline")
+    console.print(f"\n[bold]{escape(baseline.name)}[/bold]: {words}", highlight=False)
     table = new_table("shift", "slope", "intercept", "R²", "scatter", "reference range", left=1)
     for name, line in (*baseline.lines.items(), ("mean accuracy", baseline.mean_line)):
         table.add_row(
-            name,
+            escape(name),
             f"{line.slope:.4f}",
             f"{line.intercept:.4f}",
             DASH if isnan(line.r_squared) else f"{line.r_squared:.4f}",
@@ -49,7 +51,8 @@ def print_baseline(baseline: Baseline, console: Console) -> None:
     ):
         console.print(sentence, highlight=False)
     if baseline.clipped:
-        console.print(f"Clipped, because an accuracy is 0 or 1: {', '.join(baseline.clipped)}.", highlight=False)
+        clipped = ", ".join(baseline.clipped)
+        console.print(f"Clipped, because an accuracy is 0 or 1: {clipped}.", highlight=False, markup=False)
 
 
 def print_zoo(entries: Sequence[ZooEntry], console: Console) -> None:
@@ -60,10 +63,10 @@ def print_zoo(entries: Sequence[ZooEntry], console: Console) -> None:
         console: where.
     """
     shifts = list(entries[0].robustness.shifts) if entries and console.width >= _WIDE else []
-    table = new_table("model", "reference", "mean", "95 %", *shifts, left=1)
+    table = new_table("model", "reference", "mean", "95 %", *map(escape, shifts), left=1)
     for entry in entries:
         cells = robustness_cells(entry.robustness)[: 2 + len(shifts)]
-        table.add_row(entry.accuracies.name, f"{100 * entry.accuracies.reference:.1f}", *cells)
+        table.add_row(escape(entry.accuracies.name), f"{100 * entry.accuracies.reference:.1f}", *cells)
     console.print(table)
     console.print(
         "Effective robustness in accuracy points; 95 %: with a standard model's scatter about the line. † an "

@@ -28,21 +28,24 @@ def print_evaluation(record: EvaluationRecord, folder: Path, console: Console) -
         folder: Where its files are.
         console: Where to print; 80 characters are enough for five shifts.
     """
-    console.print(f"\n[bold]{record.data.dataset}, {record.split} images: accuracy in %[/bold]", highlight=False)
+    dataset = escape(record.data.dataset)
+    console.print(f"\n[bold]{dataset}, {record.split} images: accuracy in %[/bold]", highlight=False)
     if len(record.models) == 1:
         console.print(f"[bold]{escape(record.models[0].name)}[/bold]", highlight=False, soft_wrap=True)
         _print_model(record.models[0], console)
-        console.print("\n".join(_protocols(record.models[0].rows)), highlight=False)
+        console.print("\n".join(_protocols(record.models[0].rows)), style="dim", highlight=False, markup=False)
     else:
         _print_models(record, console)
     for sentence in _sentences(record):
-        console.print(sentence, highlight=False)
-    console.print(f"\nEverything: [bold]{folder}[/bold] ({RESULTS}, {ACCURACIES})", highlight=False, soft_wrap=True)
+        console.print(sentence, highlight=False, markup=False)
+    console.print(
+        f"\nEverything: [bold]{escape(str(folder))}[/bold] ({RESULTS}, {ACCURACIES})", highlight=False, soft_wrap=True
+    )
 
 
 def _print_model(model: ModelEvaluation, console: Console) -> None:
     """A row for each set, then the mean of the shifts."""
-    labels = [row.set for row in model.rows]
+    labels = [escape(row.set) for row in model.rows]
     groups = [_accuracy_columns(model), _robustness_columns(model)]
     if model.shifts:
         labels.append("mean of shifts")
@@ -54,7 +57,7 @@ def _print_models(record: EvaluationRecord, console: Console) -> None:
     print_fitting(console, labels, [[column] for column in _accuracies(record.models)])
     robust = [(label, model.robustness) for label, model in zip(labels, record.models, strict=True) if model.robustness]
     if robust:
-        console.print(f"[bold]Effective robustness, points over the baseline {record.baseline}[/bold]")
+        console.print(f"[bold]Effective robustness, points over the baseline {escape(str(record.baseline))}[/bold]")
         print_fitting(console, [label for label, _ in robust], _robustness([er for _, er in robust]))
     if record.differences:
         console.print(f"[bold]Against {labels[0]}, points (95 % paired bootstrap)[/bold]", highlight=False)
@@ -85,13 +88,14 @@ def _robustness_columns(model: ModelEvaluation) -> list[_Column]:
 
 
 def _protocols(rows: Sequence[AccuracyRow]) -> list[str]:
-    return [f"[dim]{row.set}: {row.protocol.removeprefix(f'{row.set}: ')}[/dim]" for row in rows]
+    return [f"{row.set}: {row.protocol.removeprefix(f'{row.set}: ')}" for row in rows]
 
 
 def _accuracies(models: Sequence[ModelEvaluation]) -> list[_Column]:
     """In %; the best mean is marked."""
     columns: list[_Column] = [
-        (row.set, [f"{100 * model.rows[k].accuracy:.1f}" for model in models]) for k, row in enumerate(models[0].rows)
+        (escape(row.set), [f"{100 * model.rows[k].accuracy:.1f}" for model in models])
+        for k, row in enumerate(models[0].rows)
     ]
     best = max(model.shifts_mean for model in models)
     means = [_percent(model.shifts_mean if model.shifts else None) for model in models]
@@ -108,7 +112,7 @@ def _accuracies(models: Sequence[ModelEvaluation]) -> list[_Column]:
 def _robustness(found: Sequence[EffectiveRobustness]) -> list[list[_Column]]:
     """Each shift; the mean with its intervals."""
     each: list[_Column] = [
-        (name, [f"{100 * er.shifts[name].estimate:+.1f}{_mark(er.shifts[name])}" for er in found])
+        (escape(name), [f"{100 * er.shifts[name].estimate:+.1f}{_mark(er.shifts[name])}" for er in found])
         for name in found[0].shifts
     ]
     means = [_er_cells(er.mean) for er in found]
@@ -141,7 +145,7 @@ def _differences(record: EvaluationRecord) -> list[_Column]:
     for name in dict.fromkeys((record.models[0].reference.set, record.differences[-1].set)):
         found = [by_model[model.name, name].interval for model in record.models[1:]]
         cells = [f"{100 * one.estimate:+.1f} {_range(one)}" for one in found]
-        columns.append(("mean of shifts" if name == "shifts" else name, cells))
+        columns.append(("mean of shifts" if name == "shifts" else escape(name), cells))
     return columns
 
 

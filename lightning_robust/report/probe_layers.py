@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from lightning_robust.report.cells import figure, forms_by_layer, new_table
@@ -59,7 +60,7 @@ def layer_table(records: Mapping[str, ProbeRecord], columns: Columns, *, forms: 
     lead = ["layer", *([""] if several else []), *(["measured"] if forms else [])]
     table = new_table(*lead, *shown, left=len(lead))
     for (letter, name, label, form), is_last in _rows(records) if shown else ():
-        words = [label, *([letter] if several else []), *([form] if forms else [])]
+        words = [escape(label), *([letter] if several else []), *([escape(form)] if forms else [])]
         cells = [figure(records[letter], tag.format(name), how) for tag, how in shown.values()]
         table.add_row(*words, *cells, end_section=several and is_last)
     return table

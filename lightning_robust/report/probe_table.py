@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lightning_robust.report.cells import DASH, figure, new_table, representation
@@ -35,13 +36,13 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
     """
     images = {_images(record) for record in records.values()}
     for letter, record in records.items():
-        console.print(f"\n[bold]{_title(letter, record)}[/bold]", highlight=False)
+        console.print(f"\n[bold]{escape(_title(letter, record))}[/bold]", highlight=False)
         if len(images) > 1:
-            console.print(f"[dim]{_images(record)}[/dim]", highlight=False)
+            console.print(_images(record), style="dim", highlight=False, markup=False)
         if not record.model.classes:
             console.print("No head, so no importance: a CLIP gets one from class names, --classes FILE.", style="dim")
     if len(images) == 1:
-        console.print(f"[dim]{next(iter(images))}[/dim]", highlight=False)
+        console.print(next(iter(images)), style="dim", highlight=False, markup=False)
     for line in _differences(list(records.values())):
         console.print(f"[bold red]{line}[/bold red]", highlight=False)
     for title, table, note in (
@@ -58,8 +59,9 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
             console.print(note, highlight=False, markup=False)
     for letter, record in records.items():
         for line in _left_out(letter, record):
-            console.print(f"[bold red]{line}[/bold red]", highlight=False)
-    console.print(f"\nEvery figure, table and picture: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
+            console.print(line, style="bold red", highlight=False, markup=False)
+    place = escape(str(folder))
+    console.print(f"\nEvery figure, table and picture: [bold]{place}[/bold]", highlight=False, soft_wrap=True)
 
 
 def _title(letter: str, record: ProbeRecord) -> str:
@@ -174,9 +176,10 @@ def _direction_table(records: Mapping[str, ProbeRecord]) -> Table:
 
 
 def _concepts(found: DirectionConcepts) -> str:
-    listed = [f"{'−' if e.sign < 0 else ''}{e.concept} {e.average_precision:.2f}" for e in found.concepts]
+    shown = found.concepts[:_MOST_CONCEPTS]
+    listed = [f"{'−' if e.sign < 0 else ''}{escape(e.concept)} {e.average_precision:.2f}" for e in shown]
     mark = "*" if found.privileged else ""
-    return f"v{found.direction + 1}{mark} ({_share(found.importance)}): {', '.join(listed[:_MOST_CONCEPTS]) or DASH}"
+    return f"v{found.direction + 1}{mark} ({_share(found.importance)}): {', '.join(listed) or DASH}"
 
 
 def _share(value: float) -> str:

@@ -41,7 +41,7 @@ def print_run(record: RunRecord, folder: Path, console: Console) -> None:
         for columns in parts:
             console.print(_table(record, columns))
         for line in _sentences(record):
-            console.print(line, highlight=False)
+            console.print(line, highlight=False, markup=False)
         if record.intervals:
             console.print(_differences(record))
     place = escape(str(folder))
@@ -184,7 +184,7 @@ def _differences(record: RunRecord) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(f"points, {level:.0%} paired bootstrap")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(escape(column), justify="right")
     for pair in told:
         found = [record.intervals.get(f"{column}: {pair}") for column in columns]
         if any(found):

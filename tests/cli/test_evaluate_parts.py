@@ -130,6 +130,10 @@ def test_progress_is_for_terminals(monkeypatch, capsys):
     assert "2/4" in out.getvalue()
     assert "100/100" in out.getvalue()
     assert "images/s" in out.getvalue()
+    with EvaluationProgress(True, 1, 4) as progress:
+        progress.images("runs/a [red]/x[/old].ckpt", 100)
+        progress._bars.refresh()
+    assert "runs/a [red]/x[/old].ckpt" in out.getvalue()
     monkeypatch.setattr(evaluate_progress.sys, "stderr", io.StringIO())
     for first, stream in ((True, io.StringIO()), (False, Terminal())):
         monkeypatch.setattr(evaluate_progress.sys, "stderr", stream)

@@ -1,6 +1,7 @@
 """Tables of baselines: the figures that stand in them, wide and narrow, and rows for a CSV file."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -92,3 +93,15 @@ def test_a_shift_on_which_all_are_alike_has_no_r_squared():
     print_baseline(Baseline.fit(models, n={"reference": 1000, "a": 1000, "b": 1000}), console)
     row = next(line for line in console.file.getvalue().splitlines() if line.strip().startswith("a "))
     assert row.split()[3] == "–"
+
+
+def test_square_brackets_of_names_are_kept(imagenet, zoo):
+    lines = {"phone [old]": imagenet.lines["a"], "x[/b]": imagenet.lines["v2"]}
+    own = replace(imagenet, name="own [i]", description="made of a[/x].csv", lines=lines)
+    text = printed(print_baseline, own)
+    for words in ("own [i]: made of a[/x].csv", "phone [old]", "x[/b]"):
+        assert words in text
+    models = [*on_a_line(scatter=0.1), ModelAccuracies("m [red]", 0.6, {"sketch": 0.4, "art": 0.0})]
+    assert "0 or 1: m [red]." in printed(print_baseline, Baseline.fit(models, n=IMAGES))
+    named = replace(zoo[0], accuracies=replace(zoo[0].accuracies, name="model [old]"))
+    assert "model [old]" in printed(print_zoo, [named])

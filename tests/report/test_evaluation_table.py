@@ -30,16 +30,16 @@ def shift(estimate, extrapolated):
     )  # fmt: skip
 
 
-def model(name, alpha, k, *, robust=True, extrapolated=False, published=None):
+def model(name, alpha, k, *, robust=True, extrapolated=False, published=None, shifts=SHIFTS):
     rows = [AccuracyRow(set="reference", protocol="all", correct=800 + k, images=1000, low=0.7781, high=0.8234)]
     rows += [
         AccuracyRow(
             set=name_, protocol=f"{name_}: wise-ft (crop 2 px)", correct=500 - k, images=1000, low=0.47, high=0.53,
             matched_correct=333, matched_images=400,
         )
-        for name_ in SHIFTS
+        for name_ in shifts
     ]  # fmt: skip
-    each = {name_: shift(0.1234 + k / 1000, extrapolated and name_ == "v2") for name_ in SHIFTS}
+    each = {name_: shift(0.1234 + k / 1000, extrapolated and name_ == "v2") for name_ in shifts}
     er = EffectiveRobustness(
         shifts=each, mean=shift(0.1111, extrapolated), baseline="toy", scale="logit", x="full", aggregate="er"
     )
@@ -49,19 +49,21 @@ def model(name, alpha, k, *, robust=True, extrapolated=False, published=None):
     )  # fmt: skip
 
 
-def printed(tmp_path, *models, width=100, conventions=()):
+def printed(
+    tmp_path, *models, width=100, conventions=(), shifts=SHIFTS, dataset="scenes world", baseline="toy: 14 models"
+):
     interval = Interval(-0.05, -0.07, -0.03, 0.95, 2000, 0)
     record = EvaluationRecord(
         provenance=collect_provenance(threads=1),
         seeds={},
-        data=DataDescription(dataset="scenes world", protocol="top-1", images={}),
+        data=DataDescription(dataset=dataset, protocol="top-1", images={}),
         conventions=conventions,
-        baseline="toy: 14 models",
+        baseline=baseline,
         models=models,
         differences=tuple(
             Difference(set=name, model=one.name, other=models[0].name, interval=interval)
             for one in models[1:]
-            for name in ("reference", *SHIFTS, "shifts")
+            for name in ("reference", *shifts, "shifts")
         ),
     )
     out = io.StringIO()
@@ -147,3 +149,21 @@ def test_without_a_baseline_nothing_is_said_of_it(tmp_path):
 )
 def test_short_paths(names, short):
     assert short_paths(names) == short
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_square_brackets_of_names_are_kept(tmp_path, count):
+    shifts = ("phone [old]", "x[/b]")
+    models = [model(f"runs [red]/m{k}.ckpt", None, k, shifts=shifts) for k in range(count)]
+    out = printed(
+        tmp_path / "out [bold]", *models, width=160, shifts=shifts, dataset="photos [dim]",
+        baseline="own [i]: 14 models", conventions=("an image of phone [old] was left out: a[/x].png: empty",),
+    )  # fmt: skip
+    for text in ("photos [dim], test images", "out [bold]", "was left out: a[/x].png", "x[/b]"):
+        assert text in out
+    assert out.count("phone [old]") >= 3
+    if count == 1:
+        assert "phone [old]: wise-ft" in out
+        assert "runs [red]/m0.ckpt" in out
+    else:
+        assert "baseline own [i]" in out

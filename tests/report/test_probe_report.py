@@ -223,3 +223,26 @@ def test_a_record_there_and_back(tmp_path):
 )
 def test_short_names(names, short):
     assert short_names(names) == dict(zip(names, short, strict=True))
+
+
+def test_square_brackets_of_names_are_kept(tmp_path):
+    entry = ConceptEntry(concept="word [old]", category="class", average_precision=0.93, prevalence=0.05, sign=1)
+    changed = record(
+        model=dataclasses.replace(record().model, name="m [red]", origin="weights of a[/x].pt"),
+        data=DataDescription(dataset="own", protocol="own", images={"photos [dim]": 500}),
+        layers=tuple(dataclasses.replace(layer, form=f"{layer.form} [i]") for layer in record().layers),
+        directions=(DirectionConcepts(direction=2, importance=0.5, privileged=True, concepts=(entry,)),),
+    )
+    text = printed({"": changed}, tmp_path / "out [bold]", width=160)
+    for words in (
+        "m [red] ·",
+        "weights of a[/x].pt",
+        "500 images of photos [dim]",
+        "word [old] 0.93",
+        "out [bold]",
+        "[i]",
+    ):
+        assert words in text
+    other = dataclasses.replace(changed, data=record().data)
+    both = printed({"A": changed, "B": other}, tmp_path, width=160)
+    assert "500 images of photos [dim]" in both

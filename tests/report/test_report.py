@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from lightning_robust.report import curves_figure, headline, print_run
 from lightning_robust.results import AlphaRow, CurveRow, DataDescription, RunRecord, collect_provenance
+from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 from lightning_robust.robustness import choose_alpha, paired_bootstrap
 
 LAYER = "model.encoder.visual"
@@ -133,3 +135,21 @@ def test_an_end_that_is_chosen_is_told_once(tmp_path):
 def test_square_brackets_of_a_folder_are_kept(tmp_path):
     text = printed(record(), tmp_path / "run [red]")
     assert text.count("run [red]") == 2
+
+
+def test_square_brackets_of_names_are_kept(tmp_path):
+    rows = tuple(replace(row, shifts={"phone [old]": row.shifts_mean}) for row in record().wise_ft)
+    name = "phone [old]: α=0.5 − α=1"
+    intervals = {name: next(iter(record().intervals.values()))}
+    text = printed(record(wise_ft=rows, intervals=intervals, start="a probe of a[/x].ckpt"), tmp_path)
+    assert text.count("phone [old]") == 2
+    assert "From a probe of a[/x].ckpt" in text
+    er = EffectiveRobustness(
+        shifts={}, mean=ShiftRobustness(accuracy=0.5, expected=0.4, estimate=0.1, interval=None, prediction=None,
+                                        extrapolated=False),
+        baseline="own", scale="logit", x="full", aggregate="er",
+    )  # fmt: skip
+    robust = tuple(replace(row, effective_robustness=er) for row in rows)
+    assert "Baseline own [i] of b[/x].csv." in " ".join(
+        printed(record(wise_ft=robust, baseline="own [i] of b[/x].csv"), tmp_path).split()
+    )
