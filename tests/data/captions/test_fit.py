@@ -122,7 +122,15 @@ def test_to_evaluate_no_pairs_are_opened(tmp_path):
 
 
 CONFIG = """\
-trainer: {{max_epochs: 1, accelerator: cpu, num_sanity_val_steps: 0, log_every_n_steps: 1, enable_progress_bar: false}}
+trainer:
+  max_epochs: 1
+  accelerator: cpu
+  num_sanity_val_steps: 0
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {{filename: last, save_top_k: 1, enable_version_counter: false}}
 model:
   class_path: lightning_robust.training.ContrastivePretraining
   init_args: {{encoder: scenes-clip, warmup_steps: 1}}
@@ -142,7 +150,10 @@ def test_the_command_line_builds_the_nested_evaluation_and_hands_it_the_transfor
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "--config", "captions.yaml", "--run_name=001"]) == 0
     rows = read_curves(tmp_path / "checkpoints" / "captions" / "001" / "signatures.csv")
-    assert "val/reference/accuracy" in {row.tag for row in rows}
+    assert {row.step for row in rows if row.tag == "val/reference/accuracy"} == {5}
+    assert main(["fit", "--config", "captions.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
+    rows = read_curves(tmp_path / "checkpoints" / "captions" / "001" / "signatures.csv")
+    assert {row.step for row in rows if row.tag == "val/reference/accuracy"} == {5, 10}
 
 
 def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_source(tmp_path, monkeypatch, capsys):

@@ -19,6 +19,9 @@ def test_pairs_are_in_the_order_of_the_shards(tmp_path):
     assert all(abs(image.getpixel((4, 4))[0] - k) <= 3 for k, (image, _) in enumerate(found))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
 def test_it_reads_what_webdataset_writes_as_webdataset_reads_it(tmp_path):
     path = str(tmp_path / "s-0.tar")
     with webdataset.TarWriter(path) as shard:
