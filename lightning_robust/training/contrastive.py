@@ -42,7 +42,8 @@ class ContrastivePretraining(LightningModule):
     InfoNCE gathers the embeddings of both towers for it, SigLIP those of the captions: `n_total · d` numbers each,
     forwards and backwards. Lightning's `accumulate_grad_batches` averages gradients of several contrasts and enlarges
     none; `chunk_size` fits a large contrast into little memory, see `encode_in_chunks`. Whatever the Trainer's
-    precision, the loss is computed in float32.
+    precision, the loss is computed in float32; take `bf16-mixed`, for in `bf16-true` small steps of the weights are
+    lost, those of the logit scale among them.
 
     Logged tags: `train/loss` (nats, every step; mean over processes), `train/logit_scale` (factor in [1, 100]),
     `train/logit_bias` (SigLIP), `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; one small text pass
