@@ -257,3 +257,18 @@ def test_a_rank_without_an_image_is_refused(monkeypatch):
     monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
     with pytest.raises(ValueError, match="3 images leave some of 4 processes without any"):
         UnrepeatedSampler(Places(3))
+
+
+def test_an_order_of_ones_own_is_followed_and_large_sets_are_whole():
+    n = 140_000  # more than become Python numbers at once
+    sampler = EpochSampler(Places(n), 3, order=lambda generator: torch.randperm(n, generator=generator).flip(0))
+    sampler.set_epoch(2)
+    found = [place.item for place in sampler]
+    assert found == [place.item for place in whole_in(EpochSampler(Places(n), 3), 2)][::-1]
+    sampler.skip = 70_000
+    assert [place.item for place in sampler] == found[70_000:]
+
+
+def whole_in(sampler, epoch):
+    sampler.set_epoch(epoch)
+    return list(sampler)

@@ -17,9 +17,11 @@ from lightning_robust.data.captions.stream import PairStream, StreamedPairs
 from lightning_robust.data.image_folder_settings import check_numbers
 from lightning_robust.data.labelled.augment import check_augmentation, training_transform
 from lightning_robust.data.labelled.loading import ReplacingLoader
-from lightning_robust.data.reading import MAX_UNREADABLE
 
 __all__ = ["CaptionsDataModule"]
+
+#: Of millions of images of the web some are always damaged.
+_MAX_UNREADABLE: Final = 1000
 
 #: What a Trainer, a module or a monitor asks a data module for, and `evaluation` answers.
 _PASSED: Final = frozenset({
@@ -81,7 +83,7 @@ class CaptionsDataModule(LightningDataModule):
         num_workers: int = 0,
         augment: str = "crop",
         scale: Sequence[float] = (0.9, 1.0),
-        max_unreadable: int = MAX_UNREADABLE,
+        max_unreadable: int = _MAX_UNREADABLE,
         download: bool = False,
     ) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """A stream: its order, its end, damage in it, and what has to be known before it is read."""
 
 import warnings
+from pathlib import Path
 
 import datasets
 import pytest
@@ -101,6 +102,29 @@ def test_encoded_bytes_without_a_type_and_several_captions(tmp_path):
 def test_what_has_to_be_known(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         open_stream(stream(tmp_path), **options)
+
+
+README = """\
+---
+dataset_info:
+  features:
+    - {name: image, dtype: image}
+    - {name: caption, dtype: string}
+  splits:
+    - {name: train, num_bytes: 9999, num_examples: 13}
+---
+"""
+
+
+def test_where_a_data_set_says_how_many_pairs_it_has_nobody_else_must(tmp_path):
+    path = Path(stream(tmp_path)).parent
+    for number, file in enumerate(sorted(path.glob("*.parquet"))):
+        file.rename(path / f"train-{number:05}-of-00002.parquet")
+    (path / "README.md").write_text(README)
+    assert len(open_stream(f"{path}")) == 13
+    assert sorted(said(f"{path}", None)) == sorted({*said(f"{path}", 12)})
+    with pytest.raises(ValueError, match="n_train=14 pairs are more than the 13 of"):
+        open_stream(f"{path}", n_train=14)
 
 
 def test_nothing_is_fetched_unasked():
