@@ -60,7 +60,7 @@ class LogSteps(ChoosesValidations):
 
     Example:
         >>> LogSteps().up_to(50)
-        [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45]
+        [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 50]
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lightning_robust.callbacks.averaging import averaged_weights
 from lightning_robust.errors import UserError
-from lightning_robust.models.merging_files import HEAD, write_merged
+from lightning_robust.models.merging_files import write_merged
 
 _COMPILED = "_orig_mod."
 
@@ -97,8 +97,3 @@ def write_step(path: Path, trainer: Trainer, module: LightningModule, name: str)
         start = f"{name}." if name else ""
         own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
         write_merged(path, {f".{key}".replace(f".{_COMPILED}", ".")[1:]: value for key, value in own.items()})
-
-
-def head_path(path: Path) -> Path:
-    """The file of the head beside a step's checkpoint."""
-    return path.with_suffix(HEAD)
