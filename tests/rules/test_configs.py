@@ -1,4 +1,4 @@
-"""Every shipped config becomes Trainer, model and data; those for ImageNet also train a step on a tiny copy."""
+"""Every shipped config becomes Trainer, model and data; those for large data also train some steps on tiny copies."""
 
 import re
 from math import prod
@@ -18,6 +18,8 @@ from lightning_robust.models.checkpoint_files import save_tensors
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_")]
+PRETRAINING = [path for path in CONFIGS if path.name.startswith("pretrain_")]
+HARDWARE = {"1gpu": (1, 1), "8gpu": (8, 1), "4nodes": (8, 4)}
 HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
 TRAINING_IMAGES = 1_281_167 - 10_000  # without the held-out part
 
@@ -82,6 +84,29 @@ def of_imagenet(clip, tree):
     return {"model.init_args.encoder": clip, "data.init_args.root": tree, "model.init_args.templates": templates}
 
 
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Two tar shards of 16 captioned images in all."""
+    folder = tmp_path_factory.mktemp("shards")
+    for n in range(2):
+        pairs = [(f"{8 * n + k:05}", class_names()[8 * n + k], imagenet_trees.picture(8 * n + k)) for k in range(8)]
+        members = [(f"{key}.png", picture) for key, _, picture in pairs]
+        members += [(f"{key}.txt", f"a photo of the {name}".encode()) for key, name, _ in pairs]
+        imagenet_trees.tar(folder / f"{n:05}.tar", dict(sorted(members)))
+    return f"webdataset:{folder}/{{00000..00001}}.tar"
+
+
+def of_pretraining(clip, tree, shards):
+    return {
+        "data.init_args.evaluation.init_args.root": tree, "data.init_args.source": shards,
+        "model.init_args.encoder": clip, "model.init_args.templates": "['a photo of a {}.']",
+    }  # fmt: skip
+
+
+def hardware_of(path):
+    return HARDWARE[path.stem.rpartition("_")[2]]
+
+
 def described(path):
     """What the comment under the first line says, and what the settings say: factors, and their product."""
     said = re.match(r"# Batch ([^=]*) = (\d+)", path.read_text(encoding="utf-8").splitlines()[1])
@@ -92,7 +117,7 @@ def described(path):
     return factors, int(said[2]), settings["data"]["init_args"]["batch_size"] * prod(given), settings
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if p not in IMAGENET], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p not in IMAGENET + PRETRAINING], ids=lambda path: path.name)
 def test_a_config_becomes_objects(path, opened):
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if path.name == "folder_finetune.yaml":
@@ -127,9 +152,7 @@ def test_own_folders_and_any_clip_need_the_names_of_both_alone(encoder, classes,
 def test_the_batch_is_what_the_comment_says(path):
     factors, total, computed, settings = described(path)
     assert prod(factors) == total == computed == 512
-    hardware = path.stem.rpartition("_")[2]
-    expected = {"1gpu": (1, 1), "8gpu": (8, 1), "4nodes": (8, 4)}[hardware]
-    assert (settings["trainer"]["devices"], settings["trainer"].get("num_nodes", 1)) == expected
+    assert (settings["trainer"]["devices"], settings["trainer"].get("num_nodes", 1)) == hardware_of(path)
     images = 1000 * settings["data"]["init_args"].get("shots", 0) or TRAINING_IMAGES
     assert settings["model"]["init_args"]["warmup_steps"] < settings["trainer"]["max_epochs"] * (images // total) / 2
 
@@ -167,3 +190,38 @@ def test_a_config_of_imagenet_trains_and_judges_its_path(path, opened, clip, tre
     (judged,) = [c for c in cli.trainer.callbacks if type(c).__name__ == "WiseFT"]
     assert len(judged.path.rows) == 11
     assert set(judged.path.rows[0].shifts) == {"v2", "r", "sketch", "objectnet", "a"}
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.name)
+def test_the_contrast_is_over_as_many_pairs_as_the_comment_says(path):
+    factors, total, computed, settings = described(path)
+    assert prod(factors) == total == computed
+    assert (settings["trainer"]["devices"], settings["trainer"].get("num_nodes", 1)) == hardware_of(path)
+    assert "accumulate_grad_batches" not in settings["trainer"]  # enlarges no contrast
+    pairs = int(re.search(r" on (\d+) million ", path.read_text(encoding="utf-8").splitlines()[0])[1]) * 1_000_000
+    assert settings["model"]["init_args"]["warmup_steps"] < settings["trainer"]["max_epochs"] * (pairs // total) / 10
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.name)
+def test_a_config_of_pretraining_becomes_objects(path, opened, clip, tree, shards):
+    cli = opened(path, **of_pretraining(clip, tree, shards))
+    assert cli.datamodule.transform is cli.datamodule.evaluation.transform is cli.model.transform
+    assert len(cli.datamodule.class_names) == 1000
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=_MARKS["1gpu" in path.name], id=path.name) for path in PRETRAINING]
+)
+def test_a_config_of_pretraining_trains_and_is_measured_at_log_spaced_steps(path, opened, clip, tree, shards, tmp_path):
+    small = {"data.init_args.batch_size": 4, "data.init_args.num_workers": 0, "model.init_args.warmup_steps": 1}
+    judged = {"n_val": 100, "n_val_shift": 50, "num_workers": 0, "batch_size": 100}
+    small |= {f"data.init_args.evaluation.init_args.{name}": value for name, value in judged.items()}
+    if "chunk_size" in described(path)[3]["model"]["init_args"]:
+        small["model.init_args.chunk_size"] = 2
+    cli = opened(path, **of_pretraining(clip, tree, shards) | small | {"trainer.max_epochs": 1})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    found = {type(callback).__name__: callback for callback in cli.trainer.callbacks}
+    assert found["LogSteps"].done == [0, 1, 2, 3, 4]
+    assert [entry["step"] for entry in found["SignatureMonitor"].history] == [0, 1, 2, 3, 4]
+    assert any(tag.startswith("er/") for tag in cli.trainer.callback_metrics)
+    assert load_encoder(f"local-dir:{tmp_path / 'clip'}").has_text
