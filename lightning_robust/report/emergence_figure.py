@@ -52,10 +52,16 @@ def emergence_figure(record: EmergenceRecord) -> Figure:
         images_axis(axes, first, last)
         if k + _COLUMNS >= len(shown):
             axes.set_xlabel("training images seen", fontsize=9)
-    figure.legend(handles=_legend(colours, shown), loc="outside lower center", ncols=5, frameon=False, fontsize=10)
+    figure.legend(
+        handles=_legend(colours, shown, len(record.seeds)),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=10,
+    )
     count = len(record.seeds)
     figure.suptitle(
-        f"How accuracy, effective robustness and signatures rise in pretraining ({count} seed{'s' * (count > 1)})",
+        f"How accuracy, effective robustness and signatures change in pretraining ({count} seed{'s' * (count > 1)})",
         fontsize=14,
     )
     return figure
@@ -112,16 +118,17 @@ def _finish(axes: Axes, shown: ShownFigure) -> None:
         axes.axhline(0, color="0.35", linewidth=0.8, zorder=1)
     elif shown.tag.startswith("kurtosis/"):
         axes.axhline(3.0, color="0.45", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    elif shown.tag.startswith(("outliers/", "concepts/", "importance/")):
-        axes.set_ylim(min(low, -0.03 * max(high, 1.0)), max(high, 1.0) if "best_ap" not in shown.tag else high)
+    elif shown.is_count:
+        axes.set_ylim(min(low, -0.03 * max(high, 1.0)), max(high, 1.0))
 
 
-def _legend(colours: Mapping[str, str], shown: Sequence[ShownFigure]) -> list[Line2D]:
+def _legend(colours: Mapping[str, str], shown: Sequence[ShownFigure], seeds: int) -> list[Line2D]:
     def line(words: str, **style: Any) -> Line2D:
         return Line2D([], [], label=words, **{"color": "0.3", **style})
 
     handles = [line(variant_words(name), color=colour, linewidth=2.6) for name, colour in colours.items()]
-    handles += [line("one seed", linewidth=0.8, alpha=0.6)]
+    if seeds > 1:
+        handles.append(line("one seed", linewidth=0.8, alpha=0.6))
     handles += [line("half-rise", linestyle="none", marker="o", markersize=7, mec="white")]
     if any(figure.tag == ROBUSTNESS for figure in shown):
         handles.append(line("extrapolated robustness", linestyle="--", linewidth=1.4))

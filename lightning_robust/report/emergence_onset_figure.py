@@ -1,4 +1,4 @@
-"""The picture of onsets: at how many images each figure has risen half of its way, variant by variant."""
+"""The picture of onsets: at how many images each figure has gone half of its way, variant by variant."""
 
 import math
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ __all__ = ["onset_figure"]
 def onset_figure(record: EmergenceRecord) -> Figure:
     """Draw a row for each shown figure: the half-rise of each variant, seeds as small dots joined by a line.
 
-    A large dot is the mean over the seeds, hollow where effective robustness is an extrapolation. At the right edge a
-    cross stands for no clear change, or for an onset that is not within the run.
+    A triangle is the mean over the seeds, upwards for a figure that rises and downwards for one that falls, hollow
+    where effective robustness is an extrapolation. At the right edge a cross stands for no clear change, or for an
+    onset that is not within the run.
 
     Args:
         record: Summarised, see `emergence_summary.summarised`.
@@ -33,7 +34,7 @@ def onset_figure(record: EmergenceRecord) -> Figure:
         rows = list(words.items())
     colours = variant_colours(record.variants)
     onsets = {(one.figure, one.variant): one for one in record.onsets}
-    figure = Figure(figsize=(9.6, 0.46 * len(rows) + 1.7), dpi=100, layout="constrained")
+    figure = Figure(figsize=(9.6, 0.54 * len(rows) + 1.9), dpi=100, layout="constrained")
     axes = figure.subplots()
     seen = [point.images for run in record.runs for point in run.points if point.images > 0]
     first, last = float(min(seen)), float(max(seen))
@@ -52,8 +53,8 @@ def onset_figure(record: EmergenceRecord) -> Figure:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("training images seen when half of the change is passed", fontsize=10)
-    axes.set_title("When each figure has risen half of its way", fontsize=13, loc="left")
-    figure.legend(handles=_legend(colours), loc="outside lower center", ncols=4, frameon=False, fontsize=9.5)
+    axes.set_title("When each figure has gone half of its way", fontsize=13, loc="left")
+    figure.legend(handles=_legend(colours), loc="outside lower center", ncols=3, frameon=False, fontsize=9.5)
     return figure
 
 
@@ -65,14 +66,16 @@ def _row(axes: Axes, onset: EmergenceOnset, y: float, colour: str, never: float)
     mean = math.fsum(known) / len(known)
     axes.plot([min(known), max(known)], [y, y], color=colour, linewidth=1.6, alpha=0.7, solid_capstyle="round")
     axes.plot(known, [y] * len(known), "o", color=colour, markersize=3, mew=0)
-    face = "white" if onset.extrapolated else colour
-    axes.plot([mean], [y], "o", color=colour, markersize=6.5, mfc=face, mew=1.3, zorder=4)
+    falls = onset.change < 0 and onset.figure != BEYOND
+    face, marker = "white" if onset.extrapolated else colour, "v" if falls else "^"
+    axes.plot([mean], [y], marker, color=colour, markersize=7, mfc=face, mew=1.3, zorder=4)
 
 
 def _legend(colours: dict[str, str]) -> Sequence[Line2D]:
     marks: dict[str, dict[str, Any]] = {
-        "mean over the seeds": {"marker": "o", "markersize": 6.5},
-        "with an extrapolation": {"marker": "o", "markersize": 6.5, "mfc": "white", "mew": 1.3},
+        "mean over the seeds, rising": {"marker": "^", "markersize": 7},
+        "mean over the seeds, falling": {"marker": "v", "markersize": 7},
+        "with an extrapolation": {"marker": "^", "markersize": 7, "mfc": "white", "mew": 1.3},
         "one seed": {"marker": "o", "markersize": 3},
         "no clear change, or not in the run": {"marker": "x", "markersize": 5, "mew": 1.4},
     }

@@ -37,6 +37,11 @@ class ShownFigure:
     log: bool = False
     control: str | None = None
 
+    @property
+    def is_count(self) -> bool:
+        """Whether it counts features, directions or concepts."""
+        return self.tag.endswith(("/features", "/privileged")) or "/unique_" in self.tag
+
     def text(self, value: float, *, signed: bool = False) -> str:
         """A value in the unit that is shown; a dash where it is not defined.
 

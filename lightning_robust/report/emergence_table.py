@@ -14,7 +14,7 @@ from lightning_robust.results.emergence_record import EmergenceCorrelation, Emer
 
 __all__ = ["emergence_rows", "print_emergence", "thousands"]
 
-_WIDE = 116  # columns from which ranges over the seeds are told
+_WIDE = 132  # columns from which ranges over the seeds are told
 _NEVER = "not within this run"
 _NO_CHANGE = "no clear change"
 
@@ -111,7 +111,8 @@ def _rise(onset: EmergenceOnset, wide: bool) -> str:
     known = [value for value in onset.half_rise if not math.isnan(value)]
     if not known:
         return _NEVER if onset.figure == BEYOND or onset.clear else _NO_CHANGE
-    text = thousands(math.fsum(known) / len(known))
+    falls = onset.figure != BEYOND and onset.change < 0
+    text = ("↓ " if falls else "↑ ") + thousands(math.fsum(known) / len(known))
     if wide and min(known) < max(known):
         text += f" ({thousands(min(known))}–{thousands(max(known))})"
     some = "" if len(known) == len(onset.half_rise) else f" {len(known)} of {len(onset.half_rise)} seeds"
@@ -149,9 +150,10 @@ def _rho(found: EmergenceCorrelation, wide: bool) -> str:
 
 
 def _onset_note(record: EmergenceRecord) -> str:
+    interval = "" if len(record.seeds) == 1 else f"; {_NO_CHANGE}: the 95 % t-interval of the change holds zero"
     lines = [
         "The first point from which on half of the change between step 0 and the last point stays passed: mean over "
-        f"the seeds, and their range. {_NO_CHANGE}: the 95 % t-interval of the change holds zero."
+        f"the seeds, and their range. ↑ a figure that rises, ↓ one that falls{interval}."
     ]
     if any(one.figure == BEYOND for one in record.onsets):
         lines.append(

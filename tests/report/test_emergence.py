@@ -176,7 +176,7 @@ def test_last_values_and_correlations_are_those_of_the_points(record):
     assert ("er/mean", LAST_POINTS) not in found
 
 
-def printed(record, width=130):
+def printed(record, width=140):
     console = Console(file=io.StringIO(), width=width)
     print_emergence(record, "folder", console)
     return console.file.getvalue()
@@ -189,11 +189,14 @@ def test_the_tables_say_what_the_record_says(record):
     assert "supervised_broad, seed 3 is missing: it failed" in text
     assert "not within this run" in text
     assert "no clear change" in text
+    # of half-rises at 46,336, 46,336 and 65,536 images
+    assert "↑ 52.7k (46.3k–65.5k)" in text
+    assert "↓ 52.7k" in text
     assert "not independent" in " ".join(text.split())
     assert "†" in text
 
 
-@pytest.mark.parametrize("width", [80, 100, 130])
+@pytest.mark.parametrize("width", [80, 100, 140])
 def test_no_figure_is_cut(record, width):
     text = printed(record, width)
     assert "…" not in text.replace(" … ", "")
@@ -205,6 +208,12 @@ def test_one_seed_has_neither_intervals_nor_leaving():
     assert "±" not in text.replace("Mean over the seeds ± half", "")
     assert "Leaves" not in text
     assert "seed 4" in text
+
+
+def test_a_narrow_terminal_has_means_without_ranges(record):
+    text = printed(record, 100)
+    assert "↑ 52.7k" in text
+    assert "46.3k–65.5k" not in text
 
 
 def test_rows_hold_every_point_and_figure(record):
@@ -267,3 +276,11 @@ def test_other_variants_and_figures_are_drawn_too():
     record = made_up(seeds=(0,), variants=VARIANTS[:1], steps=(0, 5))
     assert emergence_figure(record).axes
     assert onset_figure(record).axes
+
+
+def test_triangles_point_where_a_figure_goes(record):
+    axes = onset_figure(record).axes[0]
+    triangles = [line.get_marker() for line in axes.lines if line.get_marker() in ("^", "v")]
+    rises = [one for one in record.onsets if any(value == value for value in one.half_rise)]
+    assert len(triangles) == len(rises)
+    assert triangles.count("v") == sum(one.change < 0 and one.figure != BEYOND for one in rises) > 0
