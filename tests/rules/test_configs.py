@@ -225,3 +225,4 @@ def test_a_config_of_pretraining_trains_and_is_measured_at_log_spaced_steps(path
     assert [entry["step"] for entry in found["SignatureMonitor"].history] == [0, 1, 2, 3, 4]
     assert any(tag.startswith("er/") for tag in cli.trainer.callback_metrics)
     assert load_encoder(f"local-dir:{tmp_path / 'clip'}").has_text
+    assert len([*tmp_path.rglob("last.ckpt")]) == 1  # also of a run shorter than every_n_train_steps
