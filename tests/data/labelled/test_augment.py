@@ -135,7 +135,8 @@ def test_crop_is_crop_flip_that_never_mirrors():
     image, seen = noise(), set()
     for seed in range(20):
         crop, either = (
-            training_transform(transform, augment)(image, np.random.default_rng(seed)) for augment in ("crop", "crop-flip")
+            training_transform(transform, augment)(image, np.random.default_rng(seed))
+            for augment in ("crop", "crop-flip")
         )
         mirrored = torch.equal(either, crop.flip(-1))
         assert mirrored or torch.equal(either, crop)
