@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from lightning_robust.report.cells import DASH, new_table
 from lightning_robust.report.emergence_onset import BEYOND
@@ -63,8 +64,10 @@ def print_emergence(record: EmergenceRecord, folder: Path, console: Console) -> 
         console.print(table)
         console.print(note, highlight=False, markup=False)
     for name, why in record.missing.items():
-        console.print(f"[bold red]{name} is missing[/bold red]: {why}", highlight=False)
-    console.print(f"\nEvery point, and the pictures: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]{escape(name)} is missing[/bold red]: {escape(why)}", highlight=False)
+    console.print(
+        f"\nEvery point, and the pictures: [bold]{escape(str(folder))}[/bold]", highlight=False, soft_wrap=True
+    )
 
 
 def thousands(images: float) -> str:
