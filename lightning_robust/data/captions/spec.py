@@ -9,6 +9,7 @@ from lightning_robust.data.captions.shards import shard_pairs
 from lightning_robust.data.captions.source import CaptionedSource, JoinedPairs
 from lightning_robust.data.captions.stream import PairStream, open_stream
 from lightning_robust.data.captions.table import captioned_table
+from lightning_robust.data.spec_options import spec_options
 
 __all__ = ["CAPTION_SPECS", "open_captions"]
 
@@ -76,13 +77,5 @@ def _parsed(spec: str) -> tuple[str, str, dict[str, str]]:
     path, mark, tail = (rest, "", "") if Path(rest).exists() else rest.partition("?")
     if not colon or kind not in _OPTIONS or not path:
         raise ValueError(f"No captions {spec!r}; what works: {', '.join(CAPTION_SPECS)}")
-    options: dict[str, str] = {}
-    for part in tail.split("&") if mark else ():
-        name, equals, value = part.partition("=")
-        if not equals or not value or name not in _OPTIONS[kind] or name in options:
-            raise ValueError(
-                f"{part!r} in {spec!r} is no option; they are name=value with & between them, each once, and "
-                f"{kind + ':'!r} takes {', '.join(_OPTIONS[kind])}"
-            )
-        options[name] = value
+    options = spec_options(tail, spec, _OPTIONS[kind], repr(f"{kind}:")) if mark else {}
     return kind, path, options

@@ -12,6 +12,7 @@ from lightning_robust.data.labelled.csv_list import csv_list, csv_list_with_spli
 from lightning_robust.data.labelled.folders import class_folders, sub_folders
 from lightning_robust.data.labelled.source import LabelledSource, in_words
 from lightning_robust.data.labelled.table import labelled_table, table_source
+from lightning_robust.data.spec_options import spec_options
 
 __all__ = ["LABELLED_SPECS", "open_labelled", "open_split_sources"]
 
@@ -153,13 +154,6 @@ def parsed(spec: str) -> tuple[str, str, dict[str, str]]:
         kind, path = "folder", text
     if not path:
         raise ValueError(f"No images {spec!r}; what works: {', '.join(LABELLED_SPECS)}")
-    options: dict[str, str] = {}
-    for part in tail.split("&") if mark else ():
-        name, equals, value = part.partition("=")
-        if not equals or not value or name not in _OPTIONS[kind] or name in options:
-            raise ValueError(
-                f"{part!r} in {spec!r} is no option; they are name=value with & between them, each once, and "
-                f"{'a folder' if kind == 'folder' else repr(kind + ':')} takes {', '.join(_OPTIONS[kind])}"
-            )
-        options[name] = value
+    taker = "a folder" if kind == "folder" else repr(f"{kind}:")
+    options = spec_options(tail, spec, _OPTIONS[kind], taker) if mark else {}
     return kind, path, options
