@@ -72,6 +72,7 @@ def run_record(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[s
             protocol=_protocol(data, judged=path is not None),
             images=images,
             unreadable=left_out,
+            training=_words(data, "training_description"),
         ),
         conventions=(
             *(line for m in monitors for line in conventions(m, model)),
@@ -85,13 +86,13 @@ def run_record(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[s
         checkpoints=_encoder_hash(model)
         | {str(file.relative_to(folder)): file_sha256(file) for file in files if file.is_relative_to(folder)},
         baseline=_baseline_words(wise_ft.baseline) if path is not None and wise_ft is not None else None,
-        start=_start(model),
+        start=_words(model, "start"),
     )
 
 
-def _start(model: Any) -> str | None:
-    """What training began from, as the module says it; None for one that does not."""
-    words = getattr(model, "start", None)
+def _words(module: Any, name: str) -> str | None:
+    """What a module says of itself; None for one that does not."""
+    words = getattr(module, name, None)
     return words if isinstance(words, str) else None
 
 

@@ -13,9 +13,9 @@ from lightning_robust.results.record_file import from_json, read_record, write_r
 
 __all__ = ["RUN_SCHEMA", "AlphaRow", "DataDescription", "RunRecord", "read_run", "write_run"]
 
-#: 2 adds effective robustness along the path, and the start of the run; 3 the images that could not be read. Files of
-#: older versions are read as they are.
-RUN_SCHEMA = 3
+#: 2 adds effective robustness along the path, and the start of the run; 3 the images that could not be read; 4 what
+#: training read. Files of older versions are read as they are.
+RUN_SCHEMA = 4
 _WHAT = "a run's results.json"
 
 
@@ -29,12 +29,14 @@ class DataDescription:
         images: number of images per loader, by loader name.
         unreadable: what was left out of them as unreadable, a sentence for each image, by loader name; loaders that
             left nothing out are not there.
+        training: what training read, with a digest, as the data module says it; None for one that does not.
     """
 
     dataset: str
     protocol: str
     images: Mapping[str, int]
     unreadable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    training: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

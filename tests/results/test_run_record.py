@@ -74,7 +74,7 @@ def test_the_file_is_strict_json_with_null_for_nan(record, tmp_path):
     data = json.loads(path.read_text(), parse_constant=refuse)
     assert data["wise_ft"][0]["signatures"] == {"kurtosis": None}
     assert data["choice"]["rule"] == "the smallest α within 1 point"
-    assert data["schema_version"] == 3
+    assert data["schema_version"] == 4
     assert math.isnan(read_run(path).wise_ft[0].signatures["kurtosis"])
 
 
@@ -110,6 +110,17 @@ def test_what_could_not_be_read_there_and_back_and_in_an_older_file(record, tmp_
     assert read_run(path) == dataclasses.replace(record, schema_version=2)
 
 
+def test_what_training_read_there_and_back_and_in_an_older_file(record, tmp_path):
+    path = tmp_path / "results.json"
+    changed = dataclasses.replace(record, data=dataclasses.replace(record.data, training="pairs.csv, 12 pairs"))
+    write_run(changed, path)
+    assert read_run(path) == changed
+    data = record.to_json() | {"schema_version": 3}
+    del data["data"]["training"]
+    path.write_text(json.dumps(data))
+    assert read_run(path) == dataclasses.replace(record, schema_version=3)
+
+
 def test_effective_robustness_of_an_alpha_there_and_back(record, tmp_path):
     interval = Interval(0.1, 0.05, 0.15, 0.95, 2000, 0)
     one = ShiftRobustness(
@@ -124,9 +135,9 @@ def test_effective_robustness_of_an_alpha_there_and_back(record, tmp_path):
 
 def test_a_newer_version_is_one_sentence(record, tmp_path):
     path = tmp_path / "results.json"
-    path.write_text(json.dumps(record.to_json() | {"schema_version": 4, "unheard_of": 1}))
+    path.write_text(json.dumps(record.to_json() | {"schema_version": 5, "unheard_of": 1}))
     with pytest.raises(
-        UserError, match=r"results\.json: .*newer lightning-robust \(schema 4, this one reads up to 3\)"
+        UserError, match=r"results\.json: .*newer lightning-robust \(schema 5, this one reads up to 4\)"
     ):
         read_run(path)
 

@@ -9,7 +9,7 @@ from lightning_robust.callbacks import RandomStates
 from lightning_robust.cli.main import main
 from lightning_robust.data import CaptionsDataModule, ScenesDataModule
 from lightning_robust.data.scenes.vocabulary import CLASSES
-from lightning_robust.results import read_curves
+from lightning_robust.results import read_curves, read_run
 from lightning_robust.training import ContrastivePretraining
 
 from .conftest import picture, write_tar
@@ -151,6 +151,9 @@ def test_the_command_line_builds_the_nested_evaluation_and_hands_it_the_transfor
     assert main(["fit", "--config", "captions.yaml", "--run_name=001"]) == 0
     rows = read_curves(tmp_path / "checkpoints" / "captions" / "001" / "signatures.csv")
     assert {row.step for row in rows if row.tag == "val/reference/accuracy"} == {5}
+    read = read_run(tmp_path / "checkpoints" / "captions" / "001" / "results.json").data.training
+    assert "pairs.csv" in read
+    assert "2 shards" in read
     assert main(["fit", "--config", "captions.yaml", "--ckpt_path=last", "--trainer.max_epochs=2"]) == 0
     rows = read_curves(tmp_path / "checkpoints" / "captions" / "001" / "signatures.csv")
     assert {row.step for row in rows if row.tag == "val/reference/accuracy"} == {5, 10}
