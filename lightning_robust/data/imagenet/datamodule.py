@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from lightning_robust.data.image_folder_splits import draw_shots
 from lightning_robust.data.image_sets import spread
 from lightning_robust.data.imagenet.classes import class_names, templates
 from lightning_robust.data.imagenet.layout import locations
+from lightning_robust.data.imagenet.mistakes import set_itself
 from lightning_robust.data.imagenet.opening import OpenedSet, open_set
 from lightning_robust.data.imagenet.protocols import PROTOCOLS, protocol_names, reference_record, shift_record
 from lightning_robust.data.imagenet.published import SHIFT_NAMES, V2_VARIANTS, published
@@ -188,6 +190,10 @@ class ImageNetDataModule(LightningDataModule):
         return where
 
     def _not_there(self, *names: str) -> str:
+        if self.root is not None and Path(self.root).is_dir() and not any(self._where.values()):
+            itself = set_itself(Path(self.root), list(self._where), self.v2, by="paths={{{name!r}: '{folder}'}}")
+            if itself is not None:
+                return itself
         sought = "; ".join(f"{name} as {published(name, self.v2).folders[0]}" for name in names)
         rest = "" if names[0] in ("train", "val") else ", or leave it out of shifts="
         return (

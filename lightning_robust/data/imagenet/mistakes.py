@@ -13,7 +13,9 @@ from lightning_robust.data.labelled.folders import IMAGE_SUFFIXES, RUBBISH
 __all__ = ["set_itself", "with_shared_places"]
 
 
-def set_itself(folder: Path, names: Sequence[str], v2: str = "matched-frequency") -> str | None:
+def set_itself(
+    folder: Path, names: Sequence[str], v2: str = "matched-frequency", by: str = "--path {name}={folder}"
+) -> str | None:
     """What to say of a folder that is a set and does not hold any: most of what lies in it is images or class folders.
 
     A picture or a folder called `2023` among others makes no set. Hidden names count for nothing.
@@ -22,6 +24,7 @@ def set_itself(folder: Path, names: Sequence[str], v2: str = "matched-frequency"
         folder: What was named as the folder that holds the sets, where none was found in it.
         names: Sets that are asked for.
         v2: Which variant of ImageNet-V2.
+        by: How a set's folder is told.
 
     Returns:
         A sentence; None where it is no set.
@@ -45,7 +48,7 @@ def set_itself(folder: Path, names: Sequence[str], v2: str = "matched-frequency"
     above = f"{top.resolve().parent}" if known else "the folder above it"
     return (
         f"{folder} is a set itself, for {'images' if flat else 'class folders'} lie in it: give {above}, which holds "
-        f"the sets, or say which set it is by --path {known or names[0]}={folder}"
+        f"the sets, or say which set it is by {by.format(name=known or names[0], folder=folder)}"
     )
 
 

@@ -142,6 +142,18 @@ def test_evaluation_without_training_images(tmp_path):
         opened(tmp_path, shifts=["r", "objectnet", "a"])
 
 
+def test_a_set_in_place_of_the_folder_above_it_is_named(tmp_path):
+    imagenet_trees.val(tmp_path)
+    said = (
+        rf"val is a set itself, for .* give {tmp_path}, which holds the sets, or say .* paths=\{{'val': "
+        rf"'{tmp_path}/val'\}}"
+    )
+    with pytest.raises(ValueError, match=said):
+        opened(tmp_path / "val", shifts=["r"])
+    with pytest.raises(ValueError, match=said):
+        opened(tmp_path / "val", shifts=[]).test_dataloader()
+
+
 def test_a_real_trainer_counts_what_a_mask_counts(whole):
     """A network that reads the colour, and is blind to the first class of each group of ObjectNet."""
 
