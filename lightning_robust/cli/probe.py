@@ -1,12 +1,14 @@
 """`probe`: every signature of one model as tables, files and a picture; `--compare` sets models side by side."""
 
 import argparse
+import json
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from lightning_robust.cli.probe_files import PICTURE, Found, write_comparison, write_model
+from lightning_robust.cli.probe_steps_files import steps_folder
 from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.results import (
@@ -18,6 +20,7 @@ from lightning_robust.results import (
     read_probe,
 )
 from lightning_robust.results.names import RESULTS
+from lightning_robust.results.steps_record import STEPS_KIND
 
 #: What says how to measure.
 _MEASURING = (
@@ -33,10 +36,12 @@ _MEASURING = (
     "seed",
 )
 _LETTERS = "ABCDEFGH"
+#: What is taken where nothing is said, and no run says otherwise.
+_DEFAULTS = {"images": "scenes", "pool": "mean", "batch_size": 128, "seed": 0}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Probe one model, or several that are set side by side.
+    """Probe one model, the step checkpoints of a run, or several models that are set side by side.
 
     Raises:
         UserError: For a model, images or a setting that cannot be had, before anything is written.
@@ -46,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"--compare takes 2 to {len(_LETTERS)} models or folders of earlier probes, got {len(names)}: {names}"
         )
+    over_steps = _over_steps(args, names)
+    if over_steps is not None:
+        return over_steps
     refuse_unwritable("probe", args.run_name)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
@@ -70,6 +78,39 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _over_steps(args: argparse.Namespace, names: list[str]) -> int | None:
+    """Probe the step checkpoints of a run, or print such a probe again; None where no name stands for any."""
+    for name in names:
+        kind, folder = _kind(Path(name) / RESULTS), steps_folder(name)
+        earlier = kind == STEPS_KIND
+        if not earlier and (folder is None or kind == "probe"):
+            if kind not in (None, "probe"):
+                raise UserError(f"{name} holds no step checkpoints: name a file of this run, such as {name}/last.ckpt")
+            continue
+        if args.compare is not None:
+            raise UserError(
+                f"--compare sets single models side by side, and {name} holds many: give it to --model alone, or name "
+                "one of its checkpoints, step=….safetensors"
+            )
+        from lightning_robust.cli.probe_steps import again, run_steps
+
+        if folder is not None and not earlier:
+            return run_steps(args, folder)
+        _refuse_idle(args)
+        return again(args)
+    return None
+
+
+def _kind(results: Path) -> str | None:
+    """What kind of record a file says it is; None where there is none, or nothing that says so."""
+    try:
+        found = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    kind = found.get("kind") if isinstance(found, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
 def _found(args: argparse.Namespace, names: list[str]) -> list[Found]:
     """What is known already is read, everything else measured; every name is checked before the first pass."""
     known = {
@@ -82,14 +123,15 @@ def _found(args: argparse.Namespace, names: list[str]) -> list[Found]:
             raise UserError(f"{name} holds several probes side by side: name one of them, such as {Path(name) / 'A'}")
     if len(known) == len(names):
         _refuse_idle(args)
+    for setting, value in _DEFAULTS.items():
+        setattr(args, setting, value if getattr(args, setting) is None else getattr(args, setting))
     networks = {name: _load(args, name) for name in names if name not in known}
     return [known[name] if name in known else _measured(args, networks[name]) for name in names]
 
 
 def _refuse_idle(args: argparse.Namespace) -> None:
     """Earlier probes are read as they are: what says how to measure would do nothing."""
-    plain = {"images": "scenes", "pool": "mean", "batch_size": 128, "seed": 0}
-    given = [name for name in (*_MEASURING, "download") if getattr(args, name) not in (None, False, plain.get(name))]
+    given = [name for name in (*_MEASURING, "download") if getattr(args, name) not in (None, False)]
     if given:
         raise UserError(f"--{given[0]} has no effect on earlier probes, which are read as they are; leave it out")
 
@@ -106,19 +148,31 @@ def _load(args: argparse.Namespace, name: str) -> Any:
 def _class_texts(args: argparse.Namespace) -> tuple[list[str] | None, list[str] | None]:
     """Classes and prompts of a zero-shot head: a file's lines, or those of the scenes world for its own images."""
     if args.classes is not None:
-        try:
-            lines = args.classes.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the class names in {args.classes}: {error}") from error
-        names = [line.strip() for line in lines if line.strip()]
-        if not names:
-            raise UserError(f"{args.classes} holds no class names: one on each line")
-        return names, None
+        return class_names_in(args.classes), None
     if args.images != "scenes":
         return None, None
     from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
 
     return list(CLASSES), list(TEMPLATES)
+
+
+def class_names_in(file: Path) -> list[str]:
+    """The lines of a file that are not empty.
+
+    Args:
+        file: One class name on each line.
+
+    Raises:
+        UserError: If it cannot be read, or holds none.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the class names in {file}: {error}") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise UserError(f"{file} holds no class names: one on each line")
+    return names
 
 
 def _measured(args: argparse.Namespace, network: Any) -> Found:
