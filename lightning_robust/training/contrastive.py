@@ -16,10 +16,10 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lightning_robust.models.clip_folder import read_clip_folder, save_clip_folder
+from lightning_robust.models.current_head import CurrentHead
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.logit_bias import give_logit_bias
-from lightning_robust.models.zero_shot import zero_shot_head
 from lightning_robust.training.chunked import encode_in_chunks
 from lightning_robust.training.contrastive_losses import info_nce, siglip
 from lightning_robust.training.freezing import rest_frozen_parts
@@ -46,9 +46,9 @@ class ContrastivePretraining(LightningModule):
     lost, those of the logit scale among them.
 
     Logged tags: `train/loss` (nats, every step; mean over processes), `train/logit_scale` (factor in [1, 100]),
-    `train/logit_bias` (SigLIP), `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; one small text pass
-    per validation) and `val/shifts/accuracy` (mean over all loaders but the first). With Lightning's
-    `EMAWeightAveraging` the averaged weights are validated and exported.
+    `train/logit_bias` (SigLIP), `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; the texts
+    are read once for it, however many monitors ask for the head) and `val/shifts/accuracy` (mean over all loaders but
+    the first). With Lightning's `EMAWeightAveraging` the averaged weights are validated and exported.
 
     Args:
         encoder: Name of the architecture, see `models.load_encoder`.
@@ -123,6 +123,7 @@ class ContrastivePretraining(LightningModule):
         self._config, self._folder = loaded.config, loaded.folder
         self._accuracy: LoaderAccuracy | None = None
         self._head: Tensor | None = None
+        self._current = CurrentHead()
 
     def _prepare(self) -> None:
         """Bias, locks and checkpoints, as the settings want them."""
@@ -174,10 +175,11 @@ class ContrastivePretraining(LightningModule):
 
     def head_weight(self) -> Tensor:
         """Weight W of the zero-shot head that the text tower gives now, `(C, d)`."""
-        return zero_shot_head(self.encoder, self.tokenizer, *self._class_texts())
+        return self._current(self.encoder, self.tokenizer, *self._class_texts())
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Contrast the images and captions of a batch."""
+        self._current.forget()  # its copy of the weights is not to lie beside activations
         images, tokens = batch[0], self._tokens(batch[1])
         own = own_rows(len(images), images.device)
         h, t = self._embeddings(images, tokens)
