@@ -1,13 +1,20 @@
 """`LogSteps`: validations, and with them every measurement, at log-spaced optimiser steps, and a checkpoint at each."""
 
-from collections.abc import Iterator, Sequence
-from itertools import count, takewhile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_robust.callbacks.averaging import check_averaging_first
+from lightning_robust.callbacks.log_spaced import LogSpaced
+from lightning_robust.callbacks.recalibrated import (
+    RecalibratedStatistics,
+    check_recalibrates,
+    untouched_batch_norms,
+)
 from lightning_robust.callbacks.schedule import ChoosesValidations
 from lightning_robust.callbacks.step_checkpoints import check_no_other_run, module_to_write, step_path, write_step
 from lightning_robust.callbacks.validating import (
@@ -20,6 +27,8 @@ from lightning_robust.callbacks.validating import (
     validate_now,
 )
 from lightning_robust.errors import UserError
+
+_CATCH_UP: Final = 64  # with a momentum of 0.1 a thousandth is left of what was 64 steps ago
 
 
 class LogSteps(ChoosesValidations):
@@ -52,6 +61,11 @@ class LogSteps(ChoosesValidations):
         folder: Where checkpoints go; None is `steps` below the Trainer's `default_root_dir`.
         module: Name of the submodule that is written, `""` for the whole LightningModule; None takes the first of
             `model` and `encoder` that there is, else the whole.
+        recalibrate: Training images over which the running statistics of batch norms are recomputed before each
+            validation, and for each checkpoint; training gets its own back. Without it the points of the first hundred
+            steps show statistics that have not caught up with the weights (before training mean 0, variance 1), and a
+            ResNet's curves begin with them. Some 20 batches are enough; 0 leaves them. See
+            `models.recalibrate_batch_norm`.
 
     Raises:
         UserError: For steps that cannot be, a setting without effect, a Trainer that validates nothing or has a
@@ -72,12 +86,16 @@ class LogSteps(ChoosesValidations):
         checkpoints: bool = True,
         folder: str | Path | None = None,
         module: str | None = None,
+        recalibrate: int = 0,
     ) -> None:
         super().__init__()
         self.per_octave, self.first = per_octave, first
         self.steps = None if steps is None else tuple(sorted(set(steps)))
         self.validate, self.checkpoints, self.folder, self.module = validate, checkpoints, folder, module
+        self.recalibrate = recalibrate
+        self._spaced = LogSpaced(per_octave, first, self.steps)
         _check_settings(self)
+        self._statistics = RecalibratedStatistics(recalibrate)
         #: Steps that have their validation and their checkpoint.
         self.done: list[int] = []
         self._seen: int | None = None
@@ -91,19 +109,17 @@ class LogSteps(ChoosesValidations):
         Args:
             last: Its last step.
         """
-        return sorted({*takewhile(lambda step: step <= last, self._spaced()), last})
+        return self._spaced.up_to(last)
 
-    def _spaced(self) -> Iterator[int]:
-        """The steps without a run's last one, in order; some twice."""
-        if self.steps is not None:
-            yield from self.steps
-            return
-        yield 0
-        for k in count():
-            yield round(self.first * 2 ** (k / self.per_octave))
-
-    def _is_due(self, since: int, now: int) -> bool:
-        return any(step > since for step in takewhile(lambda step: step <= now, self._spaced()))
+    @property
+    def convention(self) -> str:
+        """Which statistics batch norms had at its steps, in words."""
+        if not self.recalibrate:
+            return "running statistics of batch norms, if there are any: as training left them"
+        return (
+            f"running statistics of batch norms: recomputed at every step over {self.recalibrate:,} training images, in "
+            "the step checkpoints too"
+        )
 
     @property
     def chooses_validations(self) -> bool:
@@ -128,13 +144,24 @@ class LogSteps(ChoosesValidations):
             self.done, self._seen, self._pending = [], None, False
         self._kept = (trainer.num_sanity_val_steps, trainer.val_check_batch)
         if self.validate:
-            trainer.num_sanity_val_steps = float("inf") if next(self._spaced()) == 0 else 0
+            trainer.num_sanity_val_steps = float("inf") if self._spaced.begins_at_zero else 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse now what cannot work."""
+        if self.recalibrate:
+            check_recalibrates(trainer, pl_module)
+        elif self._spaced.is_due(-1, _CATCH_UP) and untouched_batch_norms(pl_module):
+            rank_zero_warn(
+                f"The batch norms of {type(pl_module).__name__} begin with a running mean of 0 and a variance of 1, "
+                "which the figures of the first hundred steps show: LogSteps(recalibrate=3000) recomputes them"
+            )
         if self.validate:
             check_validation_settings(trainer, pl_module)
-            self._quiet = QuietValidation(trainer)
+            self._quiet = QuietValidation(
+                trainer,
+                partial(self._put_statistics, trainer, pl_module),
+                partial(self._statistics.take_out, pl_module),
+            )
         else:
             check_averaging_first(trainer, self, "it has to average a step before that is written")
         if self.checkpoints:
@@ -154,9 +181,9 @@ class LogSteps(ChoosesValidations):
         if self.checkpoints and step == 0 and trainer.is_global_zero:
             check_no_other_run(self._folder(trainer))
         if self._seen is None:  # a run that starts, or one that had no LogSteps
-            self._pending = step == 0 and next(self._spaced()) == 0
+            self._pending = step == 0 and self._spaced.begins_at_zero
         else:
-            self._pending |= step not in self.done and self._is_due(self._seen, step)
+            self._pending |= step not in self.done and self._spaced.is_due(self._seen, step)
         self._seen = step
         if self._pending and (step == 0 or not self.validate):
             self._take(trainer, pl_module)
@@ -167,13 +194,18 @@ class LogSteps(ChoosesValidations):
             after_one = trainer.fit_loop.epoch_loop.restarted_on_last and step in self.done
             trainer.val_check_batch = ALWAYS if self._pending or after_one else NEVER
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Begin training with its own statistics."""
+        del trainer, batch, batch_idx
+        self._statistics.take_out(pl_module)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Have Lightning validate after this batch, if its step is one of ours."""
         del outputs, batch, batch_idx
         step = trainer.global_step
-        due = self._is_due(self._seen or 0, step) or _is_last_step(trainer)
+        due = self._spaced.is_due(self._seen or 0, step) or _is_last_step(trainer)
         self._seen, self._pending = step, due and step not in self.done
         if self.validate:
             trainer.val_check_batch = ALWAYS if self._pending else NEVER
@@ -205,13 +237,13 @@ class LogSteps(ChoosesValidations):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the Trainer as it was."""
-        del pl_module, stage
-        self._leave(trainer)
+        del stage
+        self._leave(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the Trainer as it was when a run breaks off."""
-        del pl_module, exception
-        self._leave(trainer)
+        del exception
+        self._leave(trainer, pl_module)
 
     def _make_up(self, trainer: Trainer) -> None:
         if self._pending and self.validate:
@@ -221,7 +253,12 @@ class LogSteps(ChoosesValidations):
             finally:
                 self.making_up = False
 
-    def _leave(self, trainer: Trainer) -> None:
+    def _put_statistics(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.recalibrate:
+            self._statistics.put(trainer, pl_module)
+
+    def _leave(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._statistics.take_out(pl_module)
         if self._quiet is not None:
             self._quiet.end()
         if self._kept is not None:
@@ -232,9 +269,13 @@ class LogSteps(ChoosesValidations):
         """Write the checkpoint of this step, and know that it is done."""
         step = trainer.global_step
         if self.checkpoints:
-            write_step(
-                step_path(self._folder(trainer), step), trainer, pl_module, module_to_write(pl_module, self.module)
-            )
+            path, name = step_path(self._folder(trainer), step), module_to_write(pl_module, self.module)
+            mine = self.recalibrate and not self._statistics.in_place  # without a validation
+            if mine:
+                self._statistics.put(trainer, pl_module)
+            write_step(path, trainer, pl_module, name)
+            if mine:
+                self._statistics.take_out(pl_module)
         if step not in self.done:
             self.done.append(step)
         self._pending = False
@@ -255,15 +296,10 @@ def _check_settings(given: LogSteps) -> None:
     """Check settings against each other.
 
     Raises:
-        UserError: For steps that cannot be, or a setting without effect.
+        UserError: For a setting that cannot be, or has no effect.
     """
-    if given.per_octave < 1 or given.first < 1:
-        raise UserError(f"per_octave and first are 1 or more, got {given.per_octave} and {given.first}")
-    if given.steps is not None:
-        if not given.steps or given.steps[0] < 0:
-            raise UserError(f"steps names at least one optimiser step, each 0 or more; got {list(given.steps)}")
-        if (given.per_octave, given.first) != (2, 1):
-            raise UserError("per_octave and first have no effect with steps=: leave them out")
+    if given.recalibrate < 0:
+        raise UserError(f"recalibrate is a number of training images, 0 for none, got {given.recalibrate}")
     if not given.validate and not given.checkpoints:
         raise UserError("LogSteps with validate=False and checkpoints=False does nothing: leave it out")
     if not given.checkpoints and (given.folder is not None or given.module is not None):

@@ -4,6 +4,7 @@
 after any batch where training is about to be stopped.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -61,9 +62,12 @@ class QuietValidation:
 
     Args:
         trainer: The Trainer.
+        begin: Called before each validation, while modules are in the modes of training.
+        end: Called after it, also when it raised; the sanity check excepted, after which training has not begun.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._trainer, self._begin, self._end = trainer, begin, end
         self._loop: Any = trainer.fit_loop.epoch_loop.val_loop
         self._run, self._stack = self._loop.run, ExitStack()
         vars(self._loop)["run"] = self.run
@@ -71,6 +75,9 @@ class QuietValidation:
     def run(self) -> Any:
         """Validate."""
         with self._stack:
+            self._begin()
+            if not self._trainer.sanity_checking:
+                self._stack.callback(self._end)
             self._stack.enter_context(kept_random_state())
             return self._run()
 

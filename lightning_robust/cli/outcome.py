@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_robust.callbacks import EffectiveRobustness, WiseFT
+from lightning_robust.callbacks import EffectiveRobustness, LogSteps, WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.sources import VALIDATION
 from lightning_robust.data import ImageNetDataModule
@@ -78,6 +78,7 @@ def run_record(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[s
             *(line for m in monitors for line in conventions(m, model)),
             *(f"effective robustness while training: {_held_out(data)}, against {words}" for words in _live(trainer)),
             *_excluded_concepts(data),
+            *(one.convention for one in getattr(trainer, "callbacks", []) if isinstance(one, LogSteps)),
         ),
         wise_ft=path.rows if path is not None else (),
         choice=path.choice if path is not None else None,

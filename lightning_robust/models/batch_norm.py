@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ def recalibrate_batch_norm(
     *,
     run: Callable[[nn.Module, Any], Any] | None = None,
     max_images: int | None = None,
+    layers: Collection[str] | None = None,
 ) -> int:
     """Set the running mean and variance of every batch norm to the statistics of its inputs over all images.
 
@@ -36,6 +37,7 @@ def recalibrate_batch_norm(
         batches: Training images, `(images, …)` or images alone.
         run: How to run the model on a batch; None calls it on the images, on its own device.
         max_images: Stop after the batch that reaches so many; None takes all.
+        layers: Names of the batch norms to set; None takes all that keep statistics, see `batch_norms`.
 
     Returns:
         The number of images used.
@@ -51,19 +53,19 @@ def recalibrate_batch_norm(
         >>> round(model.running_mean.item(), 3), round(model.running_var.item(), 3)
         (4.0, 6.667)
     """
-    layers = {name: layer for name, layer in model.named_modules() if _keeps_statistics(layer)}
-    if not layers:
+    chosen = {name: layer for name, layer in batch_norms(model).items() if layers is None or name in layers}
+    if not chosen:
         raise ValueError(
             f"{type(model).__name__} has no batch norm with running statistics, so there is nothing to recalibrate "
             "(frozen batch norms and layer norms keep none)."
         )
-    before = {name: _statistics(layer) for name, layer in layers.items()}
-    moments = {name: _Moments(name) for name in layers}
-    hooks = [layer.register_forward_pre_hook(moments[name]) for name, layer in layers.items()]
+    before = {name: _statistics(layer) for name, layer in chosen.items()}
+    moments = {name: _Moments(name) for name in chosen}
+    hooks = [layer.register_forward_pre_hook(moments[name]) for name, layer in chosen.items()]
     images = 0
     try:
         with torch.no_grad(), eval_mode(model), kept_random_state(), torch.compiler.set_stance("force_eager"):
-            for layer in layers.values():
+            for layer in chosen.values():
                 layer.training = True
             for batch in batches:
                 images += _run(model, batch, run)
@@ -78,9 +80,22 @@ def recalibrate_batch_norm(
     finally:
         for hook in hooks:
             hook.remove()
-        for name, layer in layers.items():
+        for name, layer in chosen.items():
             _put(layer, *found[name], before[name][2])
     return images
+
+
+def batch_norms(model: nn.Module) -> dict[str, Any]:
+    """The batch norms of a model that keep running statistics, by name.
+
+    Args:
+        model: Any module; frozen batch norms of another class, and those without running statistics, are left out.
+    """
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
+    }
 
 
 class _Moments:
@@ -112,10 +127,6 @@ class _Moments:
         if not bool(self.mean.isfinite().all()) or not bool(variance.isfinite().all()):
             raise ValueError(f"The inputs of the batch norm {self.name!r} are not all finite numbers.")
         return self.mean, variance
-
-
-def _keeps_statistics(layer: nn.Module) -> bool:
-    return isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
 
 
 def _statistics(layer: Any) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -1,0 +1,151 @@
+"""Batch norms that a validation sees with the statistics of the weights as they are, not of the steps before."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor, distributed, nn
+
+from lightning_robust.callbacks.shared_pass import batch_preparation
+from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.batch_norm import batch_norms, recalibrate_batch_norm
+from lightning_robust.models.modes import kept_random_state
+from lightning_robust.signatures.batches import images_from_batch
+
+
+class RecalibratedStatistics:
+    """Puts recomputed running statistics into the batch norms of a module, and takes them out again.
+
+    A running mean and variance follow the weights with a momentum of 0.1, so that they are those of some fifty steps
+    ago, and of no images at all before training: 0 and 1. Until they have caught up, whatever is measured in eval mode
+    shows them and not the weights. Here they are recomputed over the first training images of the first epoch, as
+    `models.recalibrate_batch_norm` does. Training never reads them, and gets its own back, so that it stays bitwise
+    what it was. Batch norms that are in eval mode while training are frozen, and stay as they are.
+
+    Under several processes each runs its share of the images, and the moments are merged.
+
+    Args:
+        images: Training images to run, those of all processes together.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self._before: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def in_place(self) -> bool:
+        """Whether recomputed statistics are in place."""
+        return bool(self._before)
+
+    def put(self, trainer: Trainer, module: LightningModule) -> None:
+        """Recompute the statistics, outside a validation; nothing happens where they are in place.
+
+        Raises:
+            UserError: If the training images cannot be run through the module.
+        """
+        layers = {} if self.in_place else trained_batch_norms(module)
+        if not layers:
+            return
+        before = {name: (layer.running_mean.clone(), layer.running_var.clone()) for name, layer in layers.items()}
+        share = math.ceil(self.images / trainer.world_size)
+        with kept_random_state(), from_user(ValueError):
+            recalibrate_batch_norm(
+                module, training_batches(trainer), run=_forward(trainer), max_images=share, layers=layers
+            )
+        if trainer.world_size > 1:
+            _merge(layers)
+        self._before = before
+
+    def take_out(self, module: nn.Module) -> None:
+        """Give training its statistics back."""
+        before, self._before = self._before, {}
+        with torch.no_grad():
+            for name, (mean, variance) in before.items():
+                layer: Any = module.get_submodule(name)
+                layer.running_mean.copy_(mean)
+                layer.running_var.copy_(variance)
+
+
+def trained_batch_norms(module: nn.Module) -> dict[str, Any]:
+    """The batch norms whose running statistics training changes, by name.
+
+    Args:
+        module: In the modes that it is trained in.
+    """
+    return {name: layer for name, layer in batch_norms(module).items() if layer.training}
+
+
+def untouched_batch_norms(module: nn.Module) -> bool:
+    """Whether there are such batch norms that have seen no batch yet: their statistics are of no images.
+
+    Args:
+        module: In the modes that it is trained in.
+    """
+    return any(
+        layer.num_batches_tracked is not None and not int(layer.num_batches_tracked)
+        for layer in trained_batch_norms(module).values()
+    )
+
+
+def check_recalibrates(trainer: Trainer, module: LightningModule) -> None:
+    """Check, before training, that statistics can be recomputed.
+
+    Raises:
+        UserError: If there are none, the weights are averaged, or the module cannot be run on images.
+    """
+    name = type(module).__name__
+    if not trained_batch_norms(module):
+        raise UserError(
+            f"LogSteps recalibrate= is for batch norms with running statistics, and {name} trains none: leave it out"
+        )
+    if any(isinstance(callback, WeightAveraging) for callback in getattr(trainer, "callbacks", [])):
+        raise UserError(
+            "LogSteps recalibrate= does not go with averaged weights, which bring statistics of their own: leave it out"
+        )
+    if type(module).forward in (LightningModule.forward, nn.Module.forward):
+        raise UserError(f"LogSteps recalibrate= runs images through {name}, which has no forward of its own")
+
+
+def training_batches(trainer: Trainer) -> Iterator[Any]:
+    """The batches of a new training loader, from the first: the loader that training reads keeps its place.
+
+    Args:
+        trainer: The Trainer, once its data are set up.
+    """
+    # what Lightning calls to make the loader: the hook of the data module, of the module, or the loader it was given
+    loaders: Any = trainer.fit_loop._data_source.dataloader()
+    while isinstance(loaders, dict | list | tuple) or hasattr(loaders, "iterables"):
+        loaders = getattr(loaders, "iterables", loaders)
+        loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders))
+    batches: Iterable[Any] = loaders
+    prepare = batch_preparation(trainer)
+    for batch in batches:
+        yield images_from_batch(prepare(batch))
+
+
+def _forward(trainer: Trainer) -> Any:
+    context = trainer.precision_plugin.forward_context
+
+    def run(module: nn.Module, images: Tensor) -> None:
+        with context():
+            module(images)
+
+    return run
+
+
+def _merge(layers: dict[str, Any]) -> None:
+    """Mean and variance of the inputs of all processes, which ran equally many."""
+    world = distributed.get_world_size()
+    with torch.no_grad():
+        for layer in layers.values():
+            own, variance = layer.running_mean.double(), layer.running_var.double()
+            mean = own.clone()
+            distributed.all_reduce(mean)
+            mean /= world
+            variance += (own - mean).square()
+            distributed.all_reduce(variance)
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_(variance / world)
