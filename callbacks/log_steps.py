@@ -114,12 +114,7 @@ class LogSteps(ChoosesValidations):
     @property
     def convention(self) -> str:
         """Which statistics batch norms had at its steps, in words."""
-        if not self.recalibrate:
-            return "running statistics of batch norms, if there are any: as training left them"
-        return (
-            f"running statistics of batch norms: recomputed at every step over {self.recalibrate:,} training images, in "
-            "the step checkpoints too"
-        )
+        return self._statistics.convention
 
     @property
     def chooses_validations(self) -> bool:
@@ -159,13 +154,18 @@ class LogSteps(ChoosesValidations):
             check_validation_settings(trainer, pl_module)
             self._quiet = QuietValidation(
                 trainer,
-                partial(self._put_statistics, trainer, pl_module),
+                partial(self._statistics.put, trainer, pl_module),
                 partial(self._statistics.take_out, pl_module),
             )
         else:
             check_averaging_first(trainer, self, "it has to average a step before that is written")
         if self.checkpoints:
             module_to_write(pl_module, self.module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the statistics of training, in a checkpoint that is written inside a validation too."""
+        del trainer, pl_module
+        self._statistics.saved(checkpoint)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave out the sanity check, which Lightning has again where a run goes on from the end of an epoch."""
@@ -253,10 +253,6 @@ class LogSteps(ChoosesValidations):
             finally:
                 self.making_up = False
 
-    def _put_statistics(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.recalibrate:
-            self._statistics.put(trainer, pl_module)
-
     def _leave(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._statistics.take_out(pl_module)
         if self._quiet is not None:
@@ -270,12 +266,8 @@ class LogSteps(ChoosesValidations):
         step = trainer.global_step
         if self.checkpoints:
             path, name = step_path(self._folder(trainer), step), module_to_write(pl_module, self.module)
-            mine = self.recalibrate and not self._statistics.in_place  # without a validation
-            if mine:
-                self._statistics.put(trainer, pl_module)
-            write_step(path, trainer, pl_module, name)
-            if mine:
-                self._statistics.take_out(pl_module)
+            with self._statistics.around(trainer, pl_module):
+                write_step(path, trainer, pl_module, name)
         if step not in self.done:
             self.done.append(step)
         self._pending = False

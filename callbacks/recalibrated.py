@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class RecalibratedStatistics:
     Under several processes each runs its share of the images, and the moments are merged.
 
     Args:
-        images: Training images to run, those of all processes together.
+        images: Training images to run, those of all processes together; with 0 nothing is recomputed.
     """
 
     def __init__(self, images: int) -> None:
@@ -36,9 +37,30 @@ class RecalibratedStatistics:
         self._before: dict[str, tuple[Tensor, Tensor]] = {}
 
     @property
-    def in_place(self) -> bool:
-        """Whether recomputed statistics are in place."""
-        return bool(self._before)
+    def convention(self) -> str:
+        """Which statistics are measured, in words."""
+        if not self.images:
+            return "running statistics of batch norms, if there are any: as training left them"
+        return (
+            f"running statistics of batch norms: recomputed at every step over {self.images:,} training images, in the "
+            "step checkpoints too"
+        )
+
+    @contextmanager
+    def around(self, trainer: Trainer, module: LightningModule) -> Iterator[None]:
+        """Have recomputed statistics in place inside, and afterwards what was there before.
+
+        Args:
+            trainer: The Trainer.
+            module: Its LightningModule, outside a validation or inside one that began with `put`.
+        """
+        already = bool(self._before)
+        self.put(trainer, module)
+        try:
+            yield
+        finally:
+            if not already:
+                self.take_out(module)
 
     def put(self, trainer: Trainer, module: LightningModule) -> None:
         """Recompute the statistics, outside a validation; nothing happens where they are in place.
@@ -46,7 +68,9 @@ class RecalibratedStatistics:
         Raises:
             UserError: If the training images cannot be run through the module.
         """
-        layers = {} if self.in_place else trained_batch_norms(module)
+        if self._before or not self.images:
+            return
+        layers = trained_batch_norms(module)
         if not layers:
             return
         before = {name: (layer.running_mean.clone(), layer.running_var.clone()) for name, layer in layers.items()}
@@ -58,6 +82,15 @@ class RecalibratedStatistics:
         if trainer.world_size > 1:
             _merge(layers)
         self._before = before
+
+    def saved(self, checkpoint: dict[str, Any]) -> None:
+        """Put training's statistics into a checkpoint that is written while recomputed ones are in place.
+
+        Args:
+            checkpoint: Lightning's, with the weights under `state_dict`; changed in place.
+        """
+        for name, (mean, variance) in self._before.items():
+            checkpoint["state_dict"] |= {f"{name}.running_mean": mean.clone(), f"{name}.running_var": variance.clone()}
 
     def take_out(self, module: nn.Module) -> None:
         """Give training its statistics back."""

@@ -88,7 +88,7 @@ def run(folder, *extra, resume=False, save=None, order=1, steps=STEPS[:-1], **op
     folder.mkdir(exist_ok=True)
     seed_all(123 if resume else 0)
     module, logger, seen = Scored(seed=9 if resume else 0), ListLogger(), Steps()
-    log = LogSteps(steps=steps, folder=folder / "steps")
+    log = LogSteps(steps=steps, folder=folder / "steps", recalibrate=40)
     monitors = [
         KurtosisMonitor(untrained=True),
         KurtosisMonitor(images=loader(OWN, 20, shuffle=True), prefix="own"),
