@@ -1,6 +1,7 @@
 """The base of every metric here: states that merge over batches, ranks and instances, of a width known only later."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -63,6 +64,11 @@ def _one_size(sizes: Iterable[int], border: int = 0) -> None:
         raise ValueError(
             f"figures of {one} features and of {other} cannot be merged: each layer needs a metric of its own."
         )
+
+
+def _in_its_own_type(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    result = fn(tensor)
+    return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -140,11 +146,7 @@ class MergeableMetric(Metric):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
         # torchmetrics refuses half(), float() and bfloat16(), but not to(dtype)
-        def moved(tensor: Tensor) -> Tensor:
-            result = fn(tensor)
-            return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
-        return super()._apply(moved, exclude_state)
+        return super()._apply(partial(_in_its_own_type, fn), exclude_state)
 
     def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
         incoming = dict(incoming_state)

@@ -1,6 +1,7 @@
 """Read the features of named layers while a model runs, with hooks that are always removed again."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -153,16 +154,14 @@ class ActivationProbe:
 
     def _hook(self, layer: Layer) -> RemovableHandle:
         if layer.reads_input:
+            return layer.module.register_forward_pre_hook(partial(self._before, layer), with_kwargs=True)
+        return layer.module.register_forward_hook(partial(self._after, layer))
 
-            def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                self._receive(layer, args or tuple(kwargs.values()))
+    def _before(self, layer: Layer, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._receive(layer, args or tuple(kwargs.values()))
 
-            return layer.module.register_forward_pre_hook(before, with_kwargs=True)
-
-        def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-            self._receive(layer, output)
-
-        return layer.module.register_forward_hook(after)
+    def _after(self, layer: Layer, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        self._receive(layer, output)
 
     def _receive(self, layer: Layer, output: Any) -> None:
         name = layer.name

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,55 +89,55 @@ def measured_pass(model: nn.Module, fast_path: bool = False) -> Iterator[None]:
 
 
 def _random_states() -> Callable[[], None]:
-    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 global state is meant
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    legacy = np.random.get_state()  # noqa: NPY002 global state is meant
+    return partial(_restore_random_states, random.getstate(), legacy, torch.get_rng_state(), cuda)
 
-    def restore() -> None:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
 
-    return restore
+def _restore_random_states(python: Any, legacy: Any, cpu: Tensor, cuda: Any) -> None:
+    # no type that a checker draws an item of: it would draw from Python's generator, which this restores
+    random.setstate(python)
+    np.random.set_state(legacy)  # noqa: NPY002
+    torch.set_rng_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state_all(cuda)
 
 
 def _modes(model: nn.Module) -> Callable[[], None]:
-    modes = [(module, module.training) for module in model.modules()]
+    return partial(_restore_modes, [(module, module.training) for module in model.modules()])
 
-    def restore() -> None:
-        for module, training in modes:
-            module.training = training
 
-    return restore
+def _restore_modes(modes: list[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        module.training = training
 
 
 def _parameters(model: nn.Module) -> Callable[[], None]:
     saved = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
     for parameter, _, _ in saved:
         parameter.grad = None
+    return partial(_restore_parameters, saved)
 
-    def restore() -> None:
-        for parameter, requires_grad, grad in saved:
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = grad
 
-    return restore
+def _restore_parameters(saved: list[tuple[nn.Parameter, bool, Tensor | None]]) -> None:
+    for parameter, requires_grad, grad in saved:
+        parameter.requires_grad_(requires_grad)
+        parameter.grad = grad
 
 
 def _buffers(model: nn.Module) -> Callable[[], None]:
-    saved: list[tuple[nn.Module, str, Tensor, Tensor]] = [
+    saved = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
+    return partial(_restore_buffers, saved)
 
-    @torch.no_grad()
-    def restore() -> None:
-        for module, name, buffer, value in saved:
-            module._buffers[name] = buffer
-            if not torch.equal(buffer, value):
-                buffer.copy_(value)
 
-    return restore
+@torch.no_grad()
+def _restore_buffers(saved: list[tuple[nn.Module, str, Tensor, Tensor]]) -> None:
+    for module, name, buffer, value in saved:
+        module._buffers[name] = buffer
+        if not torch.equal(buffer, value):
+            buffer.copy_(value)
