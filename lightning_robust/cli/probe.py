@@ -137,8 +137,20 @@ def _refuse_idle(args: argparse.Namespace) -> None:
 
 
 def _load(args: argparse.Namespace, name: str) -> Any:
+    from lightning_robust.models.bundled import CLASSIFIER_FILE, SUPERVISED
+    from lightning_robust.models.encoders import BUNDLED
     from lightning_robust.models.networks import load_network, takes_class_names
 
+    if (
+        name
+        and Path(name).is_dir()
+        and not (Path(name) / CLASSIFIER_FILE).is_file()
+        and name not in (BUNDLED, SUPERVISED)
+    ):
+        raise UserError(
+            f"{name} is a folder without step checkpoints, an earlier probe or a classifier: name a file in it, or a "
+            f"CLIP in open_clip's form as local-dir:{name}"
+        )
     with from_user(ValueError):
         takes = takes_class_names(name)
         classes, templates = _class_texts(args) if takes or args.classes is not None else (None, None)

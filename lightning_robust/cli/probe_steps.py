@@ -162,8 +162,8 @@ def _watches(
             monitor.layers = list(dict.fromkeys([*args.layers, h]))
         monitor.pool, monitor.seed = args.pool or monitor.pool, monitor.seed if args.seed is None else args.seed
         monitor.layers_of(model)
-    labelled = concept_images(args, run, transform, watched=bool(concepts)) if concepts else None
     watches = [Watch(monitors, plain_images(args, run, transform))]
+    labelled = concept_images(args, run, transform) if concepts else None
     if labelled is None:
         return watches
     for monitor in concepts:
@@ -192,8 +192,12 @@ def _conventions(run: "WatchedRun", watches: Sequence["Watch"], model: "RunModel
     lines = [f"measured: {settings}; {'; '.join(_kinds(monitor) for monitor in monitors)}"]
     lines += [sentence for kind, sentence in said.items() if kind in measured]
     lines += [f"head: {head}"] if hasattr(model, "head_weight") else []
+    if run.recalibrated:
+        lines.append(f"batch norms: statistics recomputed over {run.recalibrated:,} training images at each checkpoint")
     if not run.precision.startswith("32"):
         lines.append(f"precision: float32, where the run's own measurements were in {run.precision}")
+    if any(monitor not in monitors for monitor in run.monitors):
+        lines.append(f"the run's concept set is left out, as {run.data[0]} cannot be opened again here: --concepts SET")
     unreadable = [sentence for watch in watches for sentence in watch.images.unreadable]
     return (*lines, *run.left_out, *(f"an image was left out: {sentence}" for sentence in unreadable))
 

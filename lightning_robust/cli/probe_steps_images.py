@@ -77,14 +77,13 @@ def plain_images(args: Namespace, run: WatchedRun, transform: Callable[[Any], An
     return Kept(batches, source, own=not some)
 
 
-def concept_images(args: Namespace, run: WatchedRun, transform: Callable[[Any], Any], *, watched: bool) -> Kept | None:
-    """The concept set of `--concepts`, or the run's own where its monitors looked at one; else None.
+def concept_images(args: Namespace, run: WatchedRun, transform: Callable[[Any], Any]) -> Kept | None:
+    """The concept set of `--concepts`, or the run's own; None where that cannot be opened again.
 
     Args:
         args: The command's arguments.
         run: The run.
         transform: The encoder's preprocessing.
-        watched: Whether a monitor of the run looked at a concept set.
 
     Raises:
         UserError: If it cannot be had, or does not fit into memory.
@@ -99,7 +98,7 @@ def concept_images(args: Namespace, run: WatchedRun, transform: Callable[[Any], 
             batches = list(_read(loader, len(labelled), "images of the concept set"))
         source = f"{labelled.source}{CONCEPT_IMAGES}"
         return Kept(batches, source, False, labelled.categories, tuple(loader.unreadable))
-    if not watched or (scenes := run.scenes(transform)) is None:
+    if (scenes := run.scenes(transform)) is None:
         return None
     probes = scenes.concept_dataloader()
     read = _read((batch[:2] for batch in probes), len(probes.dataset), "images of the concept set")  # type: ignore[arg-type]

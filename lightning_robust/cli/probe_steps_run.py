@@ -6,7 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
-from lightning_robust.callbacks import ConceptMonitor, KurtosisMonitor, SignatureMonitor, SpectrumMonitor
+from lightning_robust.callbacks import ConceptMonitor, KurtosisMonitor, LogSteps, SignatureMonitor, SpectrumMonitor
 from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION
 from lightning_robust.data import ScenesDataModule
 from lightning_robust.errors import UserError, from_user
@@ -32,6 +32,7 @@ class WatchedRun:
         class_names: Of the model's settings; None where it takes the data's.
         templates: Likewise.
         data: Class of its data module, and its settings.
+        recalibrated: Training images over which LogSteps recomputed the statistics of batch norms for each checkpoint.
         limit: The Trainer's `limit_val_batches`.
         precision: The Trainer's.
         monitors: As they were set, those that can be set up again.
@@ -44,6 +45,7 @@ class WatchedRun:
     class_names: list[str] | None
     templates: list[str] | None
     data: tuple[str, Mapping[str, Any]]
+    recalibrated: int
     limit: int | float | None
     precision: str
     monitors: tuple[SignatureMonitor, ...]
@@ -103,11 +105,21 @@ def watched_run(file: Path) -> WatchedRun:
         class_names=settings.get("class_names"),
         templates=settings.get("templates"),
         data=(str(data.get("class_path", "")).rpartition(".")[2], init_args(data)),
+        recalibrated=_recalibrated(trainer.get("callbacks")),
         limit=trainer.get("limit_val_batches"),
         precision=str(trainer.get("precision") or "32-true"),
         monitors=tuple(monitors),
         left_out=tuple(left_out),
     )
+
+
+def _recalibrated(callbacks: Any) -> int:
+    found = [
+        init_args(entry).get("recalibrate")
+        for entry in (callbacks if isinstance(callbacks, list) else ())
+        if isinstance(entry, dict) and str(entry.get("class_path", "")).rpartition(".")[2] == LogSteps.__name__
+    ]
+    return next((images for images in found if isinstance(images, int)), 0)
 
 
 def _monitors(callbacks: Any) -> tuple[list[SignatureMonitor], list[str]]:

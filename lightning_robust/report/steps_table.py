@@ -30,7 +30,7 @@ _NOTES = {
     "RankMe": "RankMe: effective rank of E[hhᵀ].",
     "raw": "raw, centred: importance of the head's directions, the largest over the median one; priv.: privileged "
     "ones, above 10 × the median.",
-    "concepts": "concepts: mean best AP of the head's singular vectors (of neurons and random directions: in the picture).",
+    "concepts": "concepts: mean best AP of the head's singular vectors (of other directions: in the picture).",
 }
 #: Apart by more than that, two figures differ by more than rounding.
 _ROUNDING = 1e-3
