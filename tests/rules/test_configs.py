@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imagenet_trees
 import pytest
+import torch
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
@@ -18,7 +19,9 @@ from lightning_robust.models.checkpoint_files import save_tensors
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_")]
-PRETRAINING = [path for path in CONFIGS if path.name.startswith("pretrain_")]
+VISION = {path.name.partition("_")[0]: path for path in CONFIGS if path.name.endswith("_vision_1gpu.yaml")}
+PRETRAINING = [path for path in CONFIGS if path.name.startswith("pretrain_") and path not in VISION.values()]
+OTHERS = [path for path in CONFIGS if path not in [*IMAGENET, *PRETRAINING, *VISION.values()]]
 HARDWARE = {"1gpu": (1, 1), "8gpu": (8, 1), "4nodes": (8, 4)}
 HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
 TRAINING_IMAGES = 1_281_167 - 10_000  # without the held-out part
@@ -117,7 +120,7 @@ def described(path):
     return factors, int(said[2]), settings["data"]["init_args"]["batch_size"] * prod(given), settings
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if p not in IMAGENET + PRETRAINING], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.name)
 def test_a_config_becomes_objects(path, opened):
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if path.name == "folder_finetune.yaml":
@@ -226,3 +229,72 @@ def test_a_config_of_pretraining_trains_and_is_measured_at_log_spaced_steps(path
     assert any(tag.startswith("er/") for tag in cli.trainer.callback_metrics)
     assert load_encoder(f"local-dir:{tmp_path / 'clip'}").has_text
     assert len([*tmp_path.rglob("last.ckpt")]) == 1  # also of a run shorter than every_n_train_steps
+
+
+@pytest.fixture(scope="session")
+def extra(tmp_path_factory):
+    """A small ImageNet-21k, three classes of it ImageNet's, and some images of ImageNet and three shifts of those."""
+    folder = tmp_path_factory.mktemp("extra")
+    both = [k for k in imagenet_trees.R if k in imagenet_trees.A][:3]
+    few = {name: k for name, k in imagenet_trees.by_wnid().items() if k in both}
+    imagenet_trees.fill(folder / "imagenet21k", few | {"n00007846": 700, "n00017222": 900}, per_class=10)
+    for name in ("val", "imagenet-r", "sketch", "imagenet-a"):
+        imagenet_trees.fill(folder / "imagenet" / name, few, per_class=2)
+    return folder
+
+
+@pytest.mark.parametrize("path", VISION.values(), ids=lambda path: path.name)
+def test_the_batch_of_a_vision_config_is_what_the_comment_says(path):
+    factors, total, computed, settings = described(path)
+    assert prod(factors) == total == computed
+    assert (settings["trainer"]["devices"], settings["trainer"].get("num_nodes", 1)) == hardware_of(path)
+    said = re.search(r" on (\d+) million ", path.read_text(encoding="utf-8").splitlines()[0])
+    images = int(said[1]) * 1_000_000 if said else TRAINING_IMAGES
+    assert settings["model"]["init_args"]["warmup_steps"] < settings["trainer"]["max_epochs"] * (images // total) / 10
+
+
+def test_finetuning_after_vision_pretraining_begins_from_what_the_first_config_exports():
+    first, then = (yaml.safe_load(VISION[name].read_text(encoding="utf-8")) for name in ("pretrain", "finetune"))
+    known = first["model"]["init_args"]
+    file = f"checkpoints/{VISION['pretrain'].stem}/001/{known['export_to']}/model.safetensors"
+    assert then["model"]["init_args"]["encoder"] == f"{known['encoder']}@{file}"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:effective robustness against 'imagenet' is measured on")
+def test_the_vision_configs_pretrain_with_the_monitors_and_finetune_what_came_out(opened, extra, tree, tmp_path):
+    (tmp_path / "imagenet21k").symlink_to(extra / "imagenet21k")
+    (tmp_path / "imagenet").symlink_to(extra / "imagenet")
+    small = {"data.init_args.batch_size": 4, "data.init_args.num_workers": 0, "model.init_args.warmup_steps": 1}
+    short = {"trainer.max_epochs": 1, "trainer.limit_train_batches": 8, "trainer.logger": False}
+    sizes = {"model.init_args.encoder": "timm:vit_tiny_patch16_224", "data.init_args.fractions": "[0.8, 0.1, 0.1]"}
+    cli = opened(VISION["pretrain"], **small | short | sizes)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    found = {type(callback).__name__: callback for callback in cli.trainer.callbacks}
+    assert [entry["step"] for entry in found["SignatureMonitor"].history] == found["LogSteps"].done == [0, 1, 2]
+    assert {f"er/{name}" for name in ("r", "sketch", "a", "mean")} <= set(cli.trainer.callback_metrics)
+    masks = {record.name: record.classes for record in cli.datamodule.shifts}
+    assert {len(classes) for classes in masks.values()} == {3}
+    exported = load_encoder(f"timm:vit_tiny_patch16_224@{tmp_path / 'classifier' / 'model.safetensors'}")
+    state = cli.model.model.encoder.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in exported.model.state_dict().items())
+
+    cli = opened(VISION["finetune"], **{"model.init_args.encoder": exported.name, "data.init_args.root": tree})
+    assert cli.datamodule.transform is cli.model.transform
+    start = cli.model.loaded.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in start.items())
+
+
+@pytest.mark.long
+def test_the_vision_config_of_finetuning_trains_and_judges_its_path(opened, tree):
+    small = {
+        "model.init_args.encoder": "timm:test_vit", "model.init_args.pretrained": False, "model.init_args.l2": 1.0,
+        "model.init_args.warmup_steps": 1, "data.init_args.root": tree, "data.init_args.n_val": 100,
+        "data.init_args.n_val_shift": 50, "data.init_args.num_workers": 0, "data.init_args.batch_size": 64,
+        "trainer.max_epochs": 1, "trainer.limit_train_batches": 3,
+    }  # fmt: skip
+    cli = opened(VISION["finetune"], **small)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    found = {type(callback).__name__: callback for callback in cli.trainer.callbacks}
+    assert [entry["epoch"] for entry in found["SignatureMonitor"].history] == [0, 1]
+    assert len(found["WiseFT"].path.rows) == 11
