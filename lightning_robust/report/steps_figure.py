@@ -19,9 +19,9 @@ _H = "#0072B2"
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#9D755D", "#8C8C8C")
 _HEADS = {"raw head": ("raw", _H), "centred head": ("centred", "#D55E00")}
 _BASES = {
-    "head's singular vectors": ("singular_vectors", _H, "-"),
-    "neurons": ("neurons", "#D55E00", "--"),
-    "random directions": ("random_rotation", "0.35", ":"),
+    "head's singular vectors": ("singular_vectors", (_H, "-")),
+    "neurons": ("neurons", ("#D55E00", "--")),
+    "random directions": ("random_rotation", ("0.35", ":")),
 }
 _Lines = Mapping[str, tuple[str, str, str]]
 """Label to tag, colour and dashes."""
@@ -43,7 +43,7 @@ def steps_figure(record: StepsRecord) -> Figure:
     _panel(axes[1, 0], record, ratio, "importance of directions, largest over median", log=True)
     privileged = {words: (f"importance/{h}/{head}/privileged", colour, "-") for words, (head, colour) in _HEADS.items()}
     _panel(axes[1, 1], record, privileged, "privileged directions", count=True)
-    bases = {words: (f"concepts/{h}/{basis}/mean_best_ap", *style) for words, (basis, *style) in _BASES.items()}
+    bases = {words: (f"concepts/{h}/{basis}/mean_best_ap", *style) for words, (basis, style) in _BASES.items()}
     _panel(axes[1, 2], record, bases, "concepts, mean best AP")
     if axes[0, 0].lines:
         axes[0, 0].axhline(3.0, color="0.45", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
