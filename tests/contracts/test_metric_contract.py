@@ -7,6 +7,7 @@ import itertools
 import pickle
 import warnings
 
+import processes
 import pytest
 import torch
 import torch.distributed
@@ -389,4 +390,5 @@ def _rank(rank, folder, world):
 @pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_processes(tmp_path, world):
     """Real ranks over gloo, all but one of them without any data in the second round."""
-    torch.multiprocessing.spawn(_rank, args=(str(tmp_path), world), nprocs=world)
+    processes.ready()
+    torch.multiprocessing.start_processes(_rank, args=(str(tmp_path), world), nprocs=world, start_method="forkserver")

@@ -1,9 +1,6 @@
 """Contrastive pretraining on so many CPU processes, as a script: each leaves losses and gradients in a file."""
 
-import os
-import socket
 import sys
-import traceback
 import warnings
 from pathlib import Path
 
@@ -88,34 +85,12 @@ def gathered(rank):
     return {"rows": rows.detach(), "whole": whole.detach(), "gradient": rows.grad}
 
 
-def started(folder, encoder, devices):
-    """Fork, because the imports take longer than the fits."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(devices):
-        child = os.fork()
-        if child == 0:
-            if devices > 1:
-                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(devices))
-                os.environ.update(NODE_RANK="0", LOCAL_RANK=str(rank))
-            try:
-                fits(folder, encoder, devices)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
-
-
-def main(folder, encoder, counts):
+def main(folder, encoder, devices):
     # what a future torch will not have is to be known now
     warnings.filterwarnings("error", message=".*torch.distributed.*deprecated")
     torch.set_num_threads(1)
-    return max(started(folder, encoder, count) for count in counts)
+    fits(folder, encoder, devices)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], [int(count) for count in sys.argv[3:]]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

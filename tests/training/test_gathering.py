@@ -1,12 +1,10 @@
 """A batch that several processes share is contrasted as on one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 
 from lightning_robust.models import write_clip_folder
 from lightning_robust.training.gathering import of_all_processes, own_rows, process_count
@@ -24,25 +22,21 @@ def encoder(tmp_path_factory):
     return f"local-dir:{folder}"
 
 
-def run(folder, encoder, *counts):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder, encoder, *map(str, counts)],
-        capture_output=True, text=True, timeout=600, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [[torch.load(folder / f"{count}.{rank}.pt", weights_only=True) for rank in range(count)] for count in counts]
+def run(folder, encoder, count):
+    run_script(SCRIPT, folder, encoder, count, processes=count, timeout=600)
+    return [torch.load(folder / f"{count}.{rank}.pt", weights_only=True) for rank in range(count)]
 
 
 @pytest.fixture(scope="module")
 def runs(encoder, tmp_path_factory):
-    (one,), two = run(tmp_path_factory.mktemp("runs"), encoder, 1, 2)
-    return one, two
+    folder = tmp_path_factory.mktemp("runs")
+    (one,) = run(folder, encoder, 1)
+    return one, run(folder, encoder, 2)
 
 
 @pytest.fixture(scope="module")
 def four(encoder, tmp_path_factory):
-    return run(tmp_path_factory.mktemp("four"), encoder, 4)[0]
+    return run(tmp_path_factory.mktemp("four"), encoder, 4)
 
 
 def check(shares, whole, name):

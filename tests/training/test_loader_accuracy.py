@@ -1,14 +1,12 @@
 """Accuracies per loader, their names and the texts of the classes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from processes import run_script
 
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.models.class_mask import ClassMask
@@ -102,12 +100,7 @@ def test_two_processes_log_the_accuracies_of_one_without_a_warning(tiny_folder, 
     """The last process has fewer images; Lightning's advice to synchronise would be an error here."""
     found = []
     for devices in (1, 2):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(
-            [sys.executable, SCRIPT, tmp_path, f"local-dir:{tiny_folder}", str(devices)],
-            capture_output=True, text=True, timeout=600, env=environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script(SCRIPT, tmp_path, f"local-dir:{tiny_folder}", devices, processes=devices, timeout=600)
         found += [json.loads((tmp_path / f"{devices}.{rank}.json").read_text()) for rank in range(devices)]
     one, first, second = found
     assert one == first == second

@@ -1,12 +1,10 @@
 """A linear probe and a contrast over two processes are those of one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 
 from lightning_robust.models import load_encoder, write_clip_folder
 from lightning_robust.models.checkpoint_files import save_tensors
@@ -31,12 +29,7 @@ def runs(encoder, tmp_path_factory):
     found = []
     for devices in (1, 2):
         folder = tmp_path_factory.mktemp(f"on{devices}")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(
-            [sys.executable, SCRIPT, folder, encoder, str(devices)],
-            capture_output=True, text=True, timeout=600, env=environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script(SCRIPT, folder, encoder, devices, processes=devices, timeout=600)
         found += [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(devices)]
     return found
 
