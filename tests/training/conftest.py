@@ -1,5 +1,8 @@
 """A tiny CLIP and a tiny data module, for real runs of a few steps."""
 
+import sys
+from pathlib import Path
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -7,6 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_robust.models import load_encoder, write_clip_folder
 from lightning_robust.models.checkpoint_files import save_tensors
+
+sys.path.append(str(Path(__file__).parent))  # data modules that configs name
 
 WORDS = ["a", "photo", "of", "the", "red", "blue", "star", "heart", "fire", "truck"]
 
