@@ -62,8 +62,9 @@ class SignatureMonitor(Measuring):
             gives them (`attn.in_proj_weight[q]`), wildcards, or `"all"`.
         pool: How tokens and maps become one vector for each image, `"mean"` or `"first"`; with `"tokens"` each token or
             position counts as an image of its own.
-        untrained: The control: True asks the module's `untrained_model()`, a module is taken as it is, False leaves it
-            out. Its layers have the same names.
+        untrained: The control: True asks the module's `untrained_model()` and calibrates its batch norms on these
+            images, since random weights come without statistics (`models.calibrate_untrained`); a module is taken as
+            it is, False leaves it out. Its layers have the same names.
         forward: `forward(module, batch)` for batches that `module(images)` does not fit; passes of its own only.
         images_from_batch: Finds the images of a batch, `(n, …)`; None is `signatures.batches.images_from_batch`, which
             knows tensors, tuples and mappings with the usual names.

@@ -78,6 +78,7 @@ def run_record(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[s
             *(line for m in monitors for line in conventions(m, model)),
             *(f"effective robustness while training: {_held_out(data)}, against {words}" for words in _live(trainer)),
             *_excluded_concepts(data),
+            *_calibrated(monitors),
             *(one.convention for one in getattr(trainer, "callbacks", []) if isinstance(one, LogSteps)),
         ),
         wise_ft=path.rows if path is not None else (),
@@ -168,6 +169,13 @@ def conventions(monitor: SignatureMonitor, model: Any) -> list[str]:
         "concepts": "concepts: h of unit length, AP of v and -v, unknown labels ignored, bases of equal size",
     }
     return [f"{said[name]}; {place}" for name in monitor.signatures]
+
+
+def _calibrated(monitors: list[SignatureMonitor]) -> list[str]:
+    """What the untrained model is, where the module made it."""
+    made = any(monitor.untrained is True and monitor.reference for monitor in monitors)
+    said = "untrained: random weights, batch norms (if any) calibrated on the images that it is measured on"
+    return [said] if made else []
 
 
 def _untrained(monitors: list[SignatureMonitor]) -> dict[str, float]:

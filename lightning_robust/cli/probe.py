@@ -193,6 +193,7 @@ def _measured(args: argparse.Namespace, network: Any) -> Found:
     from lightning_robust.cli.probing import Settings, probe_network
     from lightning_robust.data.concept_sets import concept_loader, open_concept_set
     from lightning_robust.data.image_sets import image_loader, open_images
+    from lightning_robust.models.untrained import calibrated
     from lightning_robust.report.probe_table import CONCEPT_IMAGES
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -203,6 +204,7 @@ def _measured(args: argparse.Namespace, network: Any) -> Found:
         labelled = None if args.concepts is None else open_concept_set(args.concepts, network.transform, **fetch)
         images = image_loader(pictures, args.batch_size)
         concepts = None if labelled is None else (labelled, concept_loader(labelled, args.batch_size))
+        network = calibrated(network, images, device)
         found = probe_network(network, images, concepts, Settings(layers, args.pool, device, args.seed))
     counts = {pictures.source: found.images}
     if labelled is not None:

@@ -11,6 +11,7 @@ from lightning_robust.models.fisher import diagonal_fisher, fisher_soup
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import interpolate, interpolate_into
 from lightning_robust.models.soups import GreedySoup, greedy_soup, uniform_soup
+from lightning_robust.models.untrained import calibrate_untrained
 from lightning_robust.models.word_tokenizer import build_word_tokenizer, unknown_words
 from lightning_robust.models.zero_shot import zero_shot_head
 
@@ -22,6 +23,7 @@ __all__ = [
     "ImageTower",
     "PathPredictions",
     "build_word_tokenizer",
+    "calibrate_untrained",
     "diagonal_fisher",
     "evaluate_path",
     "fisher_soup",

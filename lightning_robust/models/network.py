@@ -38,6 +38,8 @@ class Network:
         origin: Where the weights come from, in words.
         class_names: What the classes of its own head are called; None where nothing says so.
         average: The entry of the weights file whose averages were taken, for one file can hold two models; else empty.
+        untrained: Whether the weights are random: the control, whose batch norms have no statistics before
+            `models.calibrate_untrained` gives it some.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Network:
     origin: str
     class_names: tuple[str, ...] | None = None
     average: str = ""
+    untrained: bool = False
 
 
 def average_words(average: str) -> str:

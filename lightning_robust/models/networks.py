@@ -40,7 +40,8 @@ def load_network(
             (`scenes-supervised`, a folder); or a file of a finished run: `…/wise_ft/alpha=0.50.safetensors`,
             `…/last.ckpt`. `untrained:` in front is short for `untrained=True`.
         weights: State dict for a timm network (safetensors or torch), in place of those that timm would fetch.
-        untrained: Random weights instead: the control.
+        untrained: Random weights instead: the control. Its batch norms have no statistics yet, see
+            `models.calibrate_untrained`.
         seed: Of the random weights.
         class_names: Classes of the zero-shot head of a CLIP; None leaves a CLIP without a head. Only for networks of
             which `takes_class_names` says so.
@@ -141,4 +142,5 @@ def _from_encoder(
         checkpoint_hash=str(encoder.checkpoint_hash),
         origin=f"random weights, seed {seed}" if untrained else origin,
         average=encoder.average,
+        untrained=untrained,
     )

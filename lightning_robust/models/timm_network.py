@@ -59,6 +59,7 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
         checkpoint_hash=file_sha256(weights) if weights is not None else state_hash(model.state_dict()),
         origin=origin,
         average=average,
+        untrained=untrained,
     )
 
 
