@@ -18,7 +18,8 @@ from lightning_robust.cli.probe_steps_files import StepFile, steps_folder, steps
 from lightning_robust.cli.probing_steps import agreement
 from lightning_robust.data.scenes.dataset import SceneImages
 from lightning_robust.data.scenes.vocabulary import caption_words
-from lightning_robust.models import write_clip_folder
+from lightning_robust.models import load_encoder, write_clip_folder
+from lightning_robust.models.checkpoint_files import save_tensors
 from lightning_robust.results import read_curves
 from lightning_robust.results.steps_record import ProbedStep, read_steps
 
@@ -37,21 +38,23 @@ def callback(name, **settings):
     return {"class_path": f"lightning_robust.callbacks.{name}", "init_args": settings}
 
 
-def fit(folder, name, model, data, *monitors, **trainer):
+def fit(folder, name, model, data, *monitors, settings=None, **trainer):
     """A run of `fit` as a user types it; the folder of the run."""
     clip = folder / "tiny"
     if not clip.exists():
         write_clip_folder(clip, caption_words(), embed_dim=40, vision_width=4, vision_head_width=32, text_width=16)
-    settings = {
+        weights = load_encoder(f"local-dir:{clip}", pretrained=False).model.state_dict()
+        save_tensors(clip / "open_clip_model.safetensors", weights)
+    config = {
         "seed_everything": 0,
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "logger": False, "callbacks": list(monitors), **trainer},
         "model": {
             "class_path": f"lightning_robust.training.{model}",
-            "init_args": {"encoder": f"local-dir:{clip}", "lr": 1e-2, "warmup_steps": 1},
+            "init_args": {"encoder": f"local-dir:{clip}", "lr": 1e-2, "warmup_steps": 1, **(settings or {})},
         },
         "data": {"class_path": "lightning_robust.data.ScenesDataModule", "init_args": {**SIZES, **data}},
     }
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
     assert main(["fit", "--config", f"{name}.yaml", "--run_name", "run"]) == 0
     return folder / "checkpoints" / name / "run"
 
@@ -149,6 +152,32 @@ def test_the_curves_are_those_of_the_run(kind, runs, folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines[:-1])) <= 80  # the last is a path
     assert [line.split()[0] for line in lines if line[:6].strip().isdecimal()] == list(map(str, STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "settings", "averaged"),
+    [
+        ("ClassifierFinetuning", {}, False),
+        ("ContrastiveFinetuning", {}, False),
+        ("ContrastivePretraining", {"loss": "siglip", "identical": False}, False),
+        ("SupervisedPretraining", {}, True),
+    ],
+)
+def test_every_training_of_this_package_and_averaged_weights(model, settings, averaged, folder):
+    task = {"task": "caption"} if model == "ContrastivePretraining" else {}
+    ema = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.5}}
+    before = [ema] if averaged else []
+    run = fit(
+        folder, "own", model, task, *before, callback("LogSteps"), callback("SignatureMonitor"), settings=settings
+    )
+    assert probe("--model", run) == 0
+    record = record_of(folder)
+    logged = [row.tag for row in read_curves(run / "signatures.csv") if not row.tag.startswith(OWN)]
+    assert record.agreement.figures == len(logged)
+    assert record.agreement.largest <= 1e-6
+    assert f"importance/{record.representation}/raw/max_over_median" in logged
+    assert record.origin.startswith(model)
 
 
 def test_what_was_measured_stands_in_record_terminal_and_picture(runs, folder, capsys):
