@@ -109,6 +109,6 @@ def _same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 def _bits_equal(first: Tensor, second: Tensor) -> bool:
     if (first.dtype, first.shape, first.device) != (second.dtype, second.shape, second.device):
         return False
-    # whole words are read four times as fast as bytes
+    # as whole words, which are faster to compare than bytes
     words = _WORDS.get(first.element_size(), torch.uint8)
     return torch.equal(first.reshape(-1).view(words), second.reshape(-1).view(words))

@@ -25,9 +25,11 @@ class SupervisedPretraining(ClassifierModule):
     """Train an image classifier from scratch with cross-entropy: the supervised control of a CLIP.
 
     Same image tower, same normalisation before the head and the same optimiser as for the CLIP; what differs is that it
-    learns from the labels of the reference alone. The head starts from random rows of length 1 / 0.07, drawn with the
-    seed. Batches are `(images, targets, …)`. The classifier is `self.model` from `setup` on. Class names are kept in
-    the checkpoint, so that `load_from_checkpoint` needs no data module.
+    learns from labels alone: those of the reference, or of extra data. Towers without text pretrain in the same way
+    (`timm:NAME`), and `ClassifierFinetuning` with `head="linear-probe"` goes on from what is exported, as
+    `timm:NAME@FOLDER/model.safetensors`, on data with other classes. The head starts from random rows of length
+    1 / 0.07, drawn with the seed. Batches are `(images, targets, …)`. The classifier is `self.model` from `setup` on.
+    Class names are kept in the checkpoint, so that `load_from_checkpoint` needs no data module.
 
     Logged tags:
         `train/loss`: cross-entropy of the batch, nats, every step.
