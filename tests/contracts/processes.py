@@ -29,7 +29,7 @@ def ready():
         forkserver.ensure_running()
 
 
-def run_script(script, *arguments, processes=1, timeout=300, environment=None):
+def run_script(script, *arguments, processes=1, timeout=300, folder=None, environment=None):
     """Run `python SCRIPT ARGUMENTS…` in processes that know each other as those of torchrun do.
 
     Returns:
@@ -39,13 +39,15 @@ def run_script(script, *arguments, processes=1, timeout=300, environment=None):
     shared = {name: value for name, value in os.environ.items() if name not in RANKS} | OFFLINE | (environment or {})
     if processes > 1:
         shared |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    with tempfile.TemporaryDirectory() as folder:
-        logs = [Path(folder) / str(rank) for rank in range(processes)]
+    with tempfile.TemporaryDirectory() as kept:
+        logs = [Path(kept) / str(rank) for rank in range(processes)]
         started = []
         for rank, log in enumerate(logs):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
             words = [str(script), *map(str, arguments)]
-            started.append(CONTEXT.Process(target=_run, args=(words, shared | own, str(Path.cwd()), str(log))))
+            started.append(
+                CONTEXT.Process(target=_run, args=(words, shared | own, str(folder or Path.cwd()), str(log)))
+            )
         for process in started:
             process.start()
         _wait(started, timeout)

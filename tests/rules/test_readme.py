@@ -1,12 +1,10 @@
 """Every block of the README runs: Python as it stands, commands as far as a test can take them."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
+from processes import run_script
 from repository import PYPROJECT, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,15 +18,16 @@ COMMANDS = [
     for command in re.split(r"&&|;", line.partition(" #")[0])
     if command.strip() and not command.strip().startswith("#")
 ]
+#: What `python -m lightning_robust` and the installed command run.
+MAIN = "from lightning_robust.__main__ import main\n\nraise SystemExit(main())\n"
 OURS = ("python -m lightning_robust ", "lightning-robust ")
 
 
-def run(arguments, folder):
-    environment = os.environ | {"MPLBACKEND": "Agg"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+def run(code, folder, *arguments):
+    """Run Python as a script in a process and a folder of its own."""
+    script = folder / "block.py"
+    script.write_text(code, encoding="utf-8")
+    run_script(script, *arguments, folder=folder, environment={"MPLBACKEND": "Agg"})
 
 
 def test_the_readme_shows_commands_and_code():
@@ -44,7 +43,7 @@ def test_links_lead_to_files():
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_block(number, tmp_path):
-    run(["-c", PYTHON[number]], tmp_path)
+    run(PYTHON[number], tmp_path)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(OURS)])
@@ -56,7 +55,7 @@ def test_own_command_parses(command, tmp_path):
     if "--ckpt_path" in arguments:  # it names a run that is not there in an empty folder
         position = arguments.index("--ckpt_path")
         del arguments[position : position + 2]
-    run(["-m", "lightning_robust", *arguments, "--print_config" if is_trainers else "--help"], tmp_path)
+    run(MAIN, tmp_path, *arguments, "--print_config" if is_trainers else "--help")
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(OURS)])
