@@ -92,16 +92,17 @@ def test_importance_is_for_layers_as_wide_as_the_head_only(tmp_path):
 
 
 def test_every_figure_has_the_untrained_model_s_beside_it(tmp_path):
-    monitors = [KurtosisMonitor(untrained=True), SpectrumMonitor(untrained=True), ConceptMonitor(untrained=True)]
+    control = Ours(seed=99)
+    monitors = [m(untrained=control) for m in (KurtosisMonitor, SpectrumMonitor, ConceptMonitor)]
     trainer(tmp_path, callbacks=monitors).fit(Ours(), datamodule=Data())
     alone = [KurtosisMonitor(), SpectrumMonitor(), ConceptMonitor()]
     trainer(tmp_path, callbacks=alone, max_epochs=1).fit(Ours(seed=99), datamodule=Data())
     for monitor, other in zip(monitors, alone, strict=True):
-        control = other.history[0]["scalars"]
+        found = other.history[0]["scalars"]
         for entry in monitor.history:
             lines = {tag: value for tag, value in entry["scalars"].items() if tag.endswith("/untrained")}
-            changes = {tag for tag in control if tag.rpartition("/")[2] in ("persisted", "appeared", "vanished")}
-            expected = {f"{tag}/untrained": value for tag, value in control.items() if tag not in changes}
+            changes = {tag for tag in found if tag.rpartition("/")[2] in ("persisted", "appeared", "vanished")}
+            expected = {f"{tag}/untrained": value for tag, value in found.items() if tag not in changes}
             np.testing.assert_equal(lines, expected)
             assert len(entry["scalars"]) == 2 * len(lines) + len(changes)
 
