@@ -18,6 +18,7 @@ from lightning_robust.cli.evaluate_record import write_outcome
 from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
 from lightning_robust.cli.evaluate_splits import divided_otherwise
 from lightning_robust.cli.evaluate_store import EvaluationSettings, EvaluationStore
+from lightning_robust.cli.evaluate_untrained import calibrate_loaded
 from lightning_robust.cli.processes import Processes, processes
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.robustness import Baseline
@@ -164,6 +165,7 @@ class _Evaluation:
     ) -> list[ModelAnswers]:
         loaded = self._loaded(asked, candidates)
         loaders = self._loaders(loaded.transform)
+        calibrate_loaded(loaded, self.data, self.args.split, self.here, self.device)
         progress.images(asked.name, sum(loader.share for loader in loaders))
         return answers_of(loaded, wanted, self.sets, loaders, self.here, self.device, progress.seen)
 

@@ -13,11 +13,14 @@ from torch import Tensor, nn, uint8
 from lightning_robust.cli.evaluate_asked import Asked
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.evaluate_points import Point
 from lightning_robust.models.interpolate import interpolate, interpolate_into
 from lightning_robust.models.networks import load_network, takes_class_names
 
 __all__ = ["Candidate", "LoadedModels", "load_models"]
+
+_CALIBRATED = ", batch norms calibrated on the reference's images"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ class LoadedModels:
         own_heads: By set, a zero-shot head of its own class names.
         states: Weights that points are made of.
         sentences: What a reader has to know about them.
+        untrained: Whether the weights are random, so that batch norms have no statistics yet.
     """
 
     candidates: tuple[Candidate, ...]
@@ -62,6 +66,7 @@ class LoadedModels:
     own_heads: Mapping[str, Tensor] = field(default_factory=dict)
     states: tuple[dict[str, Tensor], ...] = ()
     sentences: tuple[str, ...] = ()
+    untrained: bool = False
 
     def place(self, device: Any) -> None:
         """Move the module, and what points are made of, to a device.
@@ -106,8 +111,12 @@ def _load_one(name: str, data: Any, sets: Sequence[DistributionShift], seed: int
                 heads[one.name] = own
     module = network.model
     key = _key(network, data if texts else None, sets)
-    candidate = Candidate(name, network.origin, network.checkpoint_hash, None, _side(network.transform), key)
-    return LoadedModels((candidate,), {key: lambda: module}, module, network.transform, heads)
+    calibrates = network.untrained and bool(batch_norms(module))
+    origin = f"{network.origin}{_CALIBRATED}" if calibrates else network.origin
+    candidate = Candidate(name, origin, network.checkpoint_hash, None, _side(network.transform), key)
+    return LoadedModels(
+        (candidate,), {key: lambda: module}, module, network.transform, heads, untrained=network.untrained
+    )
 
 
 def _load_path(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed: int) -> LoadedModels:
@@ -186,7 +195,9 @@ def _key(network: Any, data: Any, sets: Sequence[DistributionShift]) -> str:
         head = [list(data.class_names), list(data.templates), [one.class_names for one in sets]]
     # a file's hash alone would not tell its averaged weights from its others
     average = [network.average] if network.average else []
-    parts = [network.checkpoint_hash, head, repr(network.model), repr(network.transform), *average]
+    # answers of random weights whose batch norms were not calibrated are another model's
+    calibrated = [_CALIBRATED] if network.untrained and batch_norms(network.model) else []
+    parts = [network.checkpoint_hash, head, repr(network.model), repr(network.transform), *average, *calibrated]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

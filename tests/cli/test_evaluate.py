@@ -20,6 +20,7 @@ from lightning_robust.cli import evaluate_models, evaluate_published, evaluate_r
 from lightning_robust.cli.main import main
 from lightning_robust.models import (
     ImageClassifier,
+    calibrate_untrained,
     interpolate,
     load_encoder,
     save_tensors,
@@ -223,6 +224,7 @@ def test_differences_are_those_of_the_paired_bootstrap(folder, images, clip):
         (name, "untrained:scenes-clip", "scenes-clip") for name in ("reference", "shift", "all", "shifts")
     ]
     untrained = load_network("untrained:scenes-clip", seed=3, class_names=NAMES, templates=Toy(".").templates)
+    calibrate_untrained(untrained.model, reference_images(images, untrained))
     right = []
     for network in (untrained, clip):
         logits, targets = logits_of(network, Toy(str(images), network.transform).test_dataloader()[0])
@@ -230,6 +232,29 @@ def test_differences_are_those_of_the_paired_bootstrap(folder, images, clip):
     assert record.differences[0].interval == paired_bootstrap(*right, seed=3)
     means = [model.shifts_mean for model in record.models]
     assert record.differences[-1].interval.estimate == pytest.approx(means[1] - means[0])
+
+
+def reference_images(images, network):
+    return (batch[0] for batch in Toy(str(images), network.transform).test_dataloader()[0])
+
+
+def test_random_weights_have_batch_norms_of_the_reference_whatever_the_batches(folder, images):
+    models = ["--model", "untrained:scenes-clip", "--seed", "3"]
+    assert evaluate(*models, "--run_name", "all") == 0
+    assert evaluate(*models, "--batch_size", "7", "--run_name", "few") == 0
+    (model,), (other,) = (results(folder, name).models for name in ("all", "few"))
+    assert model.origin == "random weights, seed 3, batch norms calibrated on the reference's images"
+    assert model.rows == other.rows
+    texts = {"class_names": NAMES, "templates": Toy(".").templates}
+    right = []
+    for calibrates in (True, False):
+        network = load_network("untrained:scenes-clip", seed=3, **texts)
+        if calibrates:
+            calibrate_untrained(network.model, reference_images(images, network))
+        for loader in Toy(str(images), network.transform).test_dataloader()[0::2]:
+            logits, targets = logits_of(network, loader)
+            right.append(int((logits.argmax(1) == targets).sum()))
+    assert [model.rows[0].correct, model.rows[2].correct] == right[:2] != right[2:]
 
 
 def test_a_shift_with_names_of_its_own_has_a_head_of_its_own(folder, images, clip, capsys):

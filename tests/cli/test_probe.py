@@ -13,6 +13,7 @@ from scipy import stats
 from lightning_robust.cli.main import main
 from lightning_robust.data.image_sets import image_loader, open_images
 from lightning_robust.models import networks
+from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.networks import load_network
 from lightning_robust.results import read_probe
 
@@ -140,8 +141,20 @@ def test_the_change_of_the_weights_between_two_of_one_architecture(folder):
 
 def test_untrained_is_the_control(folder):
     assert probe("--model", "untrained:scenes-clip", "--seed", "3", "--max_images", "20") == 0
-    data = json.loads((folder / "checkpoints" / "probe" / "001" / "results.json").read_text())
-    assert data["model"]["origin"] == "random weights, seed 3"
+    record = read_probe(folder / "checkpoints" / "probe" / "001" / "results.json")
+    assert record.model.origin == "random weights, seed 3, batch norms calibrated on the 20 images"
+    network = load_network("untrained:scenes-clip", seed=3)
+    images = torch.cat(list(image_loader(open_images("scenes", network.transform, n=20))))
+    for layer in batch_norms(network.model).values():  # by torch: one batch in train mode
+        layer.train()
+        layer.momentum = 1.0
+    with torch.no_grad():
+        network.model(images)
+        h = network.model.eval()(images).double()
+    share = torch.linalg.svdvals(h) / torch.linalg.svdvals(h).sum()
+    rankme = float((-(share * share.clamp_min(1e-300).log()).sum()).exp())
+    assert rankme > 5
+    assert record.scalars["spectrum/encoder.visual/rankme"] == pytest.approx(rankme, rel=1e-3)
 
 
 def test_class_names_of_ones_own(folder):
