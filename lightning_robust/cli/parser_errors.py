@@ -6,10 +6,16 @@ import re
 from lightning_robust.cli.refusals import refusal
 from lightning_robust.errors import UserError
 
-_KEY = re.compile(r'Parser key "([^"]+)"')
-_VALUE = re.compile(r"Given value: (.+)")
+_KEY = re.compile(r'\s*Parser key "([^"]+)":')
+_PROBLEM = re.compile(r"^( *)- Problem with given class_path '([^']+)':\n", re.MULTILINE)
+_EXPECTED = re.compile(r"^\s*(?:- )?Expected (.+?)(?:\. Got value: (.+))?$", re.MULTILINE)
+_VALUE = re.compile(r"^\s*Given value: (.+)$", re.MULTILINE)
 _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
-_BULLET = re.compile(r"^\s*- (.+?)\s*$", re.MULTILINE)
+_LITERAL = re.compile(r"a typing\.Literal\[(.+)\]")
+_NO_HELP = ("a path but ", "a <class 'NoneType'>")
+"""What is expected of a config's file, or where a setting is left out."""
+_LONGEST = 120
+"""Characters of a value that a sentence repeats."""
 
 
 def user_error(error: BaseException) -> UserError | None:
@@ -34,21 +40,39 @@ def user_error(error: BaseException) -> UserError | None:
 
 
 def _condensed(text: str) -> str:
-    key, value = _KEY.search(text), _VALUE.search(text)
-    problems = [_plain(problem) for problem in _BULLET.findall(text)]
-    problems = [problem for problem in problems if "NoneType" not in problem] or problems
-    if not problems:
-        return f"{' '.join(text.split())} (see: fit --help)"
-    wrapped = re.search(r"Problem with given class_path '([^']+)':\s*(.+)", text)
-    reason = f"{wrapped.group(1)}: {wrapped.group(2).strip()}" if wrapped else problems[0]
-    given = value.group(1).strip() if value else ""
-    nested = _NESTED.search(given)
-    if nested:
-        given = f"{nested.group(1)}={nested.group(2)}"
-    where = f"{key.group(1)}: " if key else ""
-    got = f"; got {given}" if given and len(given) < 120 else ""
-    return f"{where}{reason}{got} (see: fit --help)"
+    where, found = _innermost(text)
+    expected = [match for match in _EXPECTED.finditer(found) if not match.group(1).startswith(_NO_HELP)]
+    if expected:
+        names = list(dict.fromkeys(name for match in expected for name in _plain(match.group(1))))
+        reason = "expected " + " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    else:
+        reason = " ".join(found.split())
+    values = [match.group(2) for match in expected if match.group(2)]
+    given = [match.group(1).strip() for match in _VALUE.finditer(found)] or values or [_nested(text)]
+    got = f"; got {given[-1]}" if given[-1] and len(given[-1]) < _LONGEST else ""
+    return f"{''.join(f'{name}: ' for name in where)}{reason}{got} (see: fit --help)"
 
 
-def _plain(problem: str) -> str:
-    return re.sub(r"^Expected", "expected", re.sub(r"(?:a )?<class '([^']+)'>", r"\1", problem))
+def _innermost(text: str) -> tuple[list[str], str]:
+    """Keys and classes from the outermost inwards, and what is said of the last."""
+    where: list[str] = []
+    while key := _KEY.match(text):
+        where.append(key.group(1))
+        text = text[key.end() :]
+        if problem := _PROBLEM.search(text):
+            where.append(problem.group(2))
+            deeper = re.match(rf"(?:{problem.group(1)}   .*(?:\n|$)| *\n)*", text[problem.end() :])
+            text = deeper.group() if deeper else ""
+    return where, text
+
+
+def _nested(text: str) -> str:
+    """The setting inside a class that the whole is about, with its value."""
+    nested = _NESTED.search(text)
+    return f"{nested.group(1)}={nested.group(2)}" if nested else ""
+
+
+def _plain(expected: str) -> list[str]:
+    """A type in words, or the values that it allows."""
+    literal = _LITERAL.fullmatch(expected)
+    return literal.group(1).split(", ") if literal else [re.sub(r"(?:a )?<class '([^']+)'>", r"\1", expected)]

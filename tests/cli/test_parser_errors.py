@@ -30,6 +30,46 @@ def test_a_tree_of_types_becomes_one_sentence():
     )
 
 
+def test_of_a_class_within_a_class_the_setting_is_told_and_its_value():
+    inner = (
+        '{0}Parser key "{1}":\n{0}  Does not validate against any of the Union subtypes\n{0}  Errors:\n'
+        "{0}    - Problem with given class_path '{2}':\n{3}\n{0}    - Expected a <class 'NoneType'>\n"
+        "{0}  Given value type: <class 'jsonargparse._util.NestedArg'>\n"
+        "{0}  Given value: NestedArg(key='n_val', val='x')"
+    )
+    leaf = " " * 16 + 'Parser key "n_val":\n' + " " * 18 + "Expected a <class 'int'>. Got value: x"
+    text = inner.format("", "data", "Captions", inner.format(" " * 8, "evaluation", "Scenes", leaf))
+    assert str(user_error(argparse.ArgumentError(None, text))) == (
+        "data: Captions: evaluation: Scenes: n_val: expected int; got x (see: fit --help)"
+    )
+
+
+def test_a_path_is_not_asked_for_where_a_class_is_and_what_is_no_tree_is_told_as_it_is():
+    text = (
+        'Parser key "evaluation":\n\n  - Expected a path but Foo either not accessible or invalid\n  Errors:\n'
+        "    - Expected a dot import path string: Foo\n    - Expected a <class 'NoneType'>\n  Given value: Foo"
+    )
+    said = "evaluation: expected a dot import path string: Foo; got Foo (see: fit --help)"
+    assert str(user_error(argparse.ArgumentError(None, text))) == said
+    missing = "config: File does not exist: 'no.yaml' (see: fit --help)"
+    raw = "Parser key \"config\": File does not exist: 'no.yaml'"
+    assert str(user_error(argparse.ArgumentError(None, raw))) == missing
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("loss", "clip", "ContrastivePretraining: loss: expected 'infonce' or 'siglip'; got clip (see: fit --help)"),
+        ("lock_image", "1.5", "ContrastivePretraining: lock_image: expected bool or int; got 1.5 (see: fit --help)"),
+        ("class_names", "star", "ContrastivePretraining: class_names: expected list; got star (see: fit --help)"),
+    ],
+)
+def test_what_would_work_is_told(setting, value, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "pretrain.yaml", f"--model.init_args.{setting}", value]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(sentence)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
