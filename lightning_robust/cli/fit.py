@@ -17,7 +17,7 @@ from lightning_robust.callbacks import CurveRecorder, EffectiveRobustness, Rando
 from lightning_robust.cli.outcome import finish
 from lightning_robust.cli.parser_errors import user_error
 from lightning_robust.cli.refusals import refusal
-from lightning_robust.cli.resume import check_same_settings, read_checkpoint
+from lightning_robust.cli.resume import check_same_processes, check_same_settings, read_checkpoint
 from lightning_robust.cli.run_folder import LAST, check_checkpoint, old_run_folder, shared_run_folder
 from lightning_robust.cli.unreadable_images import unreadable_in_validation
 from lightning_robust.errors import UserError
@@ -29,6 +29,7 @@ class RobustCLI(LightningCLI):
 
     folder: Path | None = None
     resume_step: int | None = None
+    _found: dict[str, Any] | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, and link the encoder's preprocessing to the data."""
@@ -69,7 +70,7 @@ class RobustCLI(LightningCLI):
         """Refuse other settings than the run's, and a run that is finished."""
         if self.folder is None:
             return
-        found = read_checkpoint(Path(config.ckpt_path))
+        found = self._found = read_checkpoint(Path(config.ckpt_path))
         parser = self._parser(self.subcommand)
         now = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
         check_same_settings(now, self.folder / "config.yaml")
@@ -130,6 +131,11 @@ class RobustCLI(LightningCLI):
             # not written into the config: it can be run again, in a folder of its own
             kwargs |= {"callbacks": callbacks, "default_root_dir": self.folder}
         return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Refuse another number of processes inside an epoch, before any is started."""
+        if self._found is not None:
+            check_same_processes(self._found, self.trainer.world_size)
 
     def after_fit(self) -> None:
         """Write `results.json` and say what came out."""

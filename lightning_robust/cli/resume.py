@@ -22,6 +22,10 @@ _FREE = (
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a Lightning checkpoint, tensors and builtins only.
 
+    Returns:
+        Steps and whole epochs of training (`global_step`, `epochs`), whether it is `inside` an epoch, and on how many
+        processes (`world_size`) it was trained: None where the training loader did not say.
+
     Raises:
         UserError: If it is no checkpoint that can be resumed.
     """
@@ -31,7 +35,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
         raise UserError(f"{path} is no Lightning checkpoint that can be resumed ({reason})") from error
-    return {"global_step": steps, "epochs": int(loops["epoch_progress"]["total"]["processed"])}
+    epochs = loops["epoch_progress"]["total"]
+    places: list[Any] = loops.get("state_dict", {}).get("combined_loader") or [{}]
+    return {
+        "global_step": steps,
+        "epochs": int(epochs["processed"]),
+        "inside": epochs["processed"] < epochs["started"],
+        "world_size": places[0].get("world_size") if isinstance(places[0], dict) else None,
+    }
 
 
 def check_same_settings(now: Mapping[str, Any], config_file: Path) -> None:
@@ -59,6 +70,28 @@ def check_same_settings(now: Mapping[str, Any], config_file: Path) -> None:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise UserError(
             f"the run was begun with other settings ({'; '.join(changed[:5])}{more}): go on with the same ones"
+        )
+
+
+def check_same_processes(found: Mapping[str, Any], processes: int) -> None:
+    """Refuse to go on inside an epoch, or after its last batch, with more or fewer processes than there were.
+
+    The loader alone cannot tell an epoch's last batch from its end, and Lightning would begin the next epoch in its
+    middle where more batches are in it now.
+
+    Args:
+        found: What `read_checkpoint` found.
+        processes: How many there are now.
+
+    Raises:
+        UserError: If there were others, and the epoch was not at its end; checkpoints that do not say are let pass.
+    """
+    then = found["world_size"]
+    if found["inside"] and then not in (None, processes):
+        raise UserError(
+            f"the checkpoint lies inside an epoch that was trained on {then} process{'es' if then > 1 else ''}, now "
+            f"there would be {processes}, and images would be left out or come twice: go on with {then} "
+            "(--trainer.devices times --trainer.num_nodes), or from a checkpoint that was saved at the end of an epoch"
         )
 
 

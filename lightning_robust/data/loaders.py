@@ -24,6 +24,8 @@ class Place(NamedTuple):
 Order = Callable[[torch.Generator], Tensor]
 #: So many indices become Python numbers at once: those of a large set would take gigabytes.
 _AT_ONCE = 1 << 16
+#: Where nothing is resumed.
+_NO_PLACE = {"epoch": -1, "batches": 0, "world_size": 1}
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -91,10 +93,10 @@ def _order_seed(seed: int, epoch: int) -> int:
 class ResumableLoader(DataLoader[Any]):
     """A `DataLoader` over an `EpochSampler` that implements `state_dict` and `load_state_dict`.
 
-    The state is `{"epoch", "batches", "batch_size"}`: batches already handed out in that epoch. It counts batches that
-    the training loop has received, so workers that run ahead do not matter. Samples that do not fill a
-    batch are left out. The seeds of worker processes are a function of (seed, epoch) too, and torch's global generator
-    is never drawn from.
+    The state is `{"epoch", "batches", "batch_size", "world_size"}`: batches already handed out in that epoch, on each
+    of so many processes. It counts batches that the training loop has received, so workers that run ahead do not
+    matter. Samples that do not fill a batch are left out. The seeds of worker processes are a function of (seed, epoch)
+    too, and torch's global generator is never drawn from.
 
     Args:
         dataset: Map-style data set; its `__getitem__` gets a `Place`.
@@ -124,12 +126,18 @@ class ResumableLoader(DataLoader[Any]):
             dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=True,
             generator=torch.Generator(), collate_fn=collate_fn,
         )  # fmt: skip
-        self._epoch_sampler, self._batches, self._resume = sampler, 0, {"epoch": -1, "batches": 0}
+        self._epoch_sampler, self._batches, self._resume = sampler, 0, dict(_NO_PLACE)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         sampler = self._epoch_sampler
         self._batches = self._resume["batches"] if self._resume["epoch"] == sampler.epoch else 0
-        self._resume = {"epoch": -1, "batches": 0}
+        if self._batches and (then := self._resume["world_size"]) != sampler.num_replicas:
+            raise ValueError(
+                f"The checkpoint lies inside an epoch of training on {then} {_processes(then)}, here there are "
+                f"{sampler.num_replicas}: images would be left out or come twice; resume on {then} {_processes(then)}, "
+                "or from the end of an epoch"
+            )
+        self._resume = dict(_NO_PLACE)
         sampler.skip = self._batches * (self.batch_size or 1)
         self.generator.manual_seed(_order_seed(sampler.seed, sampler.epoch))  # workers' seeds are drawn from it
         for batch in super().__iter__():
@@ -140,17 +148,25 @@ class ResumableLoader(DataLoader[Any]):
         """The place in the data: epoch and batches handed out; a loaded place until the first batch after it."""
         going_on = self._resume["epoch"] >= 0
         place = self._resume if going_on else {"epoch": self._epoch_sampler.epoch, "batches": self._batches}
-        return {**place, "batch_size": self.batch_size or 1}
+        return {"world_size": self._epoch_sampler.num_replicas, **place, "batch_size": self.batch_size or 1}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after the stored batch, if the next epoch that is iterated is the stored one.
 
+        States without `world_size`, as they once were, are taken to be of as many processes as there are.
+
         Raises:
-            ValueError: If the batches were of another size: their number would be another place in the data.
+            ValueError: If the batches were of another size: their number would be another place in the data. While
+                iterating the stored epoch, if there were more processes or fewer.
         """
         if (stored := state.get("batch_size", self.batch_size)) != self.batch_size:
             raise ValueError(
                 f"The checkpoint was trained with batches of {stored} images, here they are of {self.batch_size}: its "
                 f"place in the data cannot be found; resume with batch_size {stored}"
             )
-        self._resume = {"epoch": state["epoch"], "batches": state["batches"]}
+        world = state.get("world_size", self._epoch_sampler.num_replicas)
+        self._resume = {"epoch": state["epoch"], "batches": state["batches"], "world_size": world}
+
+
+def _processes(n: int) -> str:
+    return "process" if n == 1 else "processes"

@@ -85,11 +85,11 @@ def test_a_stopped_loader_goes_on_with_the_remaining_batches_and_the_next_epoch_
     before = [next(running) for _ in range(stop)]  # workers have fetched further by now
     state = stopped.state_dict()
     assert items(before) == whole[:stop]
-    assert state == {"epoch": 2, "batches": stop, "batch_size": 3}
+    assert state == {"epoch": 2, "batches": stop, "batch_size": 3, "world_size": 1}
     resumed = make(12, epoch=2, num_workers=workers)
     resumed.load_state_dict(state)
     assert items(resumed) == whole[stop:]
-    assert resumed.state_dict() == {"epoch": 2, "batches": 4, "batch_size": 3}
+    assert resumed.state_dict() == {"epoch": 2, "batches": 4, "batch_size": 3, "world_size": 1}
     resumed.sampler.set_epoch(3)
     assert items(resumed) == following
 
@@ -110,9 +110,9 @@ def test_a_loaded_place_is_kept_until_the_first_batch():
     """A run that is stopped again before it got a batch must not save that it stood at the beginning."""
     loader = make(12)
     loader.load_state_dict({"epoch": 0, "batches": 2})
-    assert loader.state_dict() == {"epoch": 0, "batches": 2, "batch_size": 3}
+    assert loader.state_dict() == {"epoch": 0, "batches": 2, "batch_size": 3, "world_size": 1}
     next(iter(loader))
-    assert loader.state_dict() == {"epoch": 0, "batches": 3, "batch_size": 3}
+    assert loader.state_dict() == {"epoch": 0, "batches": 3, "batch_size": 3, "world_size": 1}
 
 
 def test_a_place_among_batches_of_another_size_is_refused():
@@ -126,9 +126,10 @@ def test_the_state_is_plain_and_apart_from_the_loader(tmp_path):
     loader = make(12)
     state = loader.state_dict()
     torch.save(state, tmp_path / "state.pt")
-    assert torch.load(tmp_path / "state.pt", weights_only=True) == state == {"epoch": 0, "batches": 0, "batch_size": 3}
+    expected = {"epoch": 0, "batches": 0, "batch_size": 3, "world_size": 1}
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == state == expected
     list(loader)
-    assert state == {"epoch": 0, "batches": 0, "batch_size": 3}
+    assert state == expected
 
 
 def on_rank(monkeypatch, rank, world):
@@ -162,6 +163,49 @@ def test_ranks_resume_too(monkeypatch):
         assert items(resumed) == whole[3:]
     with pytest.raises(ValueError, match="4 images on 2 ranks"):
         make(4)
+
+
+@pytest.mark.parametrize(("then", "now"), [(1, 2), (2, 1), (4, 2)])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_inside_an_epoch_another_number_of_processes_is_refused(monkeypatch, then, now, workers):
+    on_rank(monkeypatch, 0, then)
+    loader = make(24, batch_size=2, epoch=1)
+    next(iter(loader))
+    state = loader.state_dict()
+    assert state == {"epoch": 1, "batches": 1, "batch_size": 2, "world_size": then}
+    for rank in range(now):
+        on_rank(monkeypatch, rank, now)
+        resumed = make(24, batch_size=2, epoch=1, num_workers=workers)
+        resumed.load_state_dict(state)
+        many = "1 process" if then == 1 else f"{then} processes"
+        message = f"inside an epoch of training on {many}, here there are {now}: .*; resume on {many}, or from the end"
+        with pytest.raises(ValueError, match=message):
+            next(iter(resumed))
+        assert resumed.state_dict() == state  # stopped by it, a run has not lost its place
+
+
+@pytest.mark.parametrize(("then", "now"), [(1, 2), (2, 1)])
+def test_from_an_epochs_end_any_number_of_processes_goes_on(monkeypatch, then, now):
+    on_rank(monkeypatch, 0, then)
+    loader = make(24, epoch=1)
+    list(loader)
+    on_rank(monkeypatch, 0, now)
+    resumed = make(24, epoch=2)
+    resumed.load_state_dict(loader.state_dict())
+    assert items(resumed) == items(make(24, epoch=2))
+    assert resumed.state_dict()["world_size"] == now
+    begun = make(24, epoch=1)
+    begun.load_state_dict({"epoch": 1, "batches": 0, "batch_size": 3, "world_size": then})  # its very beginning
+    assert items(begun) == items(make(24, epoch=1))
+
+
+def test_a_state_that_does_not_say_how_many_processes_there_were_is_read_as_it_was(monkeypatch):
+    on_rank(monkeypatch, 1, 2)
+    whole = items(make(24))
+    resumed = make(24)
+    resumed.load_state_dict({"epoch": 0, "batches": 3, "batch_size": 3})
+    assert resumed.state_dict() == {"epoch": 0, "batches": 3, "batch_size": 3, "world_size": 2}
+    assert items(resumed) == whole[3:]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -159,6 +159,24 @@ def test_the_command_line_builds_the_nested_evaluation_and_hands_it_the_transfor
     assert {row.step for row in rows if row.tag == "val/reference/accuracy"} == {5, 10}
 
 
+EVERY_STEP = [f"--trainer.callbacks.init_args.{setting}" for setting in (
+    "every_n_train_steps=1", "save_top_k=-1", "filename={step}", "auto_insert_metric_name=false")]  # fmt: skip
+
+
+def test_inside_an_epoch_the_command_line_does_not_go_on_with_other_processes(tmp_path, monkeypatch, capsys):
+    (tmp_path / "captions.yaml").write_text(CONFIG.format(source=files(tmp_path)))
+    monkeypatch.chdir(tmp_path)
+    fit = ["fit", "--config", "captions.yaml", "--trainer.limit_val_batches=0", "--trainer.callbacks+=ModelCheckpoint"]
+    assert main([*fit, *EVERY_STEP, "--run_name=001"]) == 0
+    folder = tmp_path / "checkpoints" / "captions" / "001"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    for step in (3, 5):  # after the last batch Lightning would begin the next epoch in its middle
+        two = [f"--ckpt_path={folder}/{step}.ckpt", "--trainer.devices=2", "--trainer.strategy=ddp"]
+        assert main([*fit, *EVERY_STEP, "--trainer.max_epochs=2", *two]) == 2
+        assert "inside an epoch that was trained on 1 process, now there would be 2" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
 def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_source(tmp_path, monkeypatch, capsys):
     (tmp_path / "captions.yaml").write_text(CONFIG.format(source="csv:none.csv"))
     monkeypatch.chdir(tmp_path)
