@@ -77,11 +77,12 @@ def open_splits(
         raise ValueError(f"No file {text}: it has to be a parquet file, or a pattern in a file name that matches some")
     local = files is not None
     arguments: dict[str, Any] = {"path": text, **({"streaming": True} if streaming else {})}
-    if files is not None:
-        arguments["cache_dir"] = str(cache_folder() / "datasets")
-        if not Path(text).is_dir():
-            kind = "webdataset" if files[0].endswith(".tar") else "parquet"
-            arguments |= {"path": kind, "data_files": files}
+    if files is not None or (streaming and download):
+        # what a table that was opened has left there tells a length that a stream otherwise does not know
+        arguments["cache_dir"] = str(cache_folder() / ("streams" if streaming else "datasets"))
+    if files is not None and not Path(text).is_dir():
+        kind = "webdataset" if files[0].endswith(".tar") else "parquet"
+        arguments |= {"path": kind, "data_files": files}
     try:
         with _quiet(offline=not (download or local), silent=local or not download):
             found: Mapping[str, Any] = datasets.load_dataset(**arguments)
@@ -93,14 +94,17 @@ def open_splits(
 def local_files(text: str) -> list[str] | None:
     """The files of this machine that a path or a pattern in a file name stands for, in order; None without any."""
     path = Path(text).expanduser()
-    found = [path] if path.exists() else sorted(path.parent.glob(path.name)) if path.name else []
+    try:
+        found = [path] if path.exists() else sorted(path.parent.glob(path.name)) if path.name else []
+    except OSError:  # the name is too long for a file
+        return None
     return [str(file) for file in found] or None
 
 
 def with_split(text: str) -> tuple[str, str | None]:
     """`ID:SPLIT` or `ID` in two parts; a colon that belongs to a path is left alone."""
     path, colon, split = text.rpartition(":")
-    if not colon or "/" in split or os.sep in split or Path(text).exists():
+    if not colon or "/" in split or os.sep in split or os.path.exists(text):  # noqa: PTH110 - nor names too long
         return text, None
     return path, split
 
