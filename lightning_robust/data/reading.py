@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -84,7 +83,7 @@ class ImageFiles:
             with open(path, "rb") as file:  # noqa: PTH123 - a Path for each image costs as much as opening it
                 return to_rgb(Image.open(file), turned=self.turned)
         except Exception as error:  # a damaged file raises a dozen kinds of error, and each means the same
-            what = reason(error) if Path(path).is_file() else "no such file"
+            what = reason(error) if os.path.isfile(path) else "no such file"  # noqa: PTH113 - a Path has limits of its own
             raise UnreadableImageError(f"{path}: {what}") from error
 
 

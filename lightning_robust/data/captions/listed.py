@@ -79,7 +79,7 @@ def listed_pairs(
         ('a small square',)
     """
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 - a Path has an error of its own where a name is too long
         raise ValueError(f"No file {file}: it has to be a list with paths of images and their captions")
     columns = caption.split(",")
     needs = {"image": image, **{f"caption {k}": name for k, name in enumerate(columns)}}
@@ -93,7 +93,7 @@ def listed_pairs(
             bare.append(number)
             continue
         joined = _MARK.join(text.replace(_MARK, " ") for text in texts)
-        digest.update(f"{name}{_MARK}{joined}{_MARK}".encode())
+        digest.update(f"{name}{_MARK}{joined}{_MARK}".encode(errors="surrogatepass"))
         paths.append(os.path.normpath(os.path.join(base, name)))  # noqa: PTH118 - a Path for each of millions is slow
         captions.append(joined)
     _check_paths(file, paths, base)
@@ -123,7 +123,7 @@ def _check_paths(file: Path, paths: PackedTexts, base: str) -> None:
     if not len(paths):
         raise ValueError(f"{file} lists no image with a caption")
     tried = min(_TRIED, len(paths))
-    if not any(Path(paths[k]).is_file() for k in range(tried)):
+    if not any(os.path.isfile(paths[k]) for k in range(tried)):  # noqa: PTH113
         raise ValueError(
             f"Not one of the first {tried} images listed in {file} is there, the first of them {paths[0]}; they are "
             f"looked for in {base} (root= names another folder)"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -136,9 +137,13 @@ def expand_braces(text: str) -> list[str]:
 
 def _files(text: str) -> list[Path]:
     files: list[Path] = []
-    for one in [text] if Path(text).expanduser().exists() else expand_braces(text):
+    whole = Path(text).expanduser()
+    for one in [text] if os.path.exists(whole) else expand_braces(text):  # noqa: PTH110 - nor do names too long exist
         path = Path(one).expanduser()
-        found = [path] if path.is_file() else sorted(path.parent.glob(path.name)) if path.name else []
+        try:
+            found = [path] if path.is_file() else sorted(path.parent.glob(path.name)) if path.name else []
+        except OSError:  # the name is too long for a file
+            found = []
         if not found:
             raise ValueError(
                 f"No shard {path}: 'webdataset:' takes tar files of this machine, such as s-{{000..009}}.tar"

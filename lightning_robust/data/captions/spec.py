@@ -1,7 +1,7 @@
 """Image–caption pairs by a short text, as a configuration takes it."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from lightning_robust.data.captions.listed import listed_pairs
@@ -74,7 +74,9 @@ def _open(kind: str, path: str, options: dict[str, str], *, download: bool) -> C
 def _parsed(spec: str) -> tuple[str, str, dict[str, str]]:
     """Kind, path and options of a spec."""
     kind, colon, rest = spec.partition(":")
-    path, mark, tail = (rest, "", "") if Path(rest).exists() else rest.partition("?")
+    # a Path raises an error of its own where a name is too long
+    there = os.path.exists(rest)  # noqa: PTH110
+    path, mark, tail = (rest, "", "") if there else rest.partition("?")
     if not colon or kind not in _OPTIONS or not path:
         raise ValueError(f"No captions {spec!r}; what works: {', '.join(CAPTION_SPECS)}")
     options = spec_options(tail, spec, _OPTIONS[kind], repr(f"{kind}:")) if mark else {}

@@ -17,7 +17,7 @@ from lightning_robust.data.hub_tables import image_column, open_table, with_spli
 from lightning_robust.data.labelled.dataset import Augmentation
 from lightning_robust.data.labelled.pixels import Transform, fused
 from lightning_robust.data.loaders import Place
-from lightning_robust.data.reading import reason, to_rgb
+from lightning_robust.data.reading import ImageFiles, reason, to_rgb
 
 __all__ = ["PairStream", "StreamedPairs", "open_stream"]
 
@@ -55,8 +55,8 @@ class PairStream:
     def named(self, row: dict[str, Any]) -> str:
         """What to call a row in a complaint: the same in every epoch, whatever its place there."""
         value = row[self.image]
-        path, encoded = (value.get("path"), value.get("bytes")) if isinstance(value, dict) else (None, value)
-        shown = path or (hashlib.sha256(encoded).hexdigest()[:8] if isinstance(encoded, bytes) else "none")
+        path, encoded = _parts(value)
+        shown = path or (hashlib.sha256(encoded).hexdigest()[:8] if encoded else "none")
         text = next((str(value)[:_SHOWN] for column, value in row.items() if column != self.image and value), "")
         return f"image {shown} with the caption {text!r} of {self.name}"
 
@@ -74,11 +74,7 @@ class PairStream:
         )
         if not captions:
             raise ValueError("there is no caption")
-        value = row[self.image]
-        encoded = value.get("bytes") if isinstance(value, dict) else value
-        if not isinstance(encoded, bytes):
-            raise ValueError("there is no image")
-        return to_rgb(Image.open(io.BytesIO(encoded))), captions
+        return _image(row[self.image]), captions
 
 
 class StreamedPairs(Dataset[Any]):
@@ -148,6 +144,25 @@ class StreamedPairs(Dataset[Any]):
         )
 
 
+def _parts(value: Any) -> tuple[str | None, bytes | None]:
+    """Path and encoded bytes of an image that is not decoded, each where there is one."""
+    path, encoded = (value.get("path"), value.get("bytes")) if isinstance(value, dict) else (value, value)
+    return path if isinstance(path, str) else None, encoded if isinstance(encoded, bytes) else None
+
+
+def _image(value: Any) -> Image.Image:
+    path, encoded = _parts(value)
+    if encoded is not None:
+        return to_rgb(Image.open(io.BytesIO(encoded)))
+    if not path:
+        raise ValueError("there is no image")
+    if "://" not in path:
+        return ImageFiles([path]).open(0)
+    import datasets  # it opens what lies on the Hub, or within an archive there
+
+    return to_rgb(datasets.Image().decode_example({"path": path, "bytes": None}))
+
+
 def _filled(samples: list[tuple[Tensor, str] | None], told: list[list[str]]) -> list[tuple[Tensor, str] | str]:
     """The samples of a batch, with the next readable one in the place of one that could not be read."""
     n = len(samples)
@@ -163,8 +178,8 @@ def open_stream(
     """A stream of pairs from the Hub, or from parquet files or tar shards of this machine.
 
     Args:
-        path: An id of the Hub, parquet files or tar shards (a pattern in a file name), or a folder; a split may stand
-            behind a colon.
+        path: An id of the Hub, parquet files or tar shards (a pattern in a file name), or a folder of them or of images
+            with their captions in a `metadata.csv`; a split may stand behind a colon.
         n_train: Pairs in an epoch, which the number of steps follows from; None takes what the Hub says of the split.
         seed: Seed of the order: files are permuted, then pairs within a buffer, anew in every epoch.
         image: The image column; None finds it by its type.

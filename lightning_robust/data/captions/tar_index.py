@@ -16,7 +16,7 @@ __all__ = ["IMAGE_ENDINGS", "ShardIndex", "index_shard"]
 
 IMAGE_ENDINGS: Final = ("jpg", "jpeg", "png", "webp")
 _TEXT_ENDINGS: Final = ("txt", "json")
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SHOWN: Final = 5
 #: First bytes of what holds a tar and is none.
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -44,9 +44,11 @@ def index_shard(path: str | os.PathLike[str], *, json_only: bool = False) -> Sha
     """The index of a shard, from the cache or made by one pass over its headers.
 
     Members belong to one item if their names are the same up to the first dot of the last part, as in webdataset; they
-    need not follow each other. The image is the first member called .jpg, .jpeg, .png or .webp, the caption .txt, else
-    .json; members of other kinds count for nothing, nor do files whose name begins with a dot. The cache is keyed by
-    path, size and time of change; where none can be written the index is made each time.
+    need not follow each other. A second member of the same ending begins another item of that name, as does, behind
+    members of other items, a second image. The image is the first member called .jpg, .jpeg, .png or .webp, the caption
+    .txt, else .json; members of other kinds count for nothing, nor do files whose name begins with a dot. `a.1.jpg` and
+    `a.1.txt` are no image and no caption, and count as an item that lacks them. The cache is keyed by path, size and
+    time of change; where none can be written the index is made each time.
 
     Args:
         path: The shard, an uncompressed tar.
@@ -83,49 +85,72 @@ def index_shard(path: str | os.PathLike[str], *, json_only: bool = False) -> Sha
 @dataclass
 class _Item:
     name: str
-    image: tuple[int, int] | None = None
+    images: dict[str, tuple[int, int]] = field(default_factory=dict)
     texts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
+class _Items:
+    """The items of a shard, of one member after the other."""
+
+    def __init__(self) -> None:
+        self.items: list[_Item] = []
+        #: Of names with a dot, such as `a.1` of `a.1.jpg`: what the first dot makes of them, and their endings.
+        self.dotted: dict[str, tuple[str, set[str]]] = {}
+        self._latest: dict[str, _Item] = {}
+        self._last: _Item | None = None
+
+    def take(self, member: Member) -> None:
+        """Note a member under its item."""
+        folder, slash, base = member.name.rpartition("/")
+        stem, dot, ending = base.partition(".")
+        between, second, ending = ending.rpartition(".")
+        ending = ending.lower()
+        if not stem or not dot or not member.size or ending not in (*IMAGE_ENDINGS, *_TEXT_ENDINGS):
+            return
+        name = f"{folder}{slash}{stem}"
+        if second:
+            self.dotted.setdefault(f"{name}.{between}", (name, set()))[1].add(ending)
+            return
+        item, is_image = self._latest.get(name), ending in IMAGE_ENDINGS
+        if item is None or ending in item.images or ending in item.texts or (is_image and self._again(item)):
+            item = self._latest[name] = _Item(name)  # of a name that was there before, as in webdataset
+            self.items.append(item)
+        (item.images if is_image else item.texts)[ending] = (member.offset, member.size)
+        self._last = item
+
+    def _again(self, item: _Item) -> bool:
+        """Whether an item has all it needs, and others have come since."""
+        return item is not self._last and bool(item.images) and bool(item.texts)
+
+    def misnamed(self) -> list[str]:
+        """What has a dot in its name and is no accessory of an item (as `2.seg.png` is of `2.png`)."""
+        return [
+            name
+            for name, (stem, endings) in self.dotted.items()
+            if stem not in self._latest or ("txt" in endings and not endings.isdisjoint(IMAGE_ENDINGS))
+        ]
+
+
 def _made(file: Path, *, json_only: bool) -> ShardIndex:
-    items: list[_Item] = []
-    latest: dict[str, _Item] = {}
+    found = _Items()
     try:
         for member in tar_members(file):
-            _take(member, items, latest)
+            found.take(member)
     except (OSError, ValueError) as error:
         raise ValueError(f"The shard {file} is damaged or no tar ({error}); fetch it again") from error
     places, lacking = list[tuple[int, int, int, int, int]](), list[str]()
-    for item in items:
+    for item in found.items:
         text, is_json = item.texts.get("json"), 1
         if not json_only and "txt" in item.texts:
             text, is_json = item.texts["txt"], 0
-        if item.image and text:
-            places.append((*item.image, *text, is_json))
+        image = next(iter(item.images.values()), None)
+        if image and text:
+            places.append((*image, *text, is_json))
         else:
-            lacking.append(f"{item.name} has no {'caption' if item.image else 'image'}")
+            lacking.append(f"{item.name} has no {'caption' if image else 'image'}")
+    lacking += [f"{name} is no name of an item, which ends at its first dot" for name in found.misnamed()]
     table = np.array(places, dtype=np.int64).reshape(-1, 5)
     return ShardIndex(str(file), table, len(lacking), tuple(lacking[:_SHOWN]))
-
-
-def _take(member: Member, items: list[_Item], latest: dict[str, _Item]) -> None:
-    """Note a member under its item."""
-    folder, _, base = member.name.rpartition("/")
-    stem, dot, ending = base.partition(".")
-    ending = ending.lower()
-    is_image = ending in IMAGE_ENDINGS
-    if not stem or not dot or not (is_image or ending in _TEXT_ENDINGS) or not member.size:
-        return
-    name = f"{folder}/{stem}" if folder else stem
-    item = latest.get(name)
-    if item is None or ending in item.texts:
-        item = latest[name] = _Item(name)  # a second caption under a name is another item, as in webdataset
-        items.append(item)
-    place = (member.offset, member.size)
-    if not is_image:
-        item.texts[ending] = place
-    elif item.image is None:
-        item.image = place
 
 
 def _keep(path: Path, index: ShardIndex) -> None:

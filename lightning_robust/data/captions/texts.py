@@ -1,12 +1,18 @@
 """Millions of short texts in two arrays, and captions as they come: a text, several lines, a list."""
 
+import re
 from array import array
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 __all__ = ["PackedTexts", "as_captions"]
+
+#: What may stand at the beginning of a text file and belongs to no text.
+_BYTE_ORDER_MARK: Final = "\ufeff"
+#: Halves of a character, which JSON can hold and UTF-8 cannot; a pair of them has become one character by now.
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 
 
 class PackedTexts:
@@ -31,7 +37,7 @@ class PackedTexts:
 
     def append(self, text: str) -> None:
         """Add a text at the end."""
-        self._joined += text.encode()
+        self._joined += text.encode(errors="surrogatepass")
         self._ends.append(len(self._joined))
 
     def __len__(self) -> int:
@@ -40,11 +46,13 @@ class PackedTexts:
     def __getitem__(self, index: int) -> str:
         if not 0 <= index < len(self):
             raise IndexError(f"text {index} of {len(self)}")
-        return self._joined[self._ends[index] : self._ends[index + 1]].decode()
+        return self._joined[self._ends[index] : self._ends[index + 1]].decode(errors="surrogatepass")
 
 
 def as_captions(value: Any, *, lines: bool = False) -> tuple[str, ...]:
     r"""The captions that one value holds, without empty ones.
+
+    A byte order mark at the beginning is taken off. Half of a surrogate pair becomes U+FFFD: no tokenizer takes it.
 
     Args:
         value: A text, its bytes in UTF-8, a list of them, or None.
@@ -62,6 +70,7 @@ def as_captions(value: Any, *, lines: bool = False) -> tuple[str, ...]:
     if isinstance(value, bytes):
         value = value.decode()
     if isinstance(value, str):
+        value = _HALVES.sub("\ufffd", value.removeprefix(_BYTE_ORDER_MARK))
         parts = value.splitlines() if lines else [value]
         return tuple(text for part in parts if (text := part.strip()))
     if isinstance(value, list | tuple | np.ndarray):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning import LightningDataModule
 
 from lightning_robust.data import CaptionsDataModule, ScenesDataModule
 
@@ -53,6 +54,44 @@ def test_a_checkpoint_is_not_resumed_on_other_pairs(tmp_path):
         CaptionsDataModule(source.replace("/a/", "/moved/"), n_train=4).load_state_dict(state)
     assert torch.save(state, tmp_path / "state") is None
     assert torch.load(tmp_path / "state", weights_only=True) == state
+
+
+class Judge(LightningDataModule):
+    """An evaluation that keeps something."""
+
+    transform = None
+
+    def __init__(self, kept=0):
+        super().__init__()
+        self.kept, self.heard = kept, []
+
+    def setup(self, stage):
+        self.heard.append(f"setup {stage}")
+
+    def teardown(self, stage):
+        self.heard.append(f"teardown {stage}")
+
+    def state_dict(self):
+        return {"kept": self.kept}
+
+    def load_state_dict(self, state):
+        self.kept = state["kept"]
+
+
+def test_what_the_evaluation_keeps_is_kept_with_the_rest(tmp_path):
+    source = write_csv(tmp_path / "a", 3)
+    state = CaptionsDataModule(source, Judge(7)).state_dict()
+    other = CaptionsDataModule(source, Judge())
+    other.load_state_dict(state)
+    assert other.evaluation.kept == 7
+
+
+def test_the_evaluation_is_set_up_and_let_go(tmp_path):
+    data = CaptionsDataModule(write_csv(tmp_path / "a", 3), Judge())
+    for stage in ("fit", "test"):
+        data.setup(stage)
+        data.teardown(stage)
+    assert data.evaluation.heard == ["setup fit", "teardown fit", "setup test", "teardown test"]
 
 
 def test_what_nobody_asks_of_it_is_no_attribute():

@@ -54,6 +54,59 @@ def test_rows_without_a_path_or_caption_are_counted_and_named(tmp_path):
     assert "without 2 rows" in pairs.source
 
 
+def test_a_file_that_ends_within_quotation_marks_is_refused_with_the_line(tmp_path):
+    rows = ["filepath\ttitle", *(f"a.jpg\tcaption {k}" for k in range(10))]
+    for row, text in ((3, '"tall building'), (10, '"tall building'), (10, '"')):
+        for end in ("", "\n"):
+            damaged = [*rows[:row], f"a.jpg\t{text}", *rows[row + 1 :]]
+            file = write(tmp_path, "\n".join(damaged) + end)
+            told = rf"t\.csv ends within quotation marks: one is never closed in the row that begins in line {row + 1}$"
+            with pytest.raises(ValueError, match=told):
+                listed_pairs(file)
+    with pytest.raises(ValueError, match=r"never closed in the row that begins in line 11"):
+        listed_pairs(write(tmp_path, "\n".join(rows[:10]) + '\n"'))
+    long = [*rows[:3], 'a.jpg\t"tall building', *rows[1:] * 2000]
+    with pytest.raises(
+        ValueError, match=r"field larger than field limit .* in the row that begins in line 4; a quotation"
+    ):
+        listed_pairs(write(tmp_path, "\n".join(long)))
+
+
+def test_rows_that_span_lines_are_counted_and_named(tmp_path):
+    """So two stray marks would swallow what lies between them; several lines may be meant too."""
+    rows = ["filepath\ttitle", *(f"a.jpg\tcaption {k}" for k in range(10))]
+    rows[4], rows[8] = 'a.jpg\t"tall building', 'a.jpg\t"another'
+    with pytest.warns(UserWarning, match=r"t\.csv: 1 rows have a cell .* that spans lines \(lines 5 to 9\)"):
+        pairs = listed_pairs(write(tmp_path, "\n".join(rows)))
+    assert len(pairs) == 6
+    meant = "filepath\ttitle\n" + "".join(f'a.jpg\t"two\nlines {k}"\n' for k in range(6))
+    with pytest.warns(UserWarning, match=r"6 rows .* \(lines 2 to 3, 4 to 5, 6 to 7, 8 to 9, 10 to 11, …\)"):
+        pairs = listed_pairs(write(tmp_path, meant))
+    assert [pairs.open(k)[1] for k in range(6)] == [(f"two\nlines {k}",) for k in range(6)]
+
+
+def test_quotation_marks_that_are_closed_are_no_harm(tmp_path):
+    text = 'filepath\ttitle\n"a.jpg"\t"tall" building\na.jpg\tsix " feet\na.jpg\t"the end"'
+    pairs = listed_pairs(write(tmp_path, text))
+    assert [pairs.open(k)[1] for k in range(3)] == [("tall building",), ('six " feet',), ("the end",)]
+
+
+def test_half_of_a_surrogate_pair_in_json(tmp_path):
+    """JSON can hold it and UTF-8 cannot."""
+    rows = '[{"filepath": "a.jpg", "title": "a \\ud83d dog \\ud83d\\ude00"}, {"filepath": "\\ud83d.jpg", "title": "b"}]'
+    pairs = listed_pairs(write(tmp_path, rows), "json")
+    assert pairs.open(0)[1] == ("a \ufffd dog \U0001f600",)
+    assert pairs.open(0)[1][0].encode()
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        pairs.open(1)
+
+
+def test_names_too_long_for_a_file_are_no_files(tmp_path):
+    rows = f"filepath\ttitle\n{'x' * 300}.jpg\tx\na.jpg\ty\n"
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        listed_pairs(write(tmp_path, rows)).open(0)
+
+
 def test_a_missing_image_is_unreadable_when_it_is_asked_for(tmp_path):
     pairs = listed_pairs(write(tmp_path, "filepath\ttitle\nnone.jpg\tx\na.jpg\ty\n"))
     with pytest.raises(UnreadableImageError, match=r"none\.jpg: no such file"):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, ToTensor
 
-from lightning_robust.data import CaptionsDataModule
+from lightning_robust.data import CaptionsDataModule, Place
+from lightning_robust.data.captions import datamodule
+from lightning_robust.data.captions.dataset import ReplacedPairs
+from lightning_robust.data.captions.order import windowed_order
+from lightning_robust.data.reading import UnreadableImageError
 
 from .conftest import picture, pixels, write_csv, write_parquet, write_shards, write_tar
 
@@ -143,6 +148,46 @@ def test_damaged_pairs_are_named_and_replaced_up_to_a_limit(workers, tmp_path):
         warnings.catch_warnings(action="ignore"),
     ):
         run(2)
+
+
+def test_shards_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    """Else each batch of a large set would be gathered from every shard."""
+    monkeypatch.setattr(datamodule, "windowed_order", partial(windowed_order, window=4))
+    source = write_shards(tmp_path / "set", [4] * 6)
+    module = CaptionsDataModule(source, transform=pixels, augment="none", batch_size=3, seed=4)
+    orders = []
+    for epoch in range(2):
+        loader = module.train_dataloader()
+        said = [int(caption[5:]) for batch in texts(loader, epoch) for caption in batch]
+        assert sorted(said) == list(range(24))
+        shards = [{k // 4 for k in said[first : first + 4]} for first in range(0, 24, 4)]
+        assert all(len(shard) == 1 for shard in shards)
+        orders.append(said)
+    assert orders[0] != orders[1]
+
+
+def test_what_stands_in_for_a_damaged_pair_is_drawn_anew_for_each_seed_epoch_and_pair(tmp_path):
+    source = write_shards(tmp_path / "set", [200])
+    module = CaptionsDataModule(source, transform=pixels, augment="none", batch_size=3)
+    pairs = module.train_dataloader().dataset.dataset
+    whole, damaged = pairs.pairs.open, {10, 20}
+
+    def opened(index):
+        if index in damaged:
+            raise UnreadableImageError(f"pair {index}")
+        return whole(index)
+
+    pairs.pairs.open = opened
+
+    def drawn(seed):
+        pairs.seed = seed
+        loader = ReplacedPairs(pairs, 9)
+        return [loader[Place(item, epoch)][0][1] for epoch in range(3) for item in sorted(damaged)]
+
+    first = drawn(0)
+    assert first == drawn(0)
+    everything = [*first, *drawn(1)]
+    assert len(set(everything)) >= 10  # of 12: two of them are the same by chance in a third of all seeds
 
 
 def test_one_of_several_captions_is_drawn_by_epoch(tmp_path):

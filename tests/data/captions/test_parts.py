@@ -37,6 +37,17 @@ def test_packed_texts_are_the_texts(texts):
         packed[len(texts)]
 
 
+@pytest.mark.parametrize("value", ["\ufeffa dog", b"\xef\xbb\xbfa dog", ["\ufeffa dog"]])
+def test_a_byte_order_mark_is_no_part_of_a_caption(value):
+    assert as_captions(value) == ("a dog",)
+    assert as_captions("\ufeff") == ()
+    assert as_captions(b"\xef\xbb\xbfa dog\na cat", lines=True) == ("a dog", "a cat")
+
+
+def test_packed_texts_hold_any_text():
+    assert PackedTexts(["a \ud83d", "\udcff", "b"])[0] == "a \ud83d"
+
+
 def test_a_value_that_is_no_caption():
     with pytest.raises(ValueError, match="a caption has to be text, not int"):
         as_captions(3)
@@ -86,6 +97,13 @@ def test_texts_with_options(tmp_path):
     ("csv:a?image=b&image=c", "'image=c' in"),
     ("parquet:a?image", "'image' in"),
     (["hub-stream:a/b", "csv:a"], "stream 'hub-stream:a/b' cannot be joined"),
+    (f"csv:{'x' * 300}", "No file xxx"),
+    (f"json:{'x' * 300}?image=x", "No file xxx"),
+    (f"csv:a.csv?caption={'x' * 300}", r"No file a\.csv"),
+    (f"webdataset:{'x' * 300}", "No shard xxx"),
+    (f"parquet:{'x' * 300}", "No file xxx"),
+    (f"hub:a/{'x' * 300}", "is not on this machine"),
+    (f"hub-stream:a/{'x' * 300}?lines={'x' * 300}", "is not on this machine"),
 ])  # fmt: skip
 def test_texts_that_name_nothing(spec, message):
     with pytest.raises(ValueError, match=message):

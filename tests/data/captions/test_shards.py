@@ -19,9 +19,11 @@ def test_pairs_are_in_the_order_of_the_shards(tmp_path):
     assert all(abs(image.getpixel((4, 4))[0] - k) <= 3 for k, (image, _) in enumerate(found))
 
 
-@pytest.mark.filterwarnings(
-    "ignore:unclosed file", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
-)
+#: Of webdataset, which leaves its file to the garbage collector.
+UNCLOSED = "ignore:unclosed file", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+
+
+@pytest.mark.filterwarnings(*UNCLOSED)
 def test_it_reads_what_webdataset_writes_as_webdataset_reads_it(tmp_path):
     path = str(tmp_path / "s-0.tar")
     with webdataset.TarWriter(path) as shard:
@@ -69,6 +71,48 @@ def test_incomplete_items_are_counted_and_named(tmp_path):
     write_tar(tmp_path / "t.tar", members[2:])
     with pytest.raises(ValueError, match=r"No item in .* has an image .* and a caption"):
         shard_pairs(f"{tmp_path}/t.tar")
+
+
+@pytest.mark.filterwarnings(*UNCLOSED)
+def test_a_name_that_comes_again_is_another_item_as_in_webdataset(tmp_path):
+    members = []
+    for turn, image in enumerate(("png", "png", "jpg")):
+        for k in (1, 2):
+            members += [(f"{k}.{image}", picture(k)), (f"{k}.txt", f"{k} of {turn}".encode())]
+    path = str(write_tar(tmp_path / "s.tar", members))
+    theirs = list(webdataset.WebDataset(path, shardshuffle=False).to_tuple("png;jpg", "txt"))
+    pairs = shard_pairs(path)
+    assert [pairs.open(k)[1] for k in range(len(pairs))] == [(text.decode(),) for _, text in theirs]
+    assert len(pairs) == 6
+
+
+def test_names_with_a_dot_are_counted_and_named(tmp_path):
+    members = [("b/a.1.png", picture(1)), ("b/a.1.txt", b"one"), ("b/a.2.png", picture(2)), ("b/a.2.txt", b"two")]
+    path = write_tar(tmp_path / "s.tar", [*members, ("3.png", picture(3)), ("3.seg.png", b"x"), ("3.txt", b"three")])
+    told = r"2 of 3 items lack .* \(s\.tar: b/a\.1 is no name of an item, which ends at its first dot"
+    with pytest.warns(UserWarning, match=told):
+        pairs = shard_pairs(str(path))
+    assert len(pairs) == 1
+    assert "without 2 items" in pairs.source
+    write_tar(tmp_path / "t.tar", members)
+    with pytest.raises(ValueError, match=r"and a caption \(\.txt or \.json\): t\.tar: b/a\.1 is no name of an item"):
+        shard_pairs(f"{tmp_path}/t.tar")
+    write_tar(tmp_path / "u.tar", [*members[:2], ("b/a.png", picture(3)), ("b/a.txt", b"three")])
+    with pytest.warns(UserWarning, match=r"1 of 2 items lack .* b/a\.1 is no name"):
+        shard_pairs(f"{tmp_path}/u.tar")
+
+
+def test_a_byte_order_mark_stays_out_of_captions(tmp_path):
+    mark = "\ufeff".encode()
+    captioned = mark + b'{"caption": "three"}'
+    members = [("1.jpg", picture(1)), ("1.txt", mark + b"one\ntwo"), ("2.jpg", picture(2)), ("2.json", captioned)]
+    pairs = shard_pairs(str(write_tar(tmp_path / "s.tar", members)))
+    assert [pairs.open(k)[1] for k in range(2)] == [("one", "two"), ("three",)]
+
+
+def test_half_of_a_surrogate_pair_in_json_becomes_what_tokenizers_take(tmp_path):
+    members = [("1.jpg", picture(1)), ("1.json", b'{"caption": "a \\ud83d dog"}')]
+    assert shard_pairs(str(write_tar(tmp_path / "s.tar", members))).open(0)[1] == ("a \ufffd dog",)
 
 
 def test_an_empty_shard_among_others_is_no_harm(tmp_path):

@@ -7,6 +7,7 @@ import datasets
 import pytest
 
 from lightning_robust.data import CaptionsDataModule
+from lightning_robust.data.captions import open_captions
 from lightning_robust.data.captions.stream import open_stream
 
 from .conftest import picture, pixels, write_parquet
@@ -125,6 +126,47 @@ def test_where_a_data_set_says_how_many_pairs_it_has_nobody_else_must(tmp_path):
     assert sorted(said(f"{path}", None)) == sorted({*said(f"{path}", 12)})
     with pytest.raises(ValueError, match="n_train=14 pairs are more than the 13 of"):
         open_stream(f"{path}", n_train=14)
+
+
+def test_what_a_stream_asks_for_does_not_depend_on_what_was_opened_before(tmp_path):
+    path = stream(tmp_path)
+    assert len(open_captions(f"parquet:{path}")) == 13
+    with pytest.raises(ValueError, match="is not known before it is read; say how many make an epoch, n_train="):
+        open_captions(f"hub-stream:{path}")
+    assert len(open_captions(f"hub-stream:{path}", n_train=12)) == 12
+
+
+@pytest.mark.parametrize("kind", ["folder", "paths"])
+def test_images_that_are_files(kind, tmp_path):
+    for k in range(8):
+        (tmp_path / f"{k}.jpg").write_bytes(picture(k)[: 40 if k == 5 else None])
+    if kind == "folder":
+        rows = [f"{k}.jpg,pair {k}" for k in range(8)]
+        (tmp_path / "metadata.csv").write_text("\n".join(["file_name,text", *rows]))
+        path = str(tmp_path)
+    else:
+        files = [str(tmp_path / f"{k}.jpg") for k in range(8)]
+        rows = {"image": files, "text": [f"pair {k}" for k in range(8)]}
+        datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "a.parquet")
+        path = f"{tmp_path}/a.parquet"
+    loader = CaptionsDataModule(
+        f"hub-stream:{path}?buffer=1", transform=pixels, augment="none", n_train=8, batch_size=8
+    ).train_dataloader()
+    with pytest.warns(UserWarning, match=r"5\.jpg with the caption 'pair 5'") as caught:
+        images, captions = next(iter(loader))
+    assert len(caught) == 1
+    assert captions == [f"pair {k}" for k in (0, 1, 2, 3, 4, 6, 6, 7)]
+    assert all(abs(int(image[0, 4, 4]) - int(said[5:])) <= 3 for image, said in zip(images, captions, strict=True))
+
+
+def test_an_image_that_lies_elsewhere_is_opened_by_datasets(tmp_path):
+    """As those of a folder on the Hub, of which the address is known alone."""
+    (tmp_path / "7.jpg").write_bytes(picture(7))
+    pairs = open_stream(stream(tmp_path), n_train=4)
+    row = {"image": {"bytes": None, "path": f"file://{tmp_path}/7.jpg"}, "caption": "pair 7"}
+    image, captions = pairs.decoded(row)
+    assert abs(image.getpixel((4, 4))[0] - 7) <= 3
+    assert captions == ("pair 7",)
 
 
 def test_nothing_is_fetched_unasked():
