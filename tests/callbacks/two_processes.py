@@ -32,7 +32,9 @@ class Plain(Ours):
         self.double()
 
     def untrained_model(self):
-        return Plain(seed=99)
+        control = Plain(seed=99)
+        control.norm = nn.BatchNorm1d(40).double()  # its statistics are those of one process
+        return control
 
     def training_step(self, batch, batch_idx):
         loss = nn.functional.cross_entropy(self(batch[0].double()), batch[1])
