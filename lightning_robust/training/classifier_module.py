@@ -15,6 +15,7 @@ from torch.nn import functional
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.training.freezing import freeze, rest_frozen_parts
 from lightning_robust.training.loader_accuracy import LoaderAccuracy
+from lightning_robust.training.lone_rows import batch_norm_of
 from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
 
 
@@ -60,9 +61,9 @@ class ClassifierModule(LightningModule):
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
         """Cross-entropy of a batch `(images, targets, …)`."""
-        loss = functional.cross_entropy(
-            self(batch[0]), batch[1], label_smoothing=float(self.hparams["label_smoothing"])
-        )
+        with batch_norm_of(len(batch[1])):
+            logits = self(batch[0])
+        loss = functional.cross_entropy(logits, batch[1], label_smoothing=float(self.hparams["label_smoothing"]))
         self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
         return loss
 

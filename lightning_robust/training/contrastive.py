@@ -20,14 +20,17 @@ from lightning_robust.models.current_head import CurrentHead
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.interpolate import check_same_entries
 from lightning_robust.models.logit_bias import give_logit_bias
+from lightning_robust.training.caption_check import warn_of_captions
 from lightning_robust.training.chunked import encode_in_chunks
 from lightning_robust.training.contrastive_losses import info_nce, siglip
 from lightning_robust.training.freezing import rest_frozen_parts
-from lightning_robust.training.gathering import of_all_processes, own_rows
+from lightning_robust.training.gathering import of_all_processes, own_rows, process_count
 from lightning_robust.training.gradient_checkpointing import checkpoint_blocks
 from lightning_robust.training.loader_accuracy import LoaderAccuracy, arguments_of, check_countable, class_texts
 from lightning_robust.training.locked_towers import check_locks, lock_towers
+from lightning_robust.training.lone_rows import warn_of_lone_pair
 from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
+from lightning_robust.training.precision import full, full_precision
 
 MAX_LOGIT_SCALE = math.log(100.0)
 SIGLIP_SCALE, SIGLIP_BIAS = math.log(10.0), -10.0
@@ -42,8 +45,8 @@ class ContrastivePretraining(LightningModule):
     InfoNCE gathers the embeddings of both towers for it, SigLIP those of the captions: `n_total · d` numbers each,
     forwards and backwards. Lightning's `accumulate_grad_batches` averages gradients of several contrasts and enlarges
     none; `chunk_size` fits a large contrast into little memory, see `encode_in_chunks`. Whatever the Trainer's
-    precision, the loss is computed in float32; take `bf16-mixed`, for in `bf16-true` small steps of the weights are
-    lost, those of the logit scale among them.
+    precision, loss and logits are computed in float32; take `bf16-mixed`, for in `bf16-true` small steps of the weights
+    are lost, those of the logit scale among them.
 
     Logged tags: `train/loss` (nats, every step; mean over processes), `train/logit_scale` (factor in [1, 100]),
     `train/logit_bias` (SigLIP), `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; the texts
@@ -124,6 +127,7 @@ class ContrastivePretraining(LightningModule):
         self._accuracy: LoaderAccuracy | None = None
         self._head: Tensor | None = None
         self._current = CurrentHead()
+        self._captions_checked = False
 
     def _prepare(self) -> None:
         """Bias, locks and checkpoints, as the settings want them."""
@@ -181,6 +185,9 @@ class ContrastivePretraining(LightningModule):
         """Contrast the images and captions of a batch."""
         self._current.forget()  # its copy of the weights is not to lie beside activations
         images, tokens = batch[0], self._tokens(batch[1])
+        self._check_first(batch[1], tokens)
+        if self.hparams["loss"] == "infonce":
+            warn_of_lone_pair(len(tokens) * process_count())
         own = own_rows(len(images), images.device)
         h, t = self._embeddings(images, tokens)
         loss = self._contrast(h, t, tokens, own)
@@ -198,11 +205,10 @@ class ContrastivePretraining(LightningModule):
     def _contrast(self, h: Tensor, t: Tensor, tokens: Tensor, own: slice) -> Tensor:
         """The loss of this process's pairs within the batch of all."""
         captions = of_all_processes(tokens) if self.hparams["identical"] else None
-        # a product of 100 and a cosine has errors of 0.2 in bfloat16
-        with torch.autocast(h.device.type, enabled=False):
-            h, t, scale = _full(h), _full(t), _full(self.encoder.logit_scale).exp()
+        with full_precision(h.device):
+            h, t, scale = full(h), full(t), full(self.encoder.logit_scale).exp()
             if self.hparams["loss"] == "siglip":
-                return siglip(h, of_all_processes(t), scale, _full(self.encoder.logit_bias), captions, own=own)
+                return siglip(h, of_all_processes(t), scale, full(self.encoder.logit_bias), captions, own=own)
             return info_nce(of_all_processes(h), of_all_processes(t), scale, captions, own=own)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -225,7 +231,8 @@ class ContrastivePretraining(LightningModule):
         if self._head is None or self._accuracy is None:
             raise ValueError("Validation has to start with on_validation_epoch_start: run it through the Trainer.")
         features = self.encoder.encode_image(batch[0], normalize=True)
-        self._accuracy.update(dataloader_idx, features @ self._head.T, batch[1])
+        with full_precision(features.device):
+            self._accuracy.update(dataloader_idx, full(features) @ full(self._head).T, batch[1])
 
     def on_validation_epoch_end(self) -> None:
         """Log the accuracies."""
@@ -277,10 +284,10 @@ class ContrastivePretraining(LightningModule):
             return captions
         return self.tokenizer(list(captions)).to(self.device)
 
-
-def _full(values: Tensor) -> Tensor:
-    """In float32 at least."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    def _check_first(self, captions: Any, tokens: Tensor) -> None:
+        if not self._captions_checked:
+            warn_of_captions(self.tokenizer, None if isinstance(captions, Tensor) else list(captions), tokens)
+        self._captions_checked = True
 
 
 def _check_exported(encoder: str, config: Mapping[str, Any]) -> None:

@@ -19,6 +19,8 @@ from lightning_robust.training.classifier_module import ClassifierModule
 from lightning_robust.training.contrastive import MAX_LOGIT_SCALE
 from lightning_robust.training.contrastive_losses import info_nce
 from lightning_robust.training.loader_accuracy import arguments_of, check_countable, class_texts
+from lightning_robust.training.lone_rows import batch_norm_of, warn_of_lone_pair
+from lightning_robust.training.precision import full, full_precision
 
 _HEAD = "model.head.weight"
 
@@ -114,10 +116,14 @@ class ContrastiveFinetuning(ClassifierModule):
         tokens = self._captions.draw(
             batch[1], int(self.hparams["seed"]), self.current_epoch, batch_idx, self.global_rank
         )
-        images, texts = encoder.encode_image(batch[0], normalize=True), encoder.encode_text(tokens, normalize=True)
+        with batch_norm_of(len(tokens)):
+            images = encoder.encode_image(batch[0], normalize=True)
+        texts = encoder.encode_text(tokens, normalize=True)
         images, texts, tokens = self._of_all(images), self._of_all(texts), self._of_all(tokens)
-        scale = encoder.logit_scale.exp()
-        loss = info_nce(images, texts, scale, tokens if self.hparams["positives"] == "same-caption" else None)
+        warn_of_lone_pair(len(tokens))
+        with full_precision(images.device):
+            images, texts, scale = full(images), full(texts), full(encoder.logit_scale).exp()
+            loss = info_nce(images, texts, scale, tokens if self.hparams["positives"] == "same-caption" else None)
         self.log("train/loss", loss, batch_size=len(batch[0]), prog_bar=True)
         self.log("train/logit_scale", scale.detach(), batch_size=len(batch[0]))
         return loss

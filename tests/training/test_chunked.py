@@ -114,6 +114,25 @@ def test_a_locked_tower_is_not_computed_twice():
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize(
+    ("n", "size", "parts"), [(16, 3, [3, 3, 3, 3, 2, 2]), (16, 5, [4] * 4), (4, 3, [2, 2]), (3, 9, [3])]
+)
+def test_no_row_is_left_over_alone(n, size, parts):
+    """A batch norm of one row is none."""
+    model, seen = tower(nn.BatchNorm1d(16)), []
+
+    def encode(rows):
+        seen.append(len(rows))
+        return model(rows)
+
+    inputs = torch.randn(n, 16, dtype=torch.float64)
+    for locked in (False, True):
+        model.requires_grad_(not locked)
+        seen.clear()
+        assert encode_in_chunks(encode, model, inputs, size).shape == (n, 8)
+        assert seen == parts
+
+
 def test_a_size_below_one_is_refused():
     with pytest.raises(ValueError, match="chunk_size is at least 1, not 0; leave it out"):
         encode_in_chunks(tower(), tower(), torch.ones(2, 16), 0)
