@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
-from lightning_robust.report.emergence_table import thousands
+from lightning_robust.report.emergence_cells import thousands
 
 __all__ = ["images_axis", "place", "variant_colours"]
 

@@ -28,6 +28,7 @@ class ShownFigure:
         digits: Digits after the point.
         log: Whether its axis is logarithmic.
         control: Tag of what chance gives, drawn dotted; None without one.
+        short: What it is called where there is little room; empty for the same words.
     """
 
     tag: str
@@ -36,6 +37,12 @@ class ShownFigure:
     digits: int = 2
     log: bool = False
     control: str | None = None
+    short: str = ""
+
+    @property
+    def short_words(self) -> str:
+        """What it is called where there is little room."""
+        return self.short or self.words
 
     @property
     def is_count(self) -> bool:
@@ -69,26 +76,35 @@ def shown_figures(runs: Sequence[EmergenceRun]) -> tuple[ShownFigure, ...]:
     h = headline(tags).layer or ""
     layers = [match.group(1) for tag in tags if (match := _KURTOSIS.match(tag))]
     layers = sorted(layers, key=lambda layer: layer == h)  # h last, as it is in the model
+    name = _layer_names(layers, h)
     references = list(dict.fromkeys(run.reference for run in runs))
-    rotated = f"concepts/{h}/random_rotation"
+    concepts, rotated = _CONCEPTS.format(h), f"concepts/{h}/random_rotation"
     figures = [
-        *(ShownFigure(f"val/{name}/accuracy", f"accuracy on {_the(name)}, %", 100, 1) for name in references),
-        ShownFigure(SHIFTS, "mean accuracy on the shifts, %", 100, 1),
-        ShownFigure(ROBUSTNESS, "effective robustness, points", 100, 1),
+        *(
+            ShownFigure(f"val/{one}/accuracy", f"accuracy on {_the(one)}, %", 100, 1, short=f"{one}, %")
+            for one in references
+        ),
+        ShownFigure(SHIFTS, "mean accuracy on the shifts, %", 100, 1, short="shifts, %"),
+        ShownFigure(ROBUSTNESS, "effective robustness, points", 100, 1, short="robustness, points"),
         ShownFigure(f"spectrum/{h}/rankme", "RankMe of h", digits=1),
-        *(ShownFigure(f"kurtosis/{layer}", f"kurtosis of {_name(layer, h)}") for layer in layers),
+        *(ShownFigure(f"kurtosis/{layer}", f"kurtosis of {name[layer]}") for layer in layers),
         ShownFigure(
-            f"{_CONCEPTS.format(h)}/mean_best_ap", "concepts, mean best AP", digits=3, control=f"{rotated}/mean_best_ap"
+            f"{concepts}/mean_best_ap", "concepts, mean best AP", digits=3, control=f"{rotated}/mean_best_ap",
+            short="concepts, best AP",
         ),
         *(
-            ShownFigure(f"outliers/{layer}/features", f"outlier features of {_name(layer, h)}", digits=1)
+            ShownFigure(
+                f"outliers/{layer}/features", f"outlier features of {name[layer]}", digits=1,
+                short=f"outliers of {name[layer]}",
+            )
             for layer in layers
         ),
         ShownFigure(
-            f"{_CONCEPTS.format(h)}/unique_0.9", "concepts at AP ≥ 0.9", digits=1, control=f"{rotated}/unique_0.9"
+            f"{concepts}/unique_0.9", "concepts at AP ≥ 0.9", digits=1, control=f"{rotated}/unique_0.9",
+            short="concepts, AP ≥ 0.9",
         ),
         *(figure for head in ("raw", "centred") for figure in _importance(h, head)),
-    ]
+    ]  # fmt: skip
     return tuple(figure for figure in figures if figure.tag in tags)
 
 
@@ -106,14 +122,24 @@ def variant_words(variant: str) -> str:
 
 def _importance(h: str, head: str) -> list[ShownFigure]:
     place = f"importance/{h}/{head}"
+    largest, counted = f"importance, {head} head", f"privileged directions, {head}"
     return [
-        ShownFigure(f"{place}/max_over_median", f"importance, {head} head", digits=1, log=True),
-        ShownFigure(f"{place}/privileged", f"privileged directions, {head}", digits=1),
+        ShownFigure(f"{place}/max_over_median", largest, digits=1, log=True, short=f"importance, {head}"),
+        ShownFigure(f"{place}/privileged", counted, digits=1, short=f"privileged, {head}"),
     ]
 
 
-def _name(layer: str, h: str) -> str:
-    return "h" if layer == h else layer.rpartition(".")[2]
+def _layer_names(layers: Sequence[str], h: str) -> dict[str, str]:
+    """Each layer by the shortest end of its name that is its own and no bare number; the last is h."""
+
+    def ending(layer: str) -> str:
+        parts = layer.split(".")
+        ends = (".".join(parts[k:]) for k in range(len(parts) - 1, -1, -1))
+        others = [f".{other}" for other in layers if other != layer]
+        own = (end for end in ends if not end.isdigit() and not any(other.endswith(f".{end}") for other in others))
+        return next(own, layer)
+
+    return {layer: "h" if layer == h else ending(layer) for layer in layers}
 
 
 def _the(name: str) -> str:

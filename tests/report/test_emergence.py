@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from rich.console import Console
 from scipy import stats
 
 from lightning_robust.report.emergence_axis import place
+from lightning_robust.report.emergence_cells import table_parts
 from lightning_robust.report.emergence_figure import emergence_figure
 from lightning_robust.report.emergence_onset import BEYOND, beyond_standard, common_points, half_rise, leaves, onset
 from lightning_robust.report.emergence_onset_figure import onset_figure
 from lightning_robust.report.emergence_shown import shown_figures
-from lightning_robust.report.emergence_summary import LAST_POINTS
+from lightning_robust.report.emergence_summary import LAST_POINTS, summarised
 from lightning_robust.report.emergence_table import emergence_rows, print_emergence
 from lightning_robust.report.rank_correlation import rank_correlation
 from lightning_robust.report.student_t import mean_interval, t_quantile
@@ -196,11 +198,46 @@ def test_the_tables_say_what_the_record_says(record):
     assert "†" in text
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
-def test_no_figure_is_cut(record, width):
-    text = printed(record, width)
-    assert "…" not in text.replace(" … ", "")
-    assert max(len(line) for line in text.splitlines()) <= width
+def some_seeds(record):
+    """The record with onsets in two of three seeds, the widest cells that there are."""
+    onsets = [
+        replace(one, half_rise=(46336.0, 65536.0, NAN), extrapolated=one.figure.startswith("er"))
+        for one in record.onsets
+    ]
+    return replace(record, onsets=tuple(onsets))
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 120, 132, 160])
+@pytest.mark.parametrize("change", [lambda record: record, some_seeds])
+def test_every_label_and_cell_stands_whole_in_its_line(record, width, change):
+    record = change(record)
+    lines = printed(record, width).splitlines()
+    assert max(len(line) for line in lines) <= width
+    shown = shown_figures(record.runs)
+    for part in table_parts(record, shown):
+        start = lines.index(part.title)
+        # the form is the one whose labels stand there, and every cell of it stands in the label's own line
+        block = lines[start : next((k for k in range(start + 1, len(lines)) if not lines[k].strip() and k > start + 2))]
+        whole = []
+        for form in part.forms:
+            rows = part.rows(form)
+            whole.append(all(f" {label} " in line and all(cell in line for cell in cells)
+                             for (label, cells), line in zip(rows, block[-len(rows) :], strict=False)))  # fmt: skip
+        assert any(whole), (part.title, block)
+    assert len(lines) < 120
+
+
+def test_a_table_too_wide_for_its_terminal_is_parted_by_variants():
+    record = made_up(seeds=(0, 1), variants=VARIANTS, steps=(0, 5, 40))
+    names = {name: f"{name}_with_a_long_tail_of_words" for name in VARIANTS}
+    runs = tuple(replace(run, variant=names[run.variant]) for run in record.runs)
+    record = summarised(replace(record, runs=runs))
+    text = printed(record, 48)
+    assert max(len(line) for line in text.splitlines()) <= 48
+    onsets = [line for line in text.splitlines() if line.startswith(" privileged, centred ")]
+    # four tables, each of more than one piece
+    assert len(onsets) > 4
+    assert text.count("contrastive,") > 4
 
 
 def test_one_seed_has_neither_intervals_nor_leaving():
@@ -210,10 +247,40 @@ def test_one_seed_has_neither_intervals_nor_leaving():
     assert "seed 4" in text
 
 
-def test_a_narrow_terminal_has_means_without_ranges(record):
+def test_a_narrow_terminal_has_means_without_ranges_and_says_so(record):
     text = printed(record, 100)
     assert "↑ 52.7k" in text
     assert "46.3k–65.5k" not in text
+    assert "range" not in " ".join(text.split("Half-rise")[1].split("Leaves")[0].split())
+    assert "and their range" in " ".join(printed(record, 140).split())
+
+
+def test_a_variant_with_one_seed_leaves_is_not_defined(record):
+    some = replace(record, runs=record.runs[:3] + record.runs[3:4], onsets=(), finals=(), correlations=())
+    lines = printed(summarised(some), 140).split("Leaves its")[1].split("Rank")[0].splitlines()
+    row = next(line for line in lines if "RankMe of h" in line)
+    assert row.split()[-2:] == ["128", "–"]
+    assert "–: not defined for one seed" in " ".join(" ".join(lines).split())
+
+
+def test_what_was_not_measured_in_a_variant_is_a_dash_and_no_missing_change(record):
+    def without(run):
+        points = tuple(
+            replace(p, figures={tag: value for tag, value in p.figures.items() if "/rankme" not in tag})
+            for p in run.points
+        )
+        return replace(run, points=points)
+
+    some = replace(record, runs=tuple(without(run) if run.variant == VARIANTS[0] else run for run in record.runs))
+    lines = [line for line in printed(summarised(some), 140).splitlines() if "RankMe of h" in line]
+    assert [line.split()[3] for line in lines] == ["–"] * 4
+
+
+def test_names_with_brackets_stand_as_they_are():
+    record = made_up(seeds=(0, 1), variants=VARIANTS[:1], steps=(0, 5, 40))
+    runs = tuple(replace(run, variant="[red]x") for run in record.runs)
+    text = printed(summarised(replace(record, runs=runs)))
+    assert text.count("[red]x") == 4
 
 
 def test_rows_hold_every_point_and_figure(record):
