@@ -19,6 +19,7 @@ from lightning_robust.callbacks import (
     SignatureMonitor,
 )
 from lightning_robust.data import ResumableLoader
+from lightning_robust.data.loaders import UnrepeatedSampler
 from lightning_robust.training import ContrastivePretraining
 
 NAMES, COLOURS = ("star", "heart", "truck"), ("red", "blue")
@@ -48,7 +49,10 @@ class Pairs(Dataset):
 
 
 class Captioned(pl.LightningDataModule):
-    """Twelve pairs in a global batch, whatever the number of processes, and captions that come twice in it."""
+    """Twelve pairs in a global batch, whatever the number of processes, captions that come twice among them.
+
+    Lightning repeats images of a plain loader so that every process has as many: 30 would be 32 on four.
+    """
 
     class_names, templates = list(NAMES), ["a photo of a {}", "the {}"]
     val_loader_names = ("reference", "sketch")
@@ -59,7 +63,7 @@ class Captioned(pl.LightningDataModule):
 
     def val_dataloader(self):
         sets = [TensorDataset(*draw(seed, n, noise)[:2]) for seed, n, noise in ((1, 30, 1.0), (2, 20, 2.0))]
-        return [DataLoader(both, batch_size=4) for both in sets]
+        return [DataLoader(both, batch_size=4, sampler=UnrepeatedSampler(both)) for both in sets]
 
     def concept_dataloader(self):
         images, y, colour = draw(3, 60)

@@ -6,10 +6,11 @@ import warnings
 from pathlib import Path
 
 import torch
-from callback_cases import OWN, loader, made_up_baseline, seed_all, trainer
+from callback_cases import OWN, REFERENCE, SHIFT, TRAIN, Data, Rows, draw, loader, made_up_baseline, seed_all, trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from two_processes import Loaders, Plain
+from torch.utils.data import DataLoader, TensorDataset
+from two_processes import Plain
 
 from lightning_robust.callbacks import (
     ConceptMonitor,
@@ -20,6 +21,19 @@ from lightning_robust.callbacks import (
     RandomStates,
     SignatureMonitor,
 )
+from lightning_robust.data import ResumableLoader
+from lightning_robust.data.loaders import UnrepeatedSampler
+
+
+class Loaders(Data):
+    """Sixteen images in a global batch, whatever the number of processes; no validation image twice."""
+
+    def train_dataloader(self):
+        return ResumableLoader(Rows(*draw(TRAIN, self.n_train)), batch_size=16 // self.trainer.world_size, seed=3)
+
+    def val_dataloader(self):
+        sets = [TensorDataset(*draw(name, n)) for name, n in ((REFERENCE, 30), (SHIFT, 20))]
+        return [DataLoader(both, batch_size=4, sampler=UnrepeatedSampler(both)) for both in sets]
 
 
 class Break(Callback):
