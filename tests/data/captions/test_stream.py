@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import datasets
+import fsspec
 import pytest
 
 from lightning_robust.data import CaptionsDataModule
@@ -136,6 +137,9 @@ def test_what_a_stream_asks_for_does_not_depend_on_what_was_opened_before(tmp_pa
     assert len(open_captions(f"hub-stream:{path}", n_train=12)) == 12
 
 
+@pytest.mark.filterwarnings(  # datasets leaves metadata.csv to the garbage collector
+    "ignore:unclosed file", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.parametrize("kind", ["folder", "paths"])
 def test_images_that_are_files(kind, tmp_path):
     for k in range(8):
@@ -155,15 +159,15 @@ def test_images_that_are_files(kind, tmp_path):
     with pytest.warns(UserWarning, match=r"5\.jpg with the caption 'pair 5'") as caught:
         images, captions = next(iter(loader))
     assert len(caught) == 1
-    assert captions == [f"pair {k}" for k in (0, 1, 2, 3, 4, 6, 6, 7)]
+    assert list(captions) == [f"pair {k}" for k in (0, 1, 2, 3, 4, 6, 6, 7)]
     assert all(abs(int(image[0, 4, 4]) - int(said[5:])) <= 3 for image, said in zip(images, captions, strict=True))
 
 
 def test_an_image_that_lies_elsewhere_is_opened_by_datasets(tmp_path):
     """As those of a folder on the Hub, of which the address is known alone."""
-    (tmp_path / "7.jpg").write_bytes(picture(7))
+    fsspec.filesystem("memory").pipe("/captions/7.jpg", picture(7))
     pairs = open_stream(stream(tmp_path), n_train=4)
-    row = {"image": {"bytes": None, "path": f"file://{tmp_path}/7.jpg"}, "caption": "pair 7"}
+    row = {"image": {"bytes": None, "path": "memory://captions/7.jpg"}, "caption": "pair 7"}
     image, captions = pairs.decoded(row)
     assert abs(image.getpixel((4, 4))[0] - 7) <= 3
     assert captions == ("pair 7",)
