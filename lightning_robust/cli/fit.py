@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_robust.callbacks import CurveRecorder, EffectiveRobustness, RandomStates, SignatureMonitor, WiseFT
+from lightning_robust.cli.evaluable import check_evaluable
 from lightning_robust.cli.outcome import finish
 from lightning_robust.cli.parser_errors import user_error
 from lightning_robust.cli.refusals import refusal
@@ -136,6 +137,14 @@ class RobustCLI(LightningCLI):
         """Refuse another number of processes inside an epoch, before any is started."""
         if self._found is not None:
             check_same_processes(self._found, self.trainer.world_size)
+
+    def before_validate(self) -> None:
+        """Refuse what cannot be judged."""
+        check_evaluable("validate", self.model, self.datamodule)
+
+    def before_test(self) -> None:
+        """Refuse what cannot be judged."""
+        check_evaluable("test", self.model, self.datamodule)
 
     def after_fit(self) -> None:
         """Write `results.json` and say what came out."""
