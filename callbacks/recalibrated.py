@@ -1,7 +1,7 @@
 """Batch norms that a validation sees with the statistics of the weights as they are, not of the steps before."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, distributed, nn
 
-from lightning_robust.callbacks.shared_pass import batch_preparation
+from lightning_robust.callbacks.training_images import first_training_batches
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.batch_norm import batch_norms, recalibrate_batch_norm
-from lightning_robust.models.modes import kept_random_state
-from lightning_robust.signatures.batches import images_from_batch
 
 
 class RecalibratedStatistics:
@@ -75,10 +73,8 @@ class RecalibratedStatistics:
             return
         before = {name: (layer.running_mean.clone(), layer.running_var.clone()) for name, layer in layers.items()}
         share = math.ceil(self.images / trainer.world_size)
-        with kept_random_state(), from_user(ValueError):
-            recalibrate_batch_norm(
-                module, training_batches(trainer), run=_forward(trainer), max_images=share, layers=layers
-            )
+        with first_training_batches(trainer) as batches, from_user(ValueError):
+            recalibrate_batch_norm(module, batches, run=_forward(trainer), max_images=share, layers=layers)
         if trainer.world_size > 1:
             _merge(layers)
         self._before = before
@@ -140,23 +136,6 @@ def check_recalibrates(trainer: Trainer, module: LightningModule) -> None:
         )
     if type(module).forward in (LightningModule.forward, nn.Module.forward):
         raise UserError(f"LogSteps recalibrate= runs images through {name}, which has no forward of its own")
-
-
-def training_batches(trainer: Trainer) -> Iterator[Any]:
-    """The batches of a new training loader, from the first: the loader that training reads keeps its place.
-
-    Args:
-        trainer: The Trainer, once its data are set up.
-    """
-    # what Lightning calls to make the loader: the hook of the data module, of the module, or the loader it was given
-    loaders: Any = trainer.fit_loop._data_source.dataloader()
-    while isinstance(loaders, dict | list | tuple) or hasattr(loaders, "iterables"):
-        loaders = getattr(loaders, "iterables", loaders)
-        loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders))
-    batches: Iterable[Any] = loaders
-    prepare = batch_preparation(trainer)
-    for batch in batches:
-        yield images_from_batch(prepare(batch))
 
 
 def _forward(trainer: Trainer) -> Any:
