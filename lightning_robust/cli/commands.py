@@ -81,7 +81,7 @@ OWN_COMMANDS = (
     Command("soup", "one model from the weights of several", "soup", add_soup),
     Command("check-data", "count ImageNet and its shifts against what is published", "check_data", add_check_data),
     Command("fit-baseline", "a baseline of your own from evaluated standard models", "fit_baseline", add_fit_baseline),
-    Command("probe", "every signature of one model, of several side by side, or of a run's step checkpoints", "probe", add_probe),
+    Command("probe", "every signature of a model, of several, or of a run's step checkpoints", "probe", add_probe),
     Command("emergence", "pretrainings side by side: when robustness and signatures rise", "emergence", add_emergence),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )
