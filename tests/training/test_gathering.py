@@ -71,7 +71,7 @@ def test_what_is_computed_again_is_the_same_and_the_losses_are_not(runs):
 
 
 def test_for_infonce_positives_among_identical_captions_change_nothing(runs):
-    """Every caption comes twice in the batch; tied embeddings make both losses and their gradients the same."""
+    """Every caption comes more than once; tied embeddings make both losses and their gradients the same."""
     one, _ = runs
     check([{"infonce": one["open_clip"]}], one, "infonce")
 
