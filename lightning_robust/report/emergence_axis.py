@@ -7,7 +7,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 from lightning_robust.report.emergence_cells import thousands
 
-__all__ = ["images_axis", "place", "variant_colours"]
+__all__ = ["images_axis", "place", "plain", "variant_colours"]
 
 # Okabe and Ito's palette, told apart by the colour-blind: the objective is the hue, reference data the lighter shade
 _COLOURS = {
@@ -31,6 +31,16 @@ def variant_colours(variants: Sequence[str]) -> dict[str, str]:
     """
     others = [name for name in variants if name not in _COLOURS]
     return {name: _COLOURS.get(name) or _OTHERS[others.index(name) % len(_OTHERS)] for name in variants}
+
+
+def plain(words: str) -> str:
+    r"""Words of which matplotlib makes no formula.
+
+    Example:
+        >>> plain("a$x^{$b")
+        'a\\$x^{\\$b'
+    """
+    return words.replace("$", r"\$")
 
 
 def place(images: Sequence[float], first: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""What stands in the tables of a comparison of pretrainings: labels, cells and notes, each in a full and a short form."""
+"""What stands in the tables of a comparison of pretrainings: labels, cells and notes, in full and in short forms."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ def table_parts(record: EmergenceRecord, shown: Sequence[ShownFigure]) -> list[T
     parts = [
         TablePart(
             "At the last point", variants, plain, lambda form: _finals(record, shown, form),
-            lambda form: "Mean over the seeds ± half a 95 % t-interval." if len(record.seeds) > 1 else "Of one seed.",
+            lambda _: "Mean over the seeds ± half a 95 % t-interval." if len(record.seeds) > 1 else "Of one seed.",
         ),
         TablePart(
             "Half-rise, images seen", variants, everything, lambda form: _onsets(record, shown, form),

@@ -22,9 +22,11 @@ _EXTRAPOLATED = "er/extrapolated"
 RULES = (
     "half-rise: for each seed, the images seen at the first point from which on at least half of the change between "
     "step 0 and the last point is passed at every later point; given only where the change is clear, its 95 % "
-    "t-interval over the seeds excluding zero (for one seed: where there is any change)",
+    "t-interval over the seeds excluding zero (for one seed: where there is any change), and for the seeds that change "
+    "in the direction of their mean",
     "leaves: the images seen at the first point from which on, at every later point, the 95 % t-interval over the "
-    "seeds of the change since step 0 excludes zero; no interval is corrected for the number of figures",
+    "seeds of the change since step 0 excludes zero on the side of the last point; points where the figure of any seed "
+    "is not defined are passed over; no interval is corrected for the number of figures",
     "robust beyond a standard model: for each seed, the images seen at the first point from which on, at every later "
     "point, the 95 % interval with the scatter of standard models lies above zero without extrapolation",
     "onsets are known to the spacing of the points; a figure that falls and comes back shows its net change alone",
@@ -60,11 +62,12 @@ def half_rise(images: Sequence[float], values: Sequence[float]) -> float:
 
 
 def leaves(images: Sequence[float], curves: Sequence[Sequence[float]]) -> float:
-    """Images seen at the first point from which on the change since the start excludes zero, to the end.
+    """Images seen at the first point from which on the change since the start excludes zero, to the end and one way.
 
     Args:
         images: Seen at each point, increasing; the first is before training.
-        curves: The figure at each point, a row for each seed.
+        curves: The figure at each point, a row for each seed; points where it is NaN for any are passed over, unless it
+            is the first or last.
 
     Returns:
         One of ``images``; NaN where the last point's t-interval holds zero, and for fewer than two seeds.
@@ -73,10 +76,13 @@ def leaves(images: Sequence[float], curves: Sequence[Sequence[float]]) -> float:
         >>> leaves([0, 10, 20], [[0.0, 1.0, 2.0], [0.0, -1.0, 2.1], [0.0, 0.5, 2.2]])
         20
     """
-    onset = math.nan
+    onset, side = math.nan, 0.0
     for k in range(len(images) - 1, 0, -1):
         mean, half = mean_interval([curve[k] - curve[0] for curve in curves])
-        if not abs(mean) > half:  # NaN, too
+        if math.isnan(mean) and side:
+            continue
+        side = side or math.copysign(1.0, mean)
+        if not side * mean > half:  # NaN, too
             break
         onset = images[k]
     return onset
@@ -128,7 +134,10 @@ def onset(figure: str, variant: str, runs: Sequence[EmergenceRun]) -> EmergenceO
     if figure == BEYOND:
         rises = tuple(beyond_standard(seed) for seed in points)
     else:
-        rises = tuple(half_rise(images, curve) if clear else math.nan for curve in curves)
+        rises = tuple(
+            half_rise(images, curve) if clear and own * change > 0 else math.nan
+            for curve, own in zip(curves, changes, strict=True)
+        )
     return EmergenceOnset(
         figure=figure, variant=variant, change=change, change_half_width=half, clear=clear, half_rise=rises,
         leaves=math.nan if figure == BEYOND else leaves(images, curves),

@@ -100,9 +100,10 @@ class EmergenceOnset:
         change: last point minus step 0, mean over the seeds. change_half_width: half of its 95 % t-interval.
         clear: whether that interval excludes zero; for one seed, whether there is any change.
         half_rise: by seed, the images seen at the first point from which on at least half of that seed's change is
-            passed at every later point; NaN where the change is not clear.
+            passed at every later point; NaN where the change is not clear, and for a seed that changes the other way.
         leaves: images seen at the first point from which on, at every later point, the 95 % t-interval over the seeds
-            of the change since step 0 excludes zero; NaN where there is none, and for one seed.
+            of the change since step 0 excludes zero on the side of the last point; NaN where there is none, and for
+            one seed.
         extrapolated: whether effective robustness is an extrapolation at the half-rise of any seed.
     """
 

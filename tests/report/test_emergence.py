@@ -20,7 +20,7 @@ from lightning_robust.report.emergence_summary import LAST_POINTS, summarised
 from lightning_robust.report.emergence_table import emergence_rows, print_emergence
 from lightning_robust.report.rank_correlation import rank_correlation
 from lightning_robust.report.student_t import mean_interval, t_quantile
-from lightning_robust.results.emergence_record import EmergencePoint
+from lightning_robust.results.emergence_record import EmergencePoint, EmergenceRun
 
 NAN = math.nan
 
@@ -110,6 +110,38 @@ def test_leaves_is_where_a_paired_t_test_rejects_from_there_to_the_end():
 
 def test_one_seed_leaves_never_as_nothing_is_known_of_its_noise():
     assert math.isnan(leaves([0, 1, 2], [[0.0, 5.0, 9.0]]))
+
+
+def test_it_leaves_on_the_side_of_its_last_value_only():
+    curves = [[0.0, -1.0 - e, -2.0 - e, 2.0 + e] for e in (0.0, 0.01, 0.02)]
+    assert leaves([0, 10, 20, 40], curves) == 40
+    assert leaves([0, 10, 20, 40], [[-value for value in curve] for curve in curves]) == 40
+
+
+def test_a_gap_in_one_seed_does_not_move_its_leaving():
+    curves = [[0.0, 1.0 + e, 2.0 + e, 3.0 + e, 4.0 + e] for e in (0.0, 0.01, 0.02)]
+    assert leaves([0, 1, 2, 4, 8], curves) == 1
+    curves[1][2] = NAN
+    assert leaves([0, 1, 2, 4, 8], curves) == 1
+    for end in (0, -1):
+        assert math.isnan(leaves([0, 1, 2, 4, 8], [*curves[:2], [*curves[2][:4], NAN][:: 1 if end else -1]]))
+
+
+def test_a_seed_that_goes_the_other_way_has_no_half_rise():
+    ends = (3.0, 3.1, 3.2, 3.0, 3.1, 3.3, -0.1)
+    runs = [
+        EmergenceRun(
+            variant="a", seed=seed, folder="", reference="reference", checkpoint=None,
+            points=tuple(
+                EmergencePoint(step=k, images=k, figures={"kurtosis/h": part * end}) for k, part in enumerate((0, 0.6, 1))
+            ),
+        )
+        for seed, end in enumerate(ends)
+    ]  # fmt: skip
+    found = onset("kurtosis/h", "a", runs)
+    assert found.clear
+    assert found.half_rise[:-1] == (1.0,) * 6
+    assert math.isnan(found.half_rise[-1])
 
 
 def test_pure_noise_leaves_in_one_of_twenty_cases():
@@ -217,7 +249,7 @@ def test_every_label_and_cell_stands_whole_in_its_line(record, width, change):
     for part in table_parts(record, shown):
         start = lines.index(part.title)
         # the form is the one whose labels stand there, and every cell of it stands in the label's own line
-        block = lines[start : next((k for k in range(start + 1, len(lines)) if not lines[k].strip() and k > start + 2))]
+        block = lines[start : next(k for k in range(start + 3, len(lines)) if not lines[k].strip())]
         whole = []
         for form in part.forms:
             rows = part.rows(form)
@@ -256,8 +288,8 @@ def test_a_narrow_terminal_has_means_without_ranges_and_says_so(record):
 
 
 def test_a_variant_with_one_seed_leaves_is_not_defined(record):
-    some = replace(record, runs=record.runs[:3] + record.runs[3:4], onsets=(), finals=(), correlations=())
-    lines = printed(summarised(some), 140).split("Leaves its")[1].split("Rank")[0].splitlines()
+    some = replace(record, runs=record.runs[:4])
+    lines = printed(summarised(some), 140).split("Leaves its")[1].split("Rank correlation")[0].splitlines()
     row = next(line for line in lines if "RankMe of h" in line)
     assert row.split()[-2:] == ["128", "–"]
     assert "–: not defined for one seed" in " ".join(" ".join(lines).split())
@@ -296,7 +328,11 @@ def test_rows_hold_every_point_and_figure(record):
 def test_a_panel_for_each_figure_with_seeds_thin_and_means_thick(record):
     figure = emergence_figure(record)
     shown = shown_figures(record.runs)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [one.words for one in shown]
+    still = [f"outlier features of {layer}" for layer in ("layer3", "h")]  # 0 at every point
+    drawn = [one.words for one in shown if one.words not in still]
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.axison] == drawn
+    said = [axes.get_legend().get_title().get_text() for axes in figure.axes if axes.get_legend()]
+    assert said == [f"0 at every point: {', '.join(still)}"]
     axes = figure.axes[0]
     thick = [line for line in axes.lines if line.get_linewidth() > 2]
     thin = [line for line in axes.lines if line.get_linewidth() < 1]
@@ -351,3 +387,35 @@ def test_triangles_point_where_a_figure_goes(record):
     rises = [one for one in record.onsets if any(value == value for value in one.half_rise)]
     assert len(triangles) == len(rises)
     assert triangles.count("v") == sum(one.change < 0 and one.figure != BEYOND for one in rises) > 0
+
+
+def test_an_onset_of_some_seeds_only_is_told_from_one_of_all(record):
+    def words(axes):
+        return [text.get_text() for text in axes.texts]
+
+    assert words(onset_figure(record).axes[0]) == []
+    figure = onset_figure(some_seeds(record))
+    rows = len(shown_figures(record.runs)) + 1
+    assert words(figure.axes[0]) == ["2/3"] * rows * len(VARIANTS)
+    assert "so many of the seeds only" in [text.get_text() for text in figure.legends[0].get_texts()]
+    dots = [line for line in emergence_figure(some_seeds(record)).axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["white"] * 4
+
+
+@pytest.mark.parametrize("draw", [emergence_figure, onset_figure])
+def test_names_with_formulas_are_drawn_as_they_are(draw):
+    record = made_up(seeds=(0,), variants=VARIANTS[:1], steps=(0, 5))
+    runs = tuple(replace(run, variant="a$x^{$b") for run in record.runs)
+    figure = draw(summarised(replace(record, runs=runs)))
+    figure.canvas.draw()
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    assert legends[0].get_texts()[0].get_text() == r"a\$x^{\$b"
+
+
+def test_layers_are_told_apart_by_their_names():
+    layers = ("visual.blocks.1", "visual.blocks.2", "visual.blocks.1.mlp", "visual.blocks.2.mlp", "visual")
+    point = EmergencePoint(step=0, images=0, figures={f"kurtosis/{layer}": 3.0 for layer in layers})
+    run = EmergenceRun(variant="a", seed=0, folder="", reference="reference", checkpoint=None, points=(point,))
+    names = [one.words.removeprefix("kurtosis of ") for one in shown_figures([run])]
+    assert len(set(names)) == len(layers)
+    assert {"blocks.2", "1.mlp", "2.mlp"} < set(names)
