@@ -1,13 +1,21 @@
 """Settings for every test, and how many processes share them."""
 
 import os
+import sys
 from pathlib import Path
 
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 # No time limit per example: a shared machine is slow at times. Under CI hypothesis derandomises itself.
 settings.register_profile("lightning_robust", parent=settings.default, deadline=None)
 settings.load_profile("lightning_robust")
+
+# Shapes and types are checked at every call. Not by --jaxtyping-packages, which the processes of xdist never see.
+CHECKED = ["lightning_robust.signatures", "lightning_robust.robustness"]
+if early := [name for name in CHECKED if name in sys.modules]:
+    raise RuntimeError(f"types of {early} cannot be checked: they are imported already.")
+install_import_hook(CHECKED, "beartype.beartype")
 
 #: Each process holds torch and its tests' models: two gigabytes.
 MOST_WORKERS = 8
