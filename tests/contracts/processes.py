@@ -66,6 +66,7 @@ def _run(words, environment, folder, log):
     with Path(log).open("wb", buffering=0) as printed:
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
+    multiprocessing.set_start_method(None, force=True)  # the workers of its loaders start as they do elsewhere
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -78,11 +79,13 @@ def _wait(started, timeout):
     """Until all have ended, or the time is over; then none is left."""
     end = time.monotonic() + timeout
     running = list(started)
-    while running and time.monotonic() < end:
-        connection.wait([process.sentinel for process in running], end - time.monotonic())
-        running = [process for process in running if process.is_alive()]
-        if any(process.exitcode for process in started):
-            end = min(end, time.monotonic() + GRACE)
-    for process in started:
-        process.kill()
-        process.join()
+    try:
+        while running and time.monotonic() < end:
+            connection.wait([process.sentinel for process in running], end - time.monotonic())
+            running = [process for process in running if process.is_alive()]
+            if any(process.exitcode for process in started):
+                end = min(end, time.monotonic() + GRACE)
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
