@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from lightning_robust.cli.emergence_images import images_per_step
 from lightning_robust.cli.emergence_plan import PlannedRun, plan_runs, refuse_other_settings
 from lightning_robust.cli.emergence_training import train_runs
 from lightning_robust.cli.run_folder import ROOT
@@ -13,6 +14,8 @@ from lightning_robust.results.table_file import write_table
 
 #: Names of the files of a comparison.
 RECORD, POINTS, CURVES, ONSETS = "emergence.json", "emergence.csv", "emergence", "onsets"
+#: Folder of what the trainings print.
+LOGS = "logs"
 _FAILED = 1
 
 
@@ -32,9 +35,12 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(ROOT).absolute() / "emergence" / args.run_name
     failed: dict[str, str] = {}
     if not args.report_only:
+        for one in (run for run in runs if not run.finished):
+            images_per_step(one.settings(), one.label)
+            one.refuse_foreign_folder(folder / LOGS / one.log)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            failed = train_runs(runs, args.jobs, folder / "logs")
+            failed = train_runs(runs, args.jobs, folder / LOGS)
         except KeyboardInterrupt:
             print("What was trained is kept: the same command goes on from there.", file=sys.stderr)
             raise

@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from lightning_robust.cli.emergence_images import images_per_step
 from lightning_robust.cli.emergence_plan import PlannedRun
 from lightning_robust.errors import UserError
 from lightning_robust.report.emergence_onset import RULES
@@ -101,7 +101,7 @@ def read_points(folder: Path, images_per_step: int) -> tuple[EmergencePoint, ...
 
 
 def _run(run: PlannedRun, record: RunRecord) -> EmergenceRun:
-    points = read_points(run.folder, _images_per_step(record.config, run.label))
+    points = read_points(run.folder, images_per_step(record.config, run.label, record.provenance.device))
     names = [found[1] for tag in points[0].figures if (found := _REFERENCE.match(tag))]
     weights = sorted(path for path in (run.folder / "steps").glob("step=*.safetensors") if ".head." not in path.name)
     return EmergenceRun(
@@ -118,23 +118,6 @@ def _within_tower(tag: str) -> str:
     """A tag whose layer is named from the image tower on, so that it is the same in every variant."""
     kind, slash, rest = tag.partition("/")
     return tag if kind in ("val", "er") else f"{kind}{slash}{_TOWER.sub('', rest)}"
-
-
-def _images_per_step(config: Mapping[str, Any], label: str) -> int:
-    """Batch size times accumulated batches times processes."""
-    trainer, data = config.get("trainer") or {}, (config.get("data") or {}).get("init_args") or {}
-    factors = {
-        "data.init_args.batch_size": data.get("batch_size"),
-        "trainer.devices": trainer.get("devices", 1),
-        "trainer.num_nodes": trainer.get("num_nodes", 1),
-        "trainer.accumulate_grad_batches": trainer.get("accumulate_grad_batches", 1),
-    }
-    for name, value in factors.items():
-        if not isinstance(value, int) or value < 1:
-            raise UserError(
-                f"{label}: how many images a step has cannot be known with {name} = {value!r}; give it as a number"
-            )
-    return math.prod(factors.values())
 
 
 def _losses(folder: Path) -> dict[int, float]:

@@ -1,5 +1,6 @@
 """The runs of a comparison: where each lies, how it is started, and whether it is what today's config asks for."""
 
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,10 @@ from lightning_robust.errors import UserError
 from lightning_robust.results.names import RESULTS
 
 __all__ = ["PlannedRun", "plan_runs", "refuse_other_settings"]
+
+# what a run writes before its first checkpoint, half-written files among it
+_OF_A_RUN = re.compile(r"config\.yaml|hparams\.yaml|events\.out\.tfevents\..*|signatures\.(csv|png)|steps|\..*\.tmp.*")
+_SECONDS_UNTIL_FIRST_LINE = 120.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,43 @@ class PlannedRun:
             "--seed_everything", seed, "--model.init_args.seed", seed, "--data.init_args.seed", seed, *go_on,
         ]  # fmt: skip
 
-    def discard_beginnings(self) -> None:
-        """Remove the folder of a run that was broken off before its first checkpoint: nothing can go on from it."""
+    @property
+    def log(self) -> str:
+        """Name of the file that it prints to."""
+        return f"{self.variant}-seed{self.seed}.log"
+
+    def refuse_foreign_folder(self, log: Path) -> None:
+        """Refuse a folder from which nothing can go on, unless this command began it.
+
+        Args:
+            log: The file that it prints to, if it was begun.
+
+        Raises:
+            UserError: If the folder has no checkpoint, and was not begun before the log's last line or holds what no
+                run writes.
+        """
+        if not self.folder.is_dir() or self.finished or any(self.folder.rglob("*.ckpt")):
+            return
+        files = list(self.folder.iterdir())
+        strange = [file.name for file in files if not _OF_A_RUN.fullmatch(file.name)]
+        begun = min((file.stat().st_mtime for file in files), default=0.0)
+        if strange or not log.is_file() or begun > log.stat().st_mtime + _SECONDS_UNTIL_FIRST_LINE:
+            raise UserError(
+                f"{self.folder} has no checkpoint to go on from, and "
+                + (f"holds {sorted(strange)[0]}, which no run writes" if strange else "another command began it")
+                + ": move it away, or take another --run_name"
+            )
+
+    def discard_beginnings(self, log: Path) -> None:
+        """Remove the folder of a run that was broken off before its first checkpoint: nothing can go on from it.
+
+        Args:
+            log: The file that it prints to.
+
+        Raises:
+            UserError: If the folder is not of this command.
+        """
+        self.refuse_foreign_folder(log)
         if self.folder.is_dir() and not any(self.folder.rglob("*.ckpt")) and not self.finished:
             shutil.rmtree(self.folder)
 
@@ -143,6 +183,27 @@ def _difference(asked: Any, found: Any, where: str) -> str | None:
     elif isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
         parts = ((a, b, f"{where}[{k}]") for k, (a, b) in enumerate(zip(asked, found, strict=True)))
     else:
-        same = asked == found or (asked is None and not found)
+        same = asked is None and not found
+        if where.endswith("class_path"):
+            same = _same_class(asked, found)
+        same = same or _parsed(asked) == _parsed(found)
         return None if same else f"{where} = {found!r}, and its config has {asked!r} now"
     return next((words for part in parts if (words := _difference(*part)) is not None), None)
+
+
+def _same_class(asked: Any, found: Any) -> bool:
+    """Whether two names are of one class: the short one of a class, or another module of its package that has it."""
+    a, b = str(asked).split("."), str(found).split(".")
+    return a[-1] == b[-1] and (len(a) == 1 or a[0] == b[0])
+
+
+def _parsed(value: Any) -> Any:
+    """A value as the command line's parser reads it: 8e-3 is a number there, and text in YAML 1.1."""
+    if not isinstance(value, str):
+        return value
+    from jsonargparse import get_loader
+
+    try:
+        return get_loader("yaml")(value)
+    except yaml.YAMLError:
+        return value

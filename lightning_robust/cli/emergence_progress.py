@@ -36,7 +36,7 @@ class TrainingProgress:
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
             self._bars = Progress(
-                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+                TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
                 TimeRemainingColumn(elapsed_when_finished=True), console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._all = self._bars.add_task("runs", total=total, completed=done)
@@ -99,7 +99,7 @@ class TrainingProgress:
 
     def _say(self, sentence: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(sentence, highlight=False)
+            self._bars.console.print(sentence, highlight=False, markup=False)
         else:
             print(sentence, file=sys.stderr, flush=True)
 

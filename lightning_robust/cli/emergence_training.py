@@ -79,12 +79,11 @@ def train_runs(runs: Sequence[PlannedRun], jobs: int, logs: Path) -> dict[str, s
 def _start(run: PlannedRun, logs: Path) -> _Training | None:
     """Start a run; None where another process trains it, or has."""
     logs.mkdir(parents=True, exist_ok=True)
-    stem = f"{run.variant}-seed{run.seed}"
-    with _locked(logs / f"{stem}.lock") as lock:
+    log = logs / run.log
+    with _locked(log.with_name(f"{run.variant}-seed{run.seed}.lock")) as lock:
         if lock is None or run.finished:
             return None
-        run.discard_beginnings()
-        log = logs / f"{stem}.log"
+        run.discard_beginnings(log)
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
         with log.open("ab") as out:
             out.write(f"\n{'=' * 20} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())

@@ -1,6 +1,7 @@
 """`emergence`: what is trained, skipped, gone on with and compared; a stand-in for training copies a finished run."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -15,16 +16,25 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_robust.cli import emergence as command_module
 from lightning_robust.cli import emergence_training
-from lightning_robust.cli.emergence_plan import PlannedRun, plan_runs
-from lightning_robust.cli.emergence_progress import last_lines, share_done
+from lightning_robust.cli.emergence_images import images_per_step
+from lightning_robust.cli.emergence_plan import PlannedRun, plan_runs, refuse_other_settings
+from lightning_robust.cli.emergence_progress import TrainingProgress, last_lines, share_done
 from lightning_robust.cli.emergence_training import train_runs
 from lightning_robust.cli.main import main
+from lightning_robust.errors import UserError
 from lightning_robust.results import CurveFile, CurveRow, DataDescription, RunRecord, collect_provenance, write_run
 from lightning_robust.results.emergence_record import read_emergence
 
 STEPS = (0, 1, 2, 4, 8)
 VARIANTS = ("contrastive_broad", "supervised_reference")
 COPY = "import shutil, sys; print('trained'); shutil.copytree(sys.argv[1], sys.argv[2])"
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self):
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +45,7 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
     for variant in VARIANTS:
         settings = {
-            "trainer": {"max_epochs": 2},
+            "trainer": {"max_epochs": 2, "devices": 1},
             "model": {"class_path": "a", "init_args": {"lr": 0.002}},
             "data": {"class_path": "b", "init_args": {"batch_size": 32}},
         }
@@ -187,6 +197,9 @@ def test_a_run_with_other_settings_is_refused(work, trainings, undrawn, capsys):
     for part in ("model", "data"):
         settings[part]["init_args"]["seed"] = 0
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    logs = work / "checkpoints" / "emergence" / "001" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "contrastive_broad-seed0.log").write_text("begun by this command")
     assert emergence() == 0  # what the config does not state is a default
     settings["model"]["init_args"]["lr"] = 0.004
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -252,6 +265,103 @@ def test_the_four_that_ship_differ_in_objective_and_data_alone():
     assert data["n_train"] % data["batch_size"] == 0
 
 
+def begun_settings(work, **changes):
+    """What a run saves: the config of contrastive_broad as it was parsed, with defaults."""
+    settings = yaml.safe_load((work / "configs" / "contrastive_broad.yaml").read_text())
+    settings |= {"seed_everything": 0, "extra": 1}
+    for part in ("model", "data"):
+        settings[part]["init_args"]["seed"] = 0
+    settings["model"]["init_args"] |= changes
+    return settings
+
+
+def test_settings_are_compared_as_the_parser_reads_them(work):
+    file = work / "configs" / "contrastive_broad.yaml"
+    # without a point this is text in YAML 1.1, and a number to the command line's parser; a class may go by its name
+    text = file.read_text().replace("lr: 0.002", "lr: 2e-3").replace("class_path: a", "class_path: Model")
+    file.write_text(text)
+    assert yaml.safe_load(text)["model"]["init_args"]["lr"] == "2e-3"
+    (run,) = plan_runs([0], ["contrastive_broad"], work / "configs", "a")
+    run.folder.mkdir(parents=True)
+    saved = begun_settings(work, lr=0.002)
+    saved["model"]["class_path"] = "package.module.Model"
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+    refuse_other_settings(run)
+    saved["model"]["init_args"]["lr"] = 0.003
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+    with pytest.raises(UserError, match=r"lr = 0\.003"):
+        refuse_other_settings(run)
+    saved["model"] = {"class_path": "package.Other", "init_args": {"lr": 0.002, "seed": 0}}
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(saved))
+    with pytest.raises(UserError, match=r"package\.Other"):
+        refuse_other_settings(run)
+
+
+def test_processes_that_are_not_known_are_refused_before_training(work, trainings, undrawn, capsys):
+    started, _ = trainings
+    file = work / "configs" / "contrastive_broad.yaml"
+    settings = yaml.safe_load(file.read_text())
+    del settings["trainer"]["devices"]
+    file.write_text(yaml.safe_dump(settings))
+    assert emergence() == 2
+    assert "with trainer.devices = 'auto'; give it as a number" in capsys.readouterr().err
+    assert started == []
+    settings["trainer"]["accelerator"] = "cpu"  # where automatic is one
+    file.write_text(yaml.safe_dump(settings))
+    assert emergence() == 0
+
+
+def test_automatic_devices_are_one_process_where_a_run_was_on_the_cpu():
+    config = {"trainer": {"devices": "auto", "accelerator": "auto"}, "data": {"init_args": {"batch_size": 32}}}
+    assert images_per_step(config, "a", "cpu") == 32
+    with pytest.raises(UserError, match="devices = 'auto'"):
+        images_per_step(config, "a", "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("names", "log_age", "words"),
+    [
+        (["thesis.tex"], 0, "holds thesis.tex, which no run writes"),
+        (["config.yaml", "thesis.tex"], 0, "holds thesis.tex"),
+        (["config.yaml", "signatures.csv"], None, "another command began it"),
+        (["config.yaml", "signatures.csv"], 3600, "another command began it"),  # the log is of an earlier one
+    ],
+)
+def test_a_folder_that_this_command_did_not_begin_is_not_removed(work, trainings, names, log_age, words, capsys):
+    started, _ = trainings
+    folder = work / "checkpoints" / "contrastive_broad" / "001-seed0"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_text(yaml.safe_dump(begun_settings(work)))
+    logs = work / "checkpoints" / "emergence" / "001" / "logs"
+    if log_age is not None:
+        logs.mkdir(parents=True)
+        log = logs / "contrastive_broad-seed0.log"
+        log.write_text("begun")
+        os.utime(log, (time.time() - log_age,) * 2)
+    assert emergence() == 2
+    assert words in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert started == []
+    (run,) = plan_runs([0], ["contrastive_broad"], work / "configs", "001")
+    with pytest.raises(UserError, match="move it away"):
+        run.discard_beginnings(logs / run.log)
+
+
+def test_names_with_brackets_stand_in_the_bars_as_they_are(work, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    run = PlannedRun("[red]x", 0, work / "configs" / "contrastive_broad.yaml", "a-seed0")
+    log = work / "log"
+    log.write_text("")
+    with TrainingProgress(2, 0) as progress:
+        progress.started(run, log)
+        progress.look()
+        progress._bars.refresh()
+        progress.ended(run, None)
+    assert "[red]x, seed 0: finished" in terminal.getvalue()
+    assert terminal.getvalue().count("[red]x") > 1
+
+
 def test_a_command_goes_on_where_there_is_a_checkpoint(work):
     (run,) = plan_runs([3], ["contrastive_broad"], work / "configs", "a")
     assert run.command()[1:6] == [
@@ -262,13 +372,14 @@ def test_a_command_goes_on_where_there_is_a_checkpoint(work):
         str(work / "configs/contrastive_broad.yaml"),
     ]
     assert "--ckpt_path" not in run.command()
+    (work / run.log).write_text("begun")
     run.folder.mkdir(parents=True)
     (run.folder / "signatures.csv").write_text("begun")
-    run.discard_beginnings()
+    run.discard_beginnings(work / run.log)
     assert not run.folder.exists()
     run.folder.mkdir(parents=True)
     (run.folder / "last.ckpt").write_text("a checkpoint")
-    run.discard_beginnings()
+    run.discard_beginnings(work / run.log)
     assert run.command()[-2:] == ["--ckpt_path", "last"]
     assert [run.command()[run.command().index(name) + 1] for name in ("--run_name", "--seed_everything")] == [
         "a-seed3",
@@ -300,6 +411,7 @@ import sys, time
 from pathlib import Path
 from lightning_robust.cli import emergence as command_module
 from lightning_robust.cli import emergence_training
+from lightning_robust.cli.emergence_images import images_per_step
 from lightning_robust.cli.emergence_plan import PlannedRun, plan_runs
 from lightning_robust.cli.emergence_training import train_runs
 wait = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"

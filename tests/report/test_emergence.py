@@ -133,7 +133,8 @@ def test_a_seed_that_goes_the_other_way_has_no_half_rise():
         EmergenceRun(
             variant="a", seed=seed, folder="", reference="reference", checkpoint=None,
             points=tuple(
-                EmergencePoint(step=k, images=k, figures={"kurtosis/h": part * end}) for k, part in enumerate((0, 0.6, 1))
+                EmergencePoint(step=k, images=k, figures={"kurtosis/h": part * end})
+                for k, part in enumerate((0, 0.6, 1))
             ),
         )
         for seed, end in enumerate(ends)
