@@ -14,6 +14,7 @@ from lightning_robust.callbacks.recalibrated import (
     RecalibratedStatistics,
     check_recalibrates,
     untouched_batch_norms,
+    warn_of_choices,
 )
 from lightning_robust.callbacks.schedule import ChoosesValidations
 from lightning_robust.callbacks.step_checkpoints import check_no_other_run, module_to_write, step_path, write_step
@@ -24,6 +25,7 @@ from lightning_robust.callbacks.validating import (
     check_validates,
     check_validation_settings,
     go_back_to_validation,
+    is_last_step,
     validate_now,
 )
 from lightning_robust.errors import UserError
@@ -61,11 +63,12 @@ class LogSteps(ChoosesValidations):
         folder: Where checkpoints go; None is `steps` below the Trainer's `default_root_dir`.
         module: Name of the submodule that is written, `""` for the whole LightningModule; None takes the first of
             `model` and `encoder` that there is, else the whole.
-        recalibrate: Training images over which the running statistics of batch norms are recomputed before each
-            validation, and for each checkpoint; training gets its own back. Without it the points of the first hundred
-            steps show statistics that have not caught up with the weights (before training mean 0, variance 1), and a
-            ResNet's curves begin with them. Some 20 batches are enough; 0 leaves them. See
-            `models.recalibrate_batch_norm`.
+        recalibrate: Training images over which the running statistics of batch norms are recomputed for the validation
+            and the checkpoint of each step; training, Lightning's checkpoints and what is measured at other moments
+            keep training's own. So a figure that `ModelCheckpoint(monitor=…)` chooses by is not that of the checkpoint
+            it saves, but of the step's. Without it the points of the first hundred steps show statistics that have not
+            caught up with the weights (before training mean 0, variance 1), and a ResNet's curves begin with them. Some
+            20 batches are enough; 0 leaves them. Costs a pass over them. See `RecalibratedStatistics`.
 
     Raises:
         UserError: For steps that cannot be, a setting without effect, a Trainer that validates nothing or has a
@@ -114,7 +117,7 @@ class LogSteps(ChoosesValidations):
     @property
     def convention(self) -> str:
         """Which statistics batch norms had at its steps, in words."""
-        return self._statistics.convention
+        return self._statistics.convention(validate=self.validate, checkpoints=self.checkpoints)
 
     @property
     def chooses_validations(self) -> bool:
@@ -123,12 +126,15 @@ class LogSteps(ChoosesValidations):
 
     def state_dict(self) -> dict[str, Any]:
         """Which steps are done, and whether one waits for its validation."""
-        return {"done": self.done, "seen": self._seen, "pending": self._pending}
+        told = {"ran": self._statistics.ran, "left": self._statistics.left}
+        return {"done": self.done, "seen": self._seen, "pending": self._pending, "recalibrated": told}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the steps of a checkpoint."""
         self.done, self._seen = list(state_dict["done"]), state_dict["seen"]
         self._pending = state_dict["pending"]
+        told = state_dict.get("recalibrated", {})  # missing in older checkpoints
+        self._statistics.ran, self._statistics.left = list(told.get("ran", [])), dict(told.get("left", {}))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another run's steps; have the whole validation run before training."""
@@ -137,6 +143,7 @@ class LogSteps(ChoosesValidations):
             return
         if trainer.global_step == 0:
             self.done, self._seen, self._pending = [], None, False
+            self._statistics.ran, self._statistics.left = [], {}
         self._kept = (trainer.num_sanity_val_steps, trainer.val_check_batch)
         if self.validate:
             trainer.num_sanity_val_steps = float("inf") if self._spaced.begins_at_zero else 0
@@ -145,6 +152,9 @@ class LogSteps(ChoosesValidations):
         """Refuse now what cannot work."""
         if self.recalibrate:
             check_recalibrates(trainer, pl_module)
+            self._statistics.begin(trainer)
+            if self.validate:
+                warn_of_choices(trainer)
         elif self._spaced.is_due(-1, _CATCH_UP) and untouched_batch_norms(pl_module):
             rank_zero_warn(
                 f"The batch norms of {type(pl_module).__name__} begin with a running mean of 0 and a variance of 1, "
@@ -161,11 +171,6 @@ class LogSteps(ChoosesValidations):
             check_averaging_first(trainer, self, "it has to average a step before that is written")
         if self.checkpoints:
             module_to_write(pl_module, self.module)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the statistics of training, in a checkpoint that is written inside a validation too."""
-        del trainer, pl_module
-        self._statistics.saved(checkpoint)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave out the sanity check, which Lightning has again where a run goes on from the end of an epoch."""
@@ -205,7 +210,7 @@ class LogSteps(ChoosesValidations):
         """Have Lightning validate after this batch, if its step is one of ours."""
         del outputs, batch, batch_idx
         step = trainer.global_step
-        due = self._spaced.is_due(self._seen or 0, step) or _is_last_step(trainer)
+        due = self._spaced.is_due(self._seen or 0, step) or is_last_step(trainer)
         self._seen, self._pending = step, due and step not in self.done
         if self.validate:
             trainer.val_check_batch = ALWAYS if self._pending else NEVER
@@ -255,6 +260,7 @@ class LogSteps(ChoosesValidations):
 
     def _leave(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._statistics.take_out(pl_module)
+        self._statistics.end()
         if self._quiet is not None:
             self._quiet.end()
         if self._kept is not None:
@@ -274,14 +280,6 @@ class LogSteps(ChoosesValidations):
 
     def _folder(self, trainer: Trainer) -> Path:
         return Path(self.folder) if self.folder is not None else Path(trainer.default_root_dir) / "steps"
-
-
-def _is_last_step(trainer: Trainer) -> bool:
-    """Whether the batch that ends now is the last of the run, as far as it is known before."""
-    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
-        return True
-    epochs = trainer.max_epochs
-    return trainer.is_last_batch and epochs not in (None, -1) and trainer.current_epoch + 1 >= int(epochs or 0)
 
 
 def _check_settings(given: LogSteps) -> None:

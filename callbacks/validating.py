@@ -124,3 +124,11 @@ def validate_now(trainer: Trainer) -> None:
         loop.run()
     finally:
         trainer.state.stage = stage
+
+
+def is_last_step(trainer: Trainer) -> bool:
+    """Whether the batch that ends now is the last of the run, as far as it is known before."""
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return True
+    epochs = trainer.max_epochs
+    return trainer.is_last_batch and epochs not in (None, -1) and trainer.current_epoch + 1 >= int(epochs or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -53,6 +53,39 @@ def recalibrate_batch_norm(
         >>> round(model.running_mean.item(), 3), round(model.running_var.item(), 3)
         (4.0, 6.667)
     """
+    images, moments = input_moments(model, batches, run=run, max_images=max_images, layers=layers)
+    for moment in moments.values():
+        if moment.lacking:
+            raise ValueError(f"The batch norm {moment.name!r} {moment.lacking}.")
+    put_moments(model, moments)
+    return images
+
+
+def input_moments(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    run: Callable[[nn.Module, Any], Any] | None = None,
+    max_images: int | None = None,
+    layers: Collection[str] | None = None,
+) -> tuple[int, dict[str, Moments]]:
+    """Moments of the inputs of every batch norm over all images, as `recalibrate_batch_norm` takes them.
+
+    The model is as it was afterwards, also after an error.
+
+    Args:
+        model: As for `recalibrate_batch_norm`, and so are the others.
+        batches: Training images.
+        run: How to run the model on a batch.
+        max_images: Stop after the batch that reaches so many.
+        layers: Names of the batch norms.
+
+    Returns:
+        The number of images used, and the moments by layer; some may be lacking.
+
+    Raises:
+        ValueError: If the model has no such layer, there are no images, or a batch has one value per channel.
+    """
     chosen = {name: layer for name, layer in batch_norms(model).items() if layers is None or name in layers}
     if not chosen:
         raise ValueError(
@@ -60,8 +93,8 @@ def recalibrate_batch_norm(
             "(frozen batch norms and layer norms keep none)."
         )
     before = {name: _statistics(layer) for name, layer in chosen.items()}
-    moments = {name: _Moments(name) for name in chosen}
-    hooks = [layer.register_forward_pre_hook(moments[name]) for name, layer in chosen.items()]
+    moments = {name: Moments(name) for name in chosen}
+    hooks = [layer.register_forward_pre_hook(moments[name].add) for name, layer in chosen.items()]
     images = 0
     try:
         with torch.no_grad(), eval_mode(model), kept_random_state(), torch.compiler.set_stance("force_eager"):
@@ -71,18 +104,25 @@ def recalibrate_batch_norm(
                 images += _run(model, batch, run)
                 if max_images is not None and images >= max_images:
                     break
-        if not images:
-            raise ValueError("There are no images to recalibrate the batch norms on.")
-        found = {name: moment.result() for name, moment in moments.items()}
-    except BaseException:
-        found = {name: (mean, variance) for name, (mean, variance, _) in before.items()}
-        raise
     finally:
         for hook in hooks:
             hook.remove()
         for name, layer in chosen.items():
-            _put(layer, *found[name], before[name][2])
-    return images
+            _put(layer, *before[name])
+    if not images:
+        raise ValueError("There are no images to recalibrate the batch norms on.")
+    return images, moments
+
+
+def put_moments(model: nn.Module, moments: Mapping[str, Moments]) -> None:
+    """Make mean and unbiased variance of the inputs the running statistics of batch norms.
+
+    Args:
+        model: A model with these layers.
+        moments: By layer; none of them lacking.
+    """
+    for name, moment in moments.items():
+        _put(model.get_submodule(name), moment.mean, moment.squares / (moment.count - 1), None)
 
 
 def batch_norms(model: nn.Module) -> dict[str, Any]:
@@ -98,14 +138,23 @@ def batch_norms(model: nn.Module) -> dict[str, Any]:
     }
 
 
-class _Moments:
-    """Count, mean and sum of squared deviations of a layer's inputs per channel, merged over calls (Pébay 2008)."""
+class Moments:
+    """Count, mean and sum of squared deviations of a layer's inputs per channel, merged over calls (Pébay 2008).
+
+    Args:
+        name: Of the layer.
+    """
 
     def __init__(self, name: str) -> None:
         self.name, self.count = name, 0
         self.mean = self.squares = torch.zeros((), dtype=torch.float64)
 
-    def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def add(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Merge the inputs of a call: a forward pre-hook.
+
+        Raises:
+            ValueError: If there is one value per channel.
+        """
         x = inputs[0].detach().transpose(0, 1).flatten(1).double()
         n = x.shape[1]
         if n < 2:
@@ -114,19 +163,36 @@ class _Moments:
                 "use larger batches, and drop a last one of a single image."
             )
         mean = x.mean(1)
-        squares = (x - mean[:, None]).square().sum(1)
+        self._merge(n, mean, (x - mean[:, None]).square().sum(1))
+
+    def merge(self, other: Moments) -> None:
+        """Merge what another process has seen.
+
+        Args:
+            other: Moments of the same layer.
+        """
+        if other.count:
+            self._merge(other.count, other.mean, other.squares)
+
+    def cpu(self) -> Moments:
+        """The same on the CPU."""
+        self.mean, self.squares = self.mean.cpu(), self.squares.cpu()
+        return self
+
+    @property
+    def lacking(self) -> str:
+        """Why they are no statistics, as the end of a sentence; empty where they are."""
+        if not self.count:
+            return "was not reached by the images: run the whole model"
+        variance = self.squares / (self.count - 1)
+        finite = bool(self.mean.isfinite().all()) and bool(variance.isfinite().all())
+        return "" if finite else "has inputs that are not all finite numbers"
+
+    def _merge(self, n: int, mean: Tensor, squares: Tensor) -> None:
         self.mean, self.squares = self.mean.to(mean), self.squares.to(mean)
         delta, total = mean - self.mean, self.count + n
         self.squares = self.squares + squares + delta.square() * (self.count * n / total)
         self.mean, self.count = self.mean + delta * (n / total), total
-
-    def result(self) -> tuple[Tensor, Tensor]:
-        if not self.count:
-            raise ValueError(f"The batch norm {self.name!r} was not reached by the images: run the whole model.")
-        variance = self.squares / (self.count - 1)
-        if not bool(self.mean.isfinite().all()) or not bool(variance.isfinite().all()):
-            raise ValueError(f"The inputs of the batch norm {self.name!r} are not all finite numbers.")
-        return self.mean, variance
 
 
 def _statistics(layer: Any) -> tuple[Tensor, Tensor, Tensor | None]:

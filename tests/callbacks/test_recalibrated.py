@@ -1,55 +1,19 @@
 """`LogSteps(recalibrate=…)`: what is measured has the statistics of the weights as they are, and training its own."""
 
-import copy
-
 import lightning.pytorch as pl
 import pytest
 import torch
-from callback_cases import LAYER, TRAIN, Data, Scored, draw, random_states, same_state, seed_all, trainer
+from callback_cases import LAYER, Scored, random_states, same_state, seed_all, trainer
+from launching import launched
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from recalibrated_cases import Far, Frozen, Weights, fit
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_robust.callbacks import KurtosisMonitor, LogSteps, RandomStates
+from lightning_robust.callbacks import KurtosisMonitor, LogSteps
 from lightning_robust.callbacks.step_checkpoints import step_files
 from lightning_robust.errors import UserError
 from lightning_robust.signatures import activation_kurtosis
-
-FAR = 50.0  # of the inputs from the running statistics that a batch norm begins with
-
-
-class Far(Data):
-    """Training images of the first epoch in a known order, far from a mean of 0 and a variance of 1."""
-
-    def __init__(self):
-        super().__init__()
-        x, y = draw(TRAIN, 48)
-        self.rows = TensorDataset(FAR + 7 * x, y)
-
-    def train_dataloader(self):
-        return DataLoader(self.rows, batch_size=16)
-
-    def val_dataloader(self):
-        return [DataLoader(self.rows, batch_size=16), super().val_dataloader()[1]]
-
-
-class Weights(pl.Callback):
-    """The state at the start of the training batch after each step."""
-
-    def __init__(self):
-        self.states = {}
-
-    def on_train_batch_start(self, trainer, module, *_):
-        self.states[trainer.global_step] = copy.deepcopy(module.state_dict())
-
-
-def fit(folder, *callbacks, recalibrate=48, module=Scored, data=Far, seed=0, **options):
-    seed_all(seed)
-    model, log = module(seed=seed), LogSteps(recalibrate=recalibrate)
-    used = [RandomStates(), log, *callbacks]
-    trainer(folder, callbacks=used, **options).fit(model, datamodule=data())
-    return model, log
 
 
 def by_hand(state, x):
@@ -120,13 +84,14 @@ class Save(pl.Callback):
     def on_validation_epoch_end(self, trainer, module):
         if trainer.global_step == self.step and not trainer.sanity_checking:
             trainer.save_checkpoint(self.folder / "inside.ckpt")
+            trainer.save_checkpoint(self.folder / "inside-weights.ckpt", weights_only=True)
 
 
 def test_checkpoints_of_a_run_have_the_statistics_of_training(tmp_path):
     weights = Weights()
     last = ModelCheckpoint(tmp_path, "at-{step}", save_top_k=-1, save_on_train_epoch_end=False)
     fit(tmp_path, weights, Save(tmp_path, 2), last, enable_checkpointing=True)
-    files = [tmp_path / "inside.ckpt", tmp_path / "at-step=2.ckpt"]
+    files = [tmp_path / "inside.ckpt", tmp_path / "inside-weights.ckpt", tmp_path / "at-step=2.ckpt"]
     for file in files:
         saved = torch.load(file, weights_only=True)["state_dict"]
         assert same_state(saved, {name: weights.states[2][name] for name in saved}), file.name
@@ -157,17 +122,6 @@ def test_a_run_without_validations_writes_them_too(tmp_path):
         torch.testing.assert_close(load_file(path)["norm.running_mean"].double(), mean, rtol=1e-5, atol=1e-4)
 
 
-class Frozen(Scored):
-    """One batch norm that training leaves alone, and one that it trains."""
-
-    def __init__(self, seed=0):
-        super().__init__(seed)
-        self.fixed = nn.BatchNorm1d(12).eval()
-
-    def forward(self, x):
-        return super().forward(self.fixed(x))
-
-
 @pytest.mark.filterwarnings("ignore:Found 1 module.s. in eval mode")
 def test_frozen_batch_norms_keep_their_statistics(tmp_path):
     fit(tmp_path, module=Frozen, max_epochs=1)
@@ -187,11 +141,17 @@ class NoForward(Scored):
     forward = pl.LightningModule.forward
 
 
+class TwoArguments(Scored):
+    def forward(self, x, y):
+        return super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("module", "extra", "said"),
     [
         (NoNorm, [], "recalibrate= is for batch norms with running statistics, and NoNorm trains none"),
         (NoForward, [], "runs images through NoForward, which has no forward"),
+        (TwoArguments, [], r"runs images alone through TwoArguments, and its forward takes \(x, y\)"),
         (Scored, [EMAWeightAveraging()], "does not go with averaged weights"),
     ],
 )
@@ -222,3 +182,33 @@ def test_statistics_of_no_images_are_warned_about_once_they_would_be_measured(tm
     assert not seen("late", LogSteps(steps=[100, 200]), Scored())
     assert not seen("mended", LogSteps(recalibrate=48), Scored())
     assert seen("again", LogSteps(), Scored())
+
+
+class SaveAtStart(pl.Callback):
+    def on_train_start(self, trainer, module):
+        for only in (True, False):
+            trainer.save_checkpoint(f"{trainer.default_root_dir}/start-{only}.ckpt", weights_only=only)
+
+
+def test_weights_that_are_saved_before_training_have_its_statistics(tmp_path):
+    fit(tmp_path, SaveAtStart(), max_epochs=1)
+    for only in (True, False):
+        saved = torch.load(tmp_path / f"start-{only}.ckpt", weights_only=True)["state_dict"]
+        assert same_state(saved, Scored(seed=0).state_dict()), only
+
+
+@pytest.mark.slow
+def test_processes_run_images_of_their_own_and_have_the_statistics_of_all(tmp_path):
+    (one,) = launched("recalibrated_processes.py", tmp_path / "one", 1, "whole")
+    two = launched("recalibrated_processes.py", tmp_path / "two", 2, "whole")
+    assert two[0] == two[1]
+    assert two[0]["ran"] == one["ran"] == [64]
+    assert two[0]["mean"] == pytest.approx(one["mean"], rel=1e-5)
+    assert two[0]["variance"] == pytest.approx(one["variance"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_all(tmp_path):
+    first, second = launched("recalibrated_processes.py", tmp_path, 2, "broken", timeout=120)
+    assert "process 1 ended with: no such image" in first["error"]
+    assert second["error"] == "no such image"

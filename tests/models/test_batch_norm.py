@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from lightning_robust.models import ImageClassifier, interpolate
-from lightning_robust.models.batch_norm import recalibrate_batch_norm
+from lightning_robust.models.batch_norm import input_moments, recalibrate_batch_norm
 from lightning_robust.models.modes import eval_mode
 
 
@@ -160,6 +160,19 @@ def test_what_cannot_be_recalibrated_is_refused_and_left_as_it_was():
     refused(nn.Linear(2, 2), [x], "Linear has no batch norm")
     refused(nn.BatchNorm1d(2, track_running_stats=False), [x], "no batch norm with running statistics")
     refused(network(), [], "no images")
-    refused(network(), [x, x * float("nan")], "not all finite")
+    refused(network(), [x, x * float("nan")], "'1' has inputs that are not all finite")
     refused(nn.BatchNorm1d(3), [torch.ones(3, 3), torch.ones(1, 3)], "1 value")
     refused(Unreached(nn.BatchNorm2d(3), nn.BatchNorm2d(3)), [x], "'1' was not reached")
+
+
+def test_moments_of_parts_merge_to_those_of_all_and_the_model_stays():
+    layer, x = nn.BatchNorm1d(3), images(20, 3)
+    (first, one), (second, other) = (input_moments(layer, [part]) for part in x.split([13, 7]))
+    merged = one[""].cpu()
+    merged.merge(other[""])
+    assert (first, second, merged.count, merged.lacking) == (13, 7, 20, "")
+    np.testing.assert_allclose(merged.mean, x.double().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(merged.squares / 19, x.double().var(0), rtol=1e-12)
+    assert not layer.running_mean.any()
+    merged.merge(input_moments(nn.Sequential(nn.Identity(), nn.BatchNorm1d(3)), [x], run=lambda *_: None)[1]["1"])
+    assert merged.count == 20
