@@ -1,12 +1,10 @@
 """Two real processes share each global batch of one."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_script
 
 from .conftest import write_parquet, write_shards
 
@@ -21,9 +19,7 @@ def test_two_processes_share_the_batches_of_one(kind, tmp_path):
     )
     source = source.replace("parquet:", "hub-stream:")
     for devices, workers in ((1, 0), (2, 2)):
-        command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), source, str(devices), str(workers)]
-        settings = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-        subprocess.run(command, check=True, env={**os.environ, **settings}, capture_output=True, timeout=240)
+        run_script(SCRIPT, tmp_path, source, devices, workers, processes=devices, timeout=600)
     alone, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1.0", "2.0", "2.1"))
     assert len(alone) == len(first) == len(second) == 2 * (40 // 12)
     for (epoch, whole), (_, one), (_, two) in zip(alone, first, second, strict=True):
