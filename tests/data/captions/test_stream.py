@@ -158,7 +158,7 @@ def test_images_that_are_files(kind, tmp_path):
     ).train_dataloader()
     with pytest.warns(UserWarning, match=r"5\.jpg with the caption 'pair 5'") as caught:
         images, captions = next(iter(loader))
-    assert len(caught) == 1
+    assert sum("replaced by its neighbour" in str(warning.message) for warning in caught) == 1
     assert list(captions) == [f"pair {k}" for k in (0, 1, 2, 3, 4, 6, 6, 7)]
     assert all(abs(int(image[0, 4, 4]) - int(said[5:])) <= 3 for image, said in zip(images, captions, strict=True))
 
