@@ -3,11 +3,7 @@
 import ast
 import json
 import math
-import os
 import re
-import socket
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -21,6 +17,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 pytest.importorskip("accelerate", reason="transformers.Trainer needs accelerate: pip install accelerate")
 
 from documented_tags import documented
+from processes import run_script
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -440,23 +437,11 @@ TWO = """
 
 @pytest.mark.slow
 def test_two_processes_measure_whole_images_and_the_first_writes(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     helpers = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "contracts")]
+    script = tmp_path / "two.py"
     code = textwrap.dedent(TWO.format(paths=helpers, file=__file__, folder=str(tmp_path)))
-    environment = os.environ | {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1",
-        "TENSORBOARD_LOGGING_DIR": str(tmp_path / "board"),
-    }  # fmt: skip
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env=environment | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE
-        )
-        for rank in ("0", "1")
-    ]
-    errors = [process.communicate(timeout=240)[1].decode()[-3000:] for process in started]
-    assert [process.returncode for process in started] == [0, 0], errors
+    script.write_text(code, encoding="utf-8")
+    run_script(script, processes=2, environment={"TENSORBOARD_LOGGING_DIR": str(tmp_path / "board")})
     found, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     np.testing.assert_equal(found, second)
     world, first, shared = found
