@@ -51,6 +51,7 @@ def without(state, start):
     return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 
+@pytest.mark.filterwarnings("ignore:Of the first batch")  # of the captions' words it knows the classes
 def test_a_clip_in_pretraining(tiny_folder, tmp_path):
     module = ContrastivePretraining(f"local-dir:{tiny_folder}", lr=1e-2, warmup_steps=1)
     states, files, scenes = fit(tmp_path, module, task="caption")
