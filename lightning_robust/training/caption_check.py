@@ -25,6 +25,7 @@ def warn_of_captions(tokenizer: Callable[..., Any], captions: Sequence[str] | No
     Example:
         >>> import torch, warnings
         >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
         ...     warn_of_captions(str, None, torch.tensor([[1, 2], [1, 2]]))
         >>> len(caught)
         1

@@ -407,7 +407,8 @@ def test_last_lines_are_without_the_states_of_bars(work):
 
 
 DRIVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started in the background
 from pathlib import Path
 from lightning_robust.cli import emergence as command_module
 from lightning_robust.cli import emergence_training

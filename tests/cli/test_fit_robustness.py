@@ -196,7 +196,7 @@ def test_results_are_strict_json(run):
         raise ValueError(constant)
 
     data = json.loads((run / "results.json").read_text(), parse_constant=refuse)
-    assert data["schema_version"] == 3
+    assert data["schema_version"] == 4
     assert set(data["wise_ft"][0]["effective_robustness"]["shifts"]) == set(NAMES)
     assert torch.tensor([row["effective_robustness"]["mean"]["estimate"] for row in data["wise_ft"]]).isfinite().all()
 

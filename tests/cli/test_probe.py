@@ -99,7 +99,7 @@ def test_a_network_of_timm_on_a_folder_of_images(folder, capsys):
     assert probe("--model", "untrained:timm:resnet10t", "--images", "pictures", "--layers", "layer4", "maxpool") == 0
     record = read_probe(folder / "checkpoints" / "probe" / "001" / "results.json")
     assert [layer.name for layer in record.layers] == ["layer4", "maxpool", "fc:input"]
-    assert record.model.origin == "random weights, seed 0"
+    assert record.model.origin == "random weights, seed 0, batch norms calibrated on the 6 images"
     assert list(record.data.images.values()) == [6]
     assert "importance/fc:input/raw/max_over_median" in record.scalars
     assert "Concepts" not in capsys.readouterr().out
