@@ -40,7 +40,9 @@ class FollowedWeights:
         """
         self._watched = weakref.ref(module)
         if self.names and not self.theta0:
-            self.theta0 = {name: W.cpu().clone() for name, W in self.matrices(module).items()}
+            # whole ones, also where every process has a part of each
+            matrices = {name: getattr(W, "full_tensor", lambda W=W: W)() for name, W in self.matrices(module).items()}
+            self.theta0 = {name: W.cpu().clone() for name, W in matrices.items()}
 
     def reset(self) -> None:
         """Forget another run's weights."""

@@ -71,7 +71,10 @@ class CurrentHead:
             ValueError: As `zero_shot_head`.
         """
         texts = (tuple(class_names), tuple(templates))
-        last, weights, modules = self._last, _weights(model), tuple(model.modules())
+        weights, modules = _weights(model), tuple(model.modules())
+        # no process may leave the others alone with the reading: weights in shards are put together for it
+        sharded = any(hasattr(value, "full_tensor") for value in weights.values())
+        last = None if sharded else self._last
         if last is None or not (
             last.texts == texts
             and last.tokenizer is tokenizer
@@ -80,9 +83,11 @@ class CurrentHead:
         ):
             self.forget()  # before the next is made: one copy at a time
             head = zero_shot_head(model, tokenizer, class_names, templates)
+            self.made += 1
+            if sharded:
+                return head
             kept = {name: value.clone() for name, value in weights.items()}
             last = self._last = _Made(head, kept, modules, tokenizer, texts)
-            self.made += 1
         return last.head.clone()
 
     def forget(self) -> None:

@@ -236,7 +236,8 @@ def _start(
 def _content(W: Tensor) -> bytes:
     """SHA-256 of a tensor's type, shape and bytes."""
     digest = hashlib.sha256(f"{W.dtype}{tuple(W.shape)}".encode())
-    digest.update(W.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    # of a copy: memory that numpy has seen cannot be freed any more by FSDP, whose storage shrinks in place
+    digest.update(W.detach().cpu().contiguous().reshape(-1).view(torch.uint8).clone().numpy().data)
     return digest.digest()
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -31,13 +30,14 @@ from lightning_robust.training.locked_towers import check_locks, lock_towers
 from lightning_robust.training.lone_rows import warn_of_lone_pair
 from lightning_robust.training.optimisation import adamw_with_schedule, decay_groups
 from lightning_robust.training.precision import full, full_precision
+from lightning_robust.training.sharding import ShardedTraining, is_sharded, whole_state
 
 MAX_LOGIT_SCALE = math.log(100.0)
 SIGLIP_SCALE, SIGLIP_BIAS = math.log(10.0), -10.0
 """Where SigLIP starts, as in its paper (arXiv 2303.15343) and in open_clip."""
 
 
-class ContrastivePretraining(LightningModule):
+class ContrastivePretraining(ShardedTraining):
     """Train a CLIP on `(images, captions)`, from random weights or its own, and follow its zero-shot accuracy.
 
     Captions are texts or tokens `(n, context length)`. Every image is contrasted with the captions of all processes'
@@ -46,7 +46,7 @@ class ContrastivePretraining(LightningModule):
     forwards and backwards. Lightning's `accumulate_grad_batches` averages gradients of several contrasts and enlarges
     none; `chunk_size` fits a large contrast into little memory, see `encode_in_chunks`. Whatever the Trainer's
     precision, loss and logits are computed in float32; take `bf16-mixed`, for in `bf16-true` small steps of the weights
-    are lost, those of the logit scale among them.
+    are lost, those of the logit scale among them. `ModelParallelStrategy` shards the blocks, see `ShardedTraining`.
 
     Logged tags: `train/loss` (nats, every step; mean over processes), `train/logit_scale` (factor in [1, 100]),
     `train/logit_bias` (SigLIP), `val/<loader>/accuracy` (zero-shot, in [0, 1], every validation; the texts
@@ -172,8 +172,7 @@ class ContrastivePretraining(LightningModule):
     def untrained_model(self) -> ContrastivePretraining:
         """Build the same module as it was before any training, as a control, on this module's device."""
         # with the texts filled in: the copy has no Trainer to ask for them
-        names, templates = self._class_texts()
-        texts = {"class_names": names, "templates": templates}
+        texts = dict(zip(("class_names", "templates"), self._class_texts(), strict=True))
         start = {"pretrained": False, "lock_image": False, "lock_text": False}
         return ContrastivePretraining(**{**arguments_of(self), **texts, **start}).eval().to(self.device)
 
@@ -213,7 +212,8 @@ class ContrastivePretraining(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another architecture."""
-        check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
+        if not is_sharded(self):  # there Lightning has loaded them, strictly
+            check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, and keep the factor on the cosines within [1, 100], as CLIP does, before anything looks at it."""
@@ -252,7 +252,7 @@ class ContrastivePretraining(LightningModule):
 
     def on_fit_end(self) -> None:
         """Export the trained CLIP where that was asked for."""
-        if self.hparams["export_to"] is not None and self.trainer.is_global_zero:
+        if self.hparams["export_to"] is not None and (self.trainer.is_global_zero or is_sharded(self)):
             self.export(Path(self.trainer.default_root_dir) / self.hparams["export_to"])
 
     def export(self, path: str | Path) -> None:
@@ -269,7 +269,8 @@ class ContrastivePretraining(LightningModule):
         tokenizer_files: dict[str, bytes] = {}
         if self._folder is not None:
             config, tokenizer_files = read_clip_folder(self._folder)
-        state = {name: tensor.detach().cpu() for name, tensor in self.encoder.state_dict().items()}
+        if not (state := whole_state(self.encoder)):
+            return  # the first process writes
         if "logit_bias" in state:  # a parameter that open_clip makes for this entry of the configuration
             start = {"init_logit_scale": SIGLIP_SCALE, "init_logit_bias": SIGLIP_BIAS}
             config = {**config, "model_cfg": {**start, **config["model_cfg"]}}
@@ -280,9 +281,7 @@ class ContrastivePretraining(LightningModule):
         return class_texts(datamodule, self.hparams["class_names"], self.hparams["templates"])
 
     def _tokens(self, captions: Any) -> Tensor:
-        if isinstance(captions, Tensor):
-            return captions
-        return self.tokenizer(list(captions)).to(self.device)
+        return captions if isinstance(captions, Tensor) else self.tokenizer(list(captions)).to(self.device)
 
     def _check_first(self, captions: Any, tokens: Tensor) -> None:
         if not self._captions_checked:
