@@ -212,6 +212,7 @@ class ContrastivePretraining(ShardedTraining):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another architecture."""
+        super().on_load_checkpoint(checkpoint)
         if not is_sharded(self):  # there Lightning has loaded them, strictly
             check_same_entries(checkpoint["state_dict"], self.state_dict(), ("the checkpoint", "the model"))
 

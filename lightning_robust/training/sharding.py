@@ -42,6 +42,8 @@ class ShardedTraining(LightningModule):
             return
         check_shardable(self._trainer, self)
         mesh = self.trainer.strategy.device_mesh["data_parallel"]
+        # torch sends weights and moments of a checkpoint as they lie in memory: in one layout on all processes
+        self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for block in _blocks(self):
             if isinstance(block, FSDPModule):
                 return
@@ -75,6 +77,19 @@ class ShardedTraining(LightningModule):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
             clip_shards(self.parameters(), float(gradient_clip_val))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another strategy, whose convolutions lie in memory otherwise.
+
+        Raises:
+            UserError: On every process, if it is one.
+        """
+        states = [each for state in checkpoint.get("optimizer_states", []) for each in state["state"].values()]
+        moments = [value for each in states for value in each.values() if isinstance(value, Tensor)]
+        if is_sharded(self) and not all(moment.is_contiguous() for moment in moments):
+            raise UserError(
+                "the checkpoint was written without ModelParallelStrategy: go on with the strategy that it began with"
+            )
 
     def on_validation_model_eval(self) -> None:
         """Make the weights whole before a callback looks at them."""
