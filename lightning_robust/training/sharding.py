@@ -38,12 +38,13 @@ class ShardedTraining(LightningModule):
 
     def configure_model(self) -> None:
         """Shard the blocks, once."""
-        if self._trainer is None or not isinstance(self._trainer.strategy, ModelParallelStrategy):
+        strategy = None if self._trainer is None else self._trainer.strategy
+        if not isinstance(strategy, ModelParallelStrategy):
             return
         check_shardable(self._trainer, self)
-        mesh = self.trainer.strategy.device_mesh["data_parallel"]
+        mesh = strategy.device_mesh["data_parallel"]
         # torch sends weights and moments of a checkpoint as they lie in memory: in one layout on all processes
-        self.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.to(memory_format=torch.contiguous_format)
         for block in _blocks(self):
             if isinstance(block, FSDPModule):
                 return

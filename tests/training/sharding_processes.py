@@ -87,7 +87,6 @@ def followed(folder, encoder, devices):
     half = folder / f"kept{devices}" / "step=2.ckpt"
     _, resumed, after = fit(folder, encoder, devices, {}, ckpt_path=half)
     told = {
-        "refused": refused,
         "history": monitor.history,
         "done": log.done,
         "resumed": resumed.losses,
