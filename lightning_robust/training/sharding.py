@@ -41,7 +41,7 @@ class ShardedTraining(LightningModule):
         strategy = None if self._trainer is None else self._trainer.strategy
         if not isinstance(strategy, ModelParallelStrategy):
             return
-        check_shardable(self._trainer, self)
+        check_shardable(self.trainer, self)
         mesh = strategy.device_mesh["data_parallel"]
         # torch sends weights and moments of a checkpoint as they lie in memory: in one layout on all processes
         self.to(memory_format=torch.contiguous_format)
