@@ -162,6 +162,7 @@ class ContrastivePretraining(ShardedTraining):
 
     def setup(self, stage: str) -> None:
         """Refuse now what could not be counted later."""
+        super().setup(stage)
         check_countable(getattr(self.trainer, "datamodule", None))
 
     def forward(self, images: Tensor) -> Tensor:

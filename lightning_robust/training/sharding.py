@@ -36,11 +36,17 @@ class ShardedTraining(LightningModule):
 
     _is_whole = False
 
-    def configure_model(self) -> None:
+    def setup(self, stage: str) -> None:
+        """Have the blocks sharded under `ModelParallelStrategy`.
+
+        Under others there is no `configure_model`, which would have `WeightAveraging` warn of shards.
+        """
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            self.configure_model = self._shard  # type: ignore[method-assign]
+
+    def _shard(self) -> None:
         """Shard the blocks, once."""
-        strategy = None if self._trainer is None else self._trainer.strategy
-        if not isinstance(strategy, ModelParallelStrategy):
-            return
+        strategy: Any = self.trainer.strategy
         check_shardable(self.trainer, self)
         mesh = strategy.device_mesh["data_parallel"]
         # torch sends weights and moments of a checkpoint as they lie in memory: in one layout on all processes
