@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lightning_robust.cli.class_names_file import class_names_in
 from lightning_robust.cli.probe_files import PICTURE, Found, write_comparison, write_model
 from lightning_robust.cli.probe_steps_files import steps_folder
 from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
@@ -166,25 +167,6 @@ def _class_texts(args: argparse.Namespace) -> tuple[list[str] | None, list[str] 
     from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
 
     return list(CLASSES), list(TEMPLATES)
-
-
-def class_names_in(file: Path) -> list[str]:
-    """The lines of a file that are not empty.
-
-    Args:
-        file: One class name on each line.
-
-    Raises:
-        UserError: If it cannot be read, or holds none.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the class names in {file}: {error}") from error
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise UserError(f"{file} holds no class names: one on each line")
-    return names
 
 
 def _measured(args: argparse.Namespace, network: Any) -> Found:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_robust.cli.class_names_file import class_names_in
 from lightning_robust.cli.probe_steps_files import StepFile, steps_of
 from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
 from lightning_robust.errors import UserError, from_user
@@ -124,7 +125,6 @@ def _record(args: argparse.Namespace, folder: Path) -> StepsRecord:
 
 
 def _model(args: argparse.Namespace, run: "WatchedRun", encoder: Any, first: StepFile) -> "RunModel":
-    from lightning_robust.cli.probe import class_names_in
     from lightning_robust.cli.probe_steps_model import RunModel
 
     if args.classes is not None and first.head is not None:
