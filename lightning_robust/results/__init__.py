@@ -10,6 +10,14 @@ from lightning_robust.results.baseline_record import (
 )
 from lightning_robust.results.cache import cache_folder
 from lightning_robust.results.choices import AlphaChoice, Interval
+from lightning_robust.results.compress_record import (
+    COMPRESS_SCHEMA,
+    CompressedPoint,
+    CompressRecord,
+    Latency,
+    read_compression,
+    write_compression,
+)
 from lightning_robust.results.curves import CURVE_COLUMNS, CurveFile, CurveRow, read_curves
 from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 from lightning_robust.results.evaluation_record import (
@@ -45,6 +53,7 @@ from lightning_robust.results.table_file import write_table
 
 __all__ = [
     "BASELINE_SCHEMA",
+    "COMPRESS_SCHEMA",
     "CURVE_COLUMNS",
     "EVALUATION_SCHEMA",
     "PROBE_SCHEMA",
@@ -53,6 +62,8 @@ __all__ = [
     "AlphaChoice",
     "AlphaRow",
     "BaselineRecord",
+    "CompressRecord",
+    "CompressedPoint",
     "ConceptEntry",
     "CurveFile",
     "CurveRow",
@@ -62,6 +73,7 @@ __all__ = [
     "EffectiveRobustness",
     "EvaluationRecord",
     "Interval",
+    "Latency",
     "ModelAccuracies",
     "ModelDescription",
     "ModelEvaluation",
@@ -76,11 +88,13 @@ __all__ = [
     "collect_provenance",
     "file_sha256",
     "read_baseline",
+    "read_compression",
     "read_curves",
     "read_evaluation",
     "read_probe",
     "read_run",
     "write_baseline",
+    "write_compression",
     "write_evaluation",
     "write_probe",
     "write_run",
