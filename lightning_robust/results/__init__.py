@@ -41,6 +41,7 @@ from lightning_robust.results.probe_record import (
     write_probe,
 )
 from lightning_robust.results.provenance import Provenance, collect_provenance
+from lightning_robust.results.pruned_headline import PrunedHeadline
 from lightning_robust.results.run_record import (
     RUN_SCHEMA,
     AlphaRow,
@@ -80,6 +81,7 @@ __all__ = [
     "ProbeRecord",
     "ProbedLayer",
     "Provenance",
+    "PrunedHeadline",
     "RunRecord",
     "ShiftRobustness",
     "atomic_path",
