@@ -1,0 +1,169 @@
+"""A weight matrix as a product `A B` of low rank: the best one for the inputs that it sees, or the plain one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SIDES = ("input", "output")
+_RIDGE = 1e-10  # of the mean variance: decides only among directions that the images leave undecided
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankFactors:
+    """`W x ≈ A (B x) + shift`.
+
+    Attributes:
+        A: Orthonormal columns, `(out, k)`.
+        B: `Aᵀ W`, `(k, in)`.
+        shift: What is added to the layer's bias, `(out,)`; None where nothing is known of the mean.
+        residual: Error `E‖W x − A B x − shift‖²` on the images; `‖W − A B‖²` (Frobenius) where none were used.
+    """
+
+    A: Tensor
+    B: Tensor
+    shift: Tensor | None
+    residual: float
+
+
+@dataclass(frozen=True, eq=False)
+class Truncation:
+    """The best approximations of one weight matrix at every rank, from one decomposition, in float64.
+
+    Attributes:
+        weight: W, `(out, in)`; a convolution's is flattened to `(out, in·kh·kw)`.
+        basis: Output directions `u_i` as orthonormal columns, most energy first, `(out, m)`, m = min(out, in).
+        energies: `E⟨u_i, W x⟩²` (about the mean where it is corrected), `(m,)`; `σ_i²` without images.
+        mean: Mean of `W x`, `(out,)`; None where it is not corrected.
+    """
+
+    weight: Tensor
+    basis: Tensor
+    energies: Tensor
+    mean: Tensor | None
+
+    @property
+    def total(self) -> float:
+        """`E‖W x‖²`, about the mean where it is corrected: what relative errors are relative to."""
+        return float(self.energies.sum())
+
+    def residual(self, k: int) -> float:
+        """What rank k loses: the energies from k on.
+
+        Args:
+            k: Rank, from 0 to m.
+        """
+        return float(self.energies[self._checked(k) :].sum())
+
+    def at(self, k: int, dtype: torch.dtype | None = None) -> LowRankFactors:
+        """The best factors of rank k.
+
+        Args:
+            k: Rank, from 0 to m; at m, `A B` is W up to rounding, whatever the images were.
+            dtype: Of the factors; None keeps float64.
+
+        Raises:
+            ValueError: If k is out of range.
+        """
+        A = self.basis[:, : self._checked(k)]
+        shift = None if self.mean is None else self.mean - A @ (A.T @ self.mean)
+        dtype = dtype or A.dtype
+        return LowRankFactors(
+            A.to(dtype).contiguous(),
+            (A.T @ self.weight).to(dtype).contiguous(),
+            None if shift is None else shift.to(dtype),
+            self.residual(k),
+        )
+
+    def _checked(self, k: int) -> int:
+        if not 0 <= k <= len(self.energies):
+            raise ValueError(f"The rank is between 0 and {len(self.energies)}, not {k}.")
+        return k
+
+
+def decompose(
+    weight: Tensor, covariance: Tensor | None = None, *, mean: Tensor | None = None, side: str = "input"
+) -> Truncation:
+    """Decompose a weight matrix so that it can be cut to any rank.
+
+    The `A B` of rank k with the least `E‖W x − A B x‖²` is `U_k U_kᵀ W`, where U are the left singular vectors of
+    `W Σ^{1/2}` for `Σ = E[x xᵀ]` (reduced-rank regression; for networks: Wang et al. 2024, SVD-LLM, arXiv 2403.07378;
+    Yuan et al. 2023, ASVD, arXiv 2312.05821): the principal directions of the outputs. Nothing is inverted, so Σ may
+    be singular; among directions that no image uses those of the larger weight come first, so that the full rank is W.
+    With a `mean`, the covariance is the centred one and the bias makes up for the mean of what is cut: never a larger
+    error at the same rank. Without a covariance it is the plain SVD (Eckart & Young 1936), whose error on the images
+    is never smaller.
+
+    Args:
+        weight: W, `(out, in)`.
+        covariance: Σ of the inputs, `(in, in)`, or of the outputs `W x`, `(out, out)`: either gives the same answer.
+            Second moments about 0, or about the mean if `mean` is given.
+        mean: Of the inputs, `(in,)`, or of the outputs without bias, `(out,)`; as `side` says.
+        side: "input" or "output", which the moments are of.
+
+    Raises:
+        ValueError: If shapes do not fit, a value is not finite, or there is a mean without a covariance.
+
+    Example:
+        >>> W = torch.diag(torch.tensor([3.0, 1.0]))
+        >>> decompose(W).at(1).A.abs().flatten().tolist()
+        [1.0, 0.0]
+        >>> quiet_first_input = torch.diag(torch.tensor([0.01, 1.0]))
+        >>> decompose(W, quiet_first_input).at(1).A.abs().flatten().tolist()
+        [0.0, 1.0]
+    """
+    W = _checked_matrix("weight", weight)
+    if covariance is None:
+        if mean is not None:
+            raise ValueError("A mean is corrected only together with a covariance; give both, or none.")
+        U, S, _ = torch.linalg.svd(W, full_matrices=False)
+        return Truncation(W, U, S.square(), None)
+    if side not in SIDES:
+        raise ValueError(f"side is one of {', '.join(SIDES)}, not {side!r}.")
+    size = W.shape[1] if side == "input" else W.shape[0]
+    C = _checked_matrix("covariance", covariance)
+    if C.shape != (size, size):
+        raise ValueError(f"The covariance of the {side}s is {size} × {size}, not {' × '.join(map(str, C.shape))}.")
+    basis = _input_basis(W, C) if side == "input" else _output_basis(W, C)
+    seen = basis.T @ W @ C @ W.T @ basis if side == "input" else basis.T @ C @ basis
+    return Truncation(W, basis, seen.diagonal().clamp(min=0), _output_mean(W, mean, side))
+
+
+def _input_basis(W: Tensor, covariance: Tensor) -> Tensor:
+    ridge = _RIDGE * float(covariance.diagonal().mean()) or _RIDGE
+    values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
+    root = (values.clamp(min=0) + ridge).sqrt()
+    U, _, _ = torch.linalg.svd(W @ vectors * root, full_matrices=False)
+    return U
+
+
+def _output_basis(W: Tensor, covariance: Tensor) -> Tensor:
+    if W.shape[0] > W.shape[1]:  # outputs lie in the span of W: there, no direction of the basis can leave it
+        span, within = torch.linalg.qr(W)
+        return span @ _output_basis(within, span.T @ covariance @ span)
+    gram = W @ W.T
+    # Σ = λI gives λ W Wᵀ, so the ratio of traces is the mean variance of an input, as the outputs see it
+    scale = float(covariance.diagonal().sum()) / (float(gram.diagonal().sum()) or 1.0)
+    mixed = covariance + (_RIDGE * scale or _RIDGE) * gram
+    _, vectors = torch.linalg.eigh((mixed + mixed.T) / 2)
+    return vectors.flip(1)
+
+
+def _output_mean(W: Tensor, mean: Tensor | None, side: str) -> Tensor | None:
+    if mean is None:
+        return None
+    size = W.shape[1] if side == "input" else W.shape[0]
+    if mean.shape != (size,) or not bool(mean.isfinite().all()):
+        raise ValueError(f"The mean of the {side}s is {size} finite numbers, not of shape {tuple(mean.shape)}.")
+    mean = mean.detach().double()
+    return W @ mean if side == "input" else mean
+
+
+def _checked_matrix(what: str, matrix: Tensor) -> Tensor:
+    if matrix.ndim != 2 or not matrix.is_floating_point() or 0 in matrix.shape:
+        raise ValueError(f"The {what} is a floating-point matrix, not {matrix.dtype} of shape {tuple(matrix.shape)}.")
+    if not bool(matrix.isfinite().all()):
+        raise ValueError(f"The {what} has values that are not finite.")
+    return matrix.detach().double()
