@@ -12,6 +12,7 @@ from lightning_robust.results.record_file import read_record, write_record
 from lightning_robust.results.run_record import DataDescription
 
 __all__ = [
+    "COMPRESS_KIND",
     "COMPRESS_SCHEMA",
     "CompressRecord",
     "CompressedPoint",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 COMPRESS_SCHEMA = 1
+COMPRESS_KIND = "compression"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class CompressedPoint:
         finetuned_epochs: epochs of finetuning after it was made; 0 for none.
         keep: share of the parameters that was asked for, in (0, 1].
         parameters: entries that it stores, of the image network and its head.
-        nonzero: of these, the ones that no mask sets to zero.
+        nonzero: of these, the ones that are not zero.
         flops: floating-point operations of one image, a multiplication and an addition counted as two; a mask saves
             none of them.
         file_bytes: bytes of its weights as a file; None where it was not written.
@@ -129,11 +131,17 @@ class CompressRecord:
         alpha: position on a Wise-FT path; None for a model by itself.
         calibration_images: reference images, none of them judged, that ranks and factors were estimated from.
         threads: threads of the processor that latency was measured with.
-        points: the dense network first.
+        matrices: outputs and inputs of each weight matrix that can be factored, by the names of ``ranks``; a
+            convolution's inputs are its channels times its kernel's places. Empty where nobody wrote them down.
+        points: the dense network first, each judged on the same sets.
+
+    Raises:
+        ValueError: the first point is not the dense network, a point has no accuracy or those of other sets than the
+            dense network, or a network has no parameters.
     """
 
     schema_version: int = COMPRESS_SCHEMA
-    kind: str = "compression"
+    kind: str = COMPRESS_KIND
     provenance: Provenance
     seeds: Mapping[str, int]
     data: DataDescription
@@ -146,22 +154,30 @@ class CompressRecord:
     alpha: float | None = None
     calibration_images: int
     threads: int
+    matrices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     points: tuple[CompressedPoint, ...]
+
+    def __post_init__(self) -> None:
+        if not self.points or self.points[0].method != "dense":
+            found = self.points[0].method if self.points else "none"
+            raise ValueError(f"the first point of a record of compress is the dense network, got {found}")
+        sets = [row.set for row in self.points[0].rows]
+        for point in self.points:
+            if not point.rows or [row.set for row in point.rows] != sets:
+                raise ValueError(
+                    f"every point of a record of compress has a row for each of {', '.join(sets) or 'some sets'}, got "
+                    f"{', '.join(row.set for row in point.rows) or 'none'} for {point.method} at {point.keep:g}"
+                )
+            if point.parameters < 1:
+                raise ValueError(f"a network has at least one parameter, got {point.parameters} for {point.method}")
 
     @property
     def dense(self) -> CompressedPoint:
-        """The network as it was, which everything is compared with.
-
-        Raises:
-            ValueError: the record has none.
-        """
-        for point in self.points:
-            if point.method == "dense":
-                return point
-        raise ValueError("a record of compress needs a point of the method 'dense', got none")
+        """The network as it was, which everything is compared with."""
+        return self.points[0]
 
     def share(self, point: CompressedPoint) -> float:
-        """Parameters that a point keeps over those of the dense network: those not masked, or those it stores."""
+        """What a point keeps of the dense network's parameters: entries that are not zero if masked, else all."""
         return (point.nonzero if point.masked else point.parameters) / self.dense.parameters
 
     def speedup(self, point: CompressedPoint, batch: str) -> float | None:
