@@ -2,15 +2,14 @@
 
 import argparse
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_robust.cli.data_spec import data_settings, open_data
 from lightning_robust.cli.evaluate_answers import ModelAnswers
 from lightning_robust.cli.evaluate_asked import Asked, asked_models
 from lightning_robust.cli.evaluate_baseline import chosen_baseline
+from lightning_robust.cli.evaluate_device import chosen_device
 from lightning_robust.cli.evaluate_models import Candidate, LoadedModels, load_models
 from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
@@ -20,6 +19,7 @@ from lightning_robust.cli.evaluate_splits import divided_otherwise
 from lightning_robust.cli.evaluate_store import EvaluationSettings, EvaluationStore
 from lightning_robust.cli.evaluate_untrained import calibrate_loaded
 from lightning_robust.cli.processes import Processes, processes
+from lightning_robust.cli.warnings_at_the_end import warnings_at_the_end
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.robustness import Baseline
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: For a model, data or a setting that cannot be had, before any image is read.
     """
-    with processes() as here, _warnings_at_the_end(here):
+    with processes() as here, warnings_at_the_end(here):
         data = open_data(args.data, download=True if args.download else None)
         options = {"scale": args.scale, "x": args.x, "aggregate": args.aggregate}
         baseline = chosen_baseline(args.baseline, args.data, data, args.split, options)
@@ -54,7 +54,7 @@ class _Evaluation:
         self.args, self.here, self.data, self.baseline = args, here, data, baseline
         self.options = data_settings(args.data)
         self.sets = evaluation_sets(data, args.split)
-        self.device = _device(args.device, here)
+        self.device = chosen_device(args.device, here)
         self.kept: LoadedModels | None = None
         self.sentences: list[str] = []
 
@@ -168,30 +168,3 @@ class _Evaluation:
         calibrate_loaded(loaded, self.data, self.args.split, self.here, self.device)
         progress.images(asked.name, sum(loader.share for loader in loaders))
         return answers_of(loaded, wanted, self.sets, loaders, self.here, self.device, progress.seen)
-
-
-def _device(name: str | None, here: Processes) -> Any:
-    import torch
-
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name is None else name
-    try:
-        device = torch.device(f"cuda:{here.local}" if chosen == "cuda" else chosen)  # a GPU for each process
-    except RuntimeError as error:
-        raise UserError(f"--device {name!r} is no device: it is cpu, cuda or one GPU such as cuda:1") from error
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        what = str(error).splitlines()[0].partition(". ")[0].rstrip(".!")
-        raise UserError(f"--device {name} cannot be used ({what}); cpu always works") from error
-    return device
-
-
-@contextmanager
-def _warnings_at_the_end(here: Processes) -> Iterator[None]:
-    """Each warning once, as a sentence, below the progress."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    if here.first:
-        for sentence in dict.fromkeys(str(one.message) for one in said if issubclass(one.category, UserWarning)):
-            print(f"lightning-robust: warning: {sentence}", file=sys.stderr)

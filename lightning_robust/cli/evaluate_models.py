@@ -16,6 +16,7 @@ from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.evaluate_points import Point
 from lightning_robust.models.interpolate import interpolate, interpolate_into
+from lightning_robust.models.network import Network
 from lightning_robust.models.networks import load_network, takes_class_names
 
 __all__ = ["Candidate", "LoadedModels", "load_models"]
@@ -57,12 +58,14 @@ class LoadedModels:
         states: Weights that points are made of.
         sentences: What a reader has to know about them.
         untrained: Whether the weights are random, so that batch norms have no statistics yet.
+        network: The first of them with its layer names, which are those of all.
     """
 
     candidates: tuple[Candidate, ...]
     points: Mapping[str, Point]
     module: nn.Module
     transform: Callable[[Any], Tensor]
+    network: Network
     own_heads: Mapping[str, Tensor] = field(default_factory=dict)
     states: tuple[dict[str, Tensor], ...] = ()
     sentences: tuple[str, ...] = ()
@@ -115,7 +118,7 @@ def _load_one(name: str, data: Any, sets: Sequence[DistributionShift], seed: int
     origin = f"{network.origin}{_CALIBRATED}" if calibrates else network.origin
     candidate = Candidate(name, origin, network.checkpoint_hash, None, _side(network.transform), key)
     return LoadedModels(
-        (candidate,), {key: lambda: module}, module, network.transform, heads, untrained=network.untrained
+        (candidate,), {key: lambda: module}, module, network.transform, network, heads, untrained=network.untrained
     )
 
 
@@ -141,7 +144,7 @@ def _load_path(asked: Asked, data: Any, sets: Sequence[DistributionShift], seed:
         points[key] = _line_point(working, ends[0], ends[-1], alpha) if on_line else _own_point(working, state)
         candidates.append(Candidate(file, network.origin, network.checkpoint_hash, alpha, side, key))
     return LoadedModels(
-        tuple(candidates), points, working, networks[alphas[0]].transform,
+        tuple(candidates), points, working, networks[alphas[0]].transform, networks[alphas[0]],
         states=(*ends, *own), sentences=_of_path(asked, strays),
     )  # fmt: skip
 

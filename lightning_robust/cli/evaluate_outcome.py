@@ -7,19 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_robust.cli.evaluate_answers import ModelAnswers, SetAnswers, unpack
+from lightning_robust.cli.judged import accuracy_row, robustness_of
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.results import AccuracyRow, Difference, ModelEvaluation
 from lightning_robust.robustness import (
     Baseline,
-    EffectiveRobustness,
     mean_shift_difference,
     paired_bootstrap,
-    wilson_interval,
 )
 
 __all__ = ["differences", "evaluation_of", "table_rows", "without_numbers"]
 
-REFERENCE = "reference"
 SHIFTS = "shifts"
 
 
@@ -46,39 +44,20 @@ def evaluation_of(
         checkpoint_hash=answers.checkpoint_hash,
         alpha=answers.alpha,
         rows=rows,
-        robustness=None if baseline is None else _robustness(rows, baseline, seed),
+        robustness=None if baseline is None else robustness_of(rows, baseline, seed),
         published=dict(published or {}),
     )
 
 
 def _row(answers: SetAnswers, protocol: str) -> AccuracyRow:
-    correct = int(unpack(answers.correct, answers.images).sum())
-    images = int(unpack(answers.read, answers.images).sum())
-    low, high = wilson_interval(correct, images)
-    return AccuracyRow(
-        set=answers.set,
-        protocol=protocol,
-        correct=correct,
-        images=images,
-        low=low,
-        high=high,
-        matched_correct=answers.matched_correct,
-        matched_images=answers.matched_images,
+    return accuracy_row(
+        answers.set,
+        protocol,
+        int(unpack(answers.correct, answers.images).sum()),
+        int(unpack(answers.read, answers.images).sum()),
+        matched=(answers.matched_correct, answers.matched_images),
         not_numbers=answers.not_numbers,
     )
-
-
-def _robustness(rows: Sequence[AccuracyRow], baseline: Baseline, seed: int) -> EffectiveRobustness | None:
-    """Over the shifts that the baseline has a line for; the reference goes by one name there."""
-    shifts = [row for row in rows[1:] if row.set in baseline.shifts]
-    if not shifts:
-        return None
-    reference, n = {REFERENCE: rows[0].accuracy}, {REFERENCE: rows[0].images}
-    for row in shifts:
-        n[row.set] = row.images
-        if row.matched_accuracy is not None and row.matched_images:
-            reference[row.set], n[f"matched/{row.set}"] = row.matched_accuracy, row.matched_images
-    return baseline.effective_robustness(reference, {row.set: row.accuracy for row in shifts}, n, seed=seed)
 
 
 def without_numbers(model: ModelEvaluation) -> list[str]:
