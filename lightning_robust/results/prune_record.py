@@ -78,6 +78,8 @@ class PruneCurve:
             random head does.
         robustness: for each draw and number kept, effective robustness in the mean over the shifts; empty without a
             baseline, None where there is none (a reference accuracy of 0 or 1 has no place on a line).
+        extrapolated: likewise, whether that is an extrapolation: the reference accuracy lies outside that of the
+            baseline's models. Empty where it was not noted.
         headlines: for each draw the largest fraction pruned, searched over every number kept from 1 to ``total``:
             ``"reference"`` and ``"shifts"`` (mean over them; absent without shifts), and for random heads, which are
             no better than chance anyhow, ``"agreement"``: on the reference, at most the same loss of agreement.
@@ -93,6 +95,7 @@ class PruneCurve:
     correct: Mapping[str, tuple[tuple[int, ...], ...]]
     agreement: Mapping[str, tuple[tuple[int, ...], ...]]
     robustness: tuple[tuple[float | None, ...], ...] = ()
+    extrapolated: tuple[tuple[bool, ...], ...] = ()
     headlines: Mapping[str, tuple[PrunedHeadline, ...]] = field(default_factory=dict)
     judged: Mapping[str, JudgedPoint] = field(default_factory=dict)
 
