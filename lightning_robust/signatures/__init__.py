@@ -27,7 +27,16 @@ from lightning_robust.signatures.controlled_importance import (
     importance_with_controls,
     importance_with_controls_report,
 )
+from lightning_robust.signatures.direction_pruning import (
+    ORDERS,
+    Order,
+    direction_order,
+    pruned_predictions,
+    reduced_rank_predictions,
+    unpruned_predictions,
+)
 from lightning_robust.signatures.feature_spectrum import FeatureSpectrum
+from lightning_robust.signatures.growing_logits import NO_CLASS, Predict
 from lightning_robust.signatures.head_controls import ControlHeads, control_heads, random_head, rotated_head
 from lightning_robust.signatures.importance import (
     DirectionImportance,
@@ -64,6 +73,7 @@ from lightning_robust.signatures.outliers import (
     outlier_report,
 )
 from lightning_robust.signatures.probe import ActivationProbe
+from lightning_robust.signatures.pruned_features import zeroed_predictions
 from lightning_robust.signatures.reduced_rank import ReducedRank, reduced_rank, reduced_rank_regression
 from lightning_robust.signatures.sparse_labels import SparseLabels
 from lightning_robust.signatures.spectrum import MatrixSpectrum, matrix_spectrum, power_law_alpha
@@ -75,6 +85,8 @@ from lightning_robust.signatures.weight_spectra import SpectrumCache, WeightSpec
 
 __all__ = [
     "CURVE_THRESHOLDS",
+    "NO_CLASS",
+    "ORDERS",
     "THRESHOLDS",
     "ActivationKurtosis",
     "ActivationProbe",
@@ -97,12 +109,14 @@ __all__ = [
     "MassiveActivations",
     "MatrixSpectrum",
     "Measured",
+    "Order",
     "OutlierChange",
     "OutlierFeatureReport",
     "OutlierFeatures",
     "OutlierHistory",
     "OutlierIdentity",
     "OutlierMoment",
+    "Predict",
     "ReducedRank",
     "SketchSpectrum",
     "SparseLabels",
@@ -121,6 +135,7 @@ __all__ = [
     "control_heads",
     "count_concepts",
     "direction_importance",
+    "direction_order",
     "eligible_concepts",
     "every_hook_fires",
     "expand_layers",
@@ -142,17 +157,21 @@ __all__ = [
     "outlier_report",
     "permute_within_category",
     "power_law_alpha",
+    "pruned_predictions",
     "random_head",
     "random_rotation",
     "reduced_rank",
+    "reduced_rank_predictions",
     "reduced_rank_regression",
     "right_singular_vectors",
     "rotated_head",
     "signed_average_precision",
     "sketch_spectrum",
     "two_sided_average_precision",
+    "unpruned_predictions",
     "weight_change",
     "weight_matrices",
     "weight_spectra",
     "width_adjusted",
+    "zeroed_predictions",
 ]
