@@ -1,7 +1,5 @@
 """The end of an evaluation: record, spreadsheet and table."""
 
-import inspect
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from lightning_robust.cli.evaluate_answers import ModelAnswers
 from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, table_rows, without_numbers
 from lightning_robust.cli.evaluate_published import of_other_size, published_accuracies, unlike_published
+from lightning_robust.cli.evaluation_words import accuracy_words, baseline_name, baseline_words, option_words
 from lightning_robust.results import (
     DataDescription,
     EvaluationRecord,
@@ -48,14 +47,16 @@ def write_outcome(
             images={one.set: one.images for one in answers[0].sets},
         ),
         conventions=(
-            *_conventions(data, sets, baseline),
-            *_changed(evaluation.options, data),
+            *accuracy_words(data),
+            "differences: paired bootstrap over the images that both models could read, 95 %",
+            *baseline_words(baseline, sets),
+            *option_words(evaluation.options, data),
             *evaluation.sentences,
             *other_size,
             *_unreadable(answers),
         ),
         split=args.split,
-        baseline=None if baseline is None else _in_words(baseline),
+        baseline=None if baseline is None else baseline_name(baseline),
         models=models,
         differences=differences(answers, args.seed),
     )
@@ -77,44 +78,6 @@ def _is_imagenet(data: Any) -> bool:
     from lightning_robust.data.imagenet import ImageNetDataModule
 
     return isinstance(data, ImageNetDataModule)
-
-
-def _conventions(data: Any, sets: Sequence[Any], baseline: Any) -> list[str]:
-    said = [
-        "accuracy: top-1; intervals: Wilson, 95 %",
-        "matched: accuracy on the reference images of the classes that a shift covers, logits restricted as on it",
-        "differences: paired bootstrap over the images that both models could read, 95 %",
-        f"zero-shot heads: {len(data.class_names)} class names, {len(data.templates)} prompts, mean of normalised "
-        "embeddings times the logit scale",
-    ]
-    if baseline is not None:
-        said.append(
-            f"effective robustness: {baseline.scale} line on {len(baseline.models)} standard models, x = {baseline.x}, "
-            f"aggregate = {baseline.aggregate}; "
-            "first interval: line and sampling error, second: a standard model's scatter about the line added"
-        )
-        told = ["reference", *(one.name for one in sets[1:])]
-        if counted := [f"{name}: {baseline.protocols[name]}" for name in told if name in baseline.protocols]:
-            said.append(f"the baseline's models were counted by {'; '.join(counted)}")
-        left_out = [one.name for one in sets[1:] if one.name not in baseline.shifts]
-        if left_out:
-            said.append(f"effective robustness leaves out {', '.join(left_out)}: the baseline has no line for them")
-    return said
-
-
-def _changed(options: dict[str, Any], data: Any) -> list[str]:
-    """The data module's arguments that are not their defaults."""
-    known = inspect.signature(type(data)).parameters
-    told = [
-        f"{name}={value!r}"
-        for name, value in options.items()
-        if name in known and json.loads(json.dumps(known[name].default, default=str)) != value
-    ]
-    return [f"options of the data: {', '.join(told)}"] if told else []
-
-
-def _in_words(baseline: Any) -> str:
-    return f"{baseline.name}: {baseline.description}" if baseline.description else str(baseline.name)
 
 
 def _unreadable(answers: Sequence[ModelAnswers]) -> list[str]:
