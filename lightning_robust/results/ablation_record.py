@@ -63,6 +63,8 @@ class AblatedUnit:
         share: of ``‖h‖²``, summed over these images, in [0, 1].
         importance: ``‖W u‖ · mean |cos(u, h)| / Σσ``, in [0, 1]; a direction's normalised importance (METHODS 3), and
             the same for the axis of a feature; NaN at an inner layer.
+        common: share of ``‖W u‖²`` that is the same for every class and so can change no prediction, in [0, 1]; NaN at
+            an inner layer.
         mean, std: of the unit's value over the calibration images. low, high: what ``clip`` limits it to.
         concepts: that it ranks best, the largest average precision first; empty without a concept set.
         top: the images on which its value is largest, the largest first.
@@ -77,6 +79,7 @@ class AblatedUnit:
     mean_z: float
     share: float
     importance: float
+    common: float
     mean: float
     std: float
     low: float
