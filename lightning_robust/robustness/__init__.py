@@ -6,6 +6,7 @@ from lightning_robust.results.effective_robustness import EffectiveRobustness, S
 from lightning_robust.robustness.alpha import FIXED_ALPHA, choose_alpha
 from lightning_robust.robustness.baseline import Baseline
 from lightning_robust.robustness.bootstrap import mean_shift_difference, paired_bootstrap, resampled_accuracies
+from lightning_robust.robustness.largest_pruned import largest_pruned
 from lightning_robust.robustness.loading import load_baseline
 from lightning_robust.robustness.wilson import wilson_interval
 
@@ -18,6 +19,7 @@ __all__ = [
     "ModelAccuracies",
     "ShiftRobustness",
     "choose_alpha",
+    "largest_pruned",
     "load_baseline",
     "mean_shift_difference",
     "paired_bootstrap",
