@@ -10,6 +10,10 @@ from lightning_robust.models.evaluate import PathPredictions, evaluate_path
 from lightning_robust.models.fisher import diagonal_fisher, fisher_soup
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.interpolate import interpolate, interpolate_into
+from lightning_robust.models.low_rank import LowRankConv2d, LowRankLinear
+from lightning_robust.models.low_rank_attention import LowRankAttention, LowRankBlocks
+from lightning_robust.models.low_rank_build import factorise, opened
+from lightning_robust.models.low_rank_matrices import MatrixOfLayer, left_dense, matrices
 from lightning_robust.models.soups import GreedySoup, greedy_soup, uniform_soup
 from lightning_robust.models.untrained import calibrate_untrained
 from lightning_robust.models.word_tokenizer import build_word_tokenizer, unknown_words
@@ -21,20 +25,29 @@ __all__ = [
     "GreedySoup",
     "ImageClassifier",
     "ImageTower",
+    "LowRankAttention",
+    "LowRankBlocks",
+    "LowRankConv2d",
+    "LowRankLinear",
+    "MatrixOfLayer",
     "PathPredictions",
     "build_word_tokenizer",
     "calibrate_untrained",
     "diagonal_fisher",
     "evaluate_path",
+    "factorise",
     "fisher_soup",
     "greedy_soup",
     "interpolate",
     "interpolate_into",
+    "left_dense",
     "load_classifier",
     "load_encoder",
     "load_metadata",
     "load_tensors",
     "load_theta",
+    "matrices",
+    "opened",
     "recalibrate_batch_norm",
     "save_classifier",
     "save_clip_folder",
