@@ -1,0 +1,83 @@
+"""What the words in the tables of a compression mean, of those that are there."""
+
+from __future__ import annotations
+
+from lightning_robust.report.compress_words import MASKED
+from lightning_robust.results.compress_record import CompressRecord
+
+__all__ = ["EXTRAPOLATED", "compress_sentences"]
+
+EXTRAPOLATED = "†"
+"""Stands behind an effective robustness outside the baseline's range."""
+
+
+def compress_sentences(record: CompressRecord) -> list[str]:
+    """Sentences below the tables: methods, then time, then effective robustness, then what was left out.
+
+    Args:
+        record: The compression.
+    """
+    return [
+        *_methods(record),
+        *_speed(record),
+        *_robustness(record),
+        *(sentence for sentence in record.conventions if "left out" in sentence),
+    ]
+
+
+def _methods(record: CompressRecord) -> list[str]:
+    words = {
+        "calibrated": "calibrated: each weight matrix as a product of two thin ones, the best for what it reads on "
+        f"{record.calibration_images:,} reference images that are not judged; one budget over all layers.",
+        "uniform": "uniform: the same share of each matrix, by its singular values alone.",
+        "magnitude": f"magnitude{MASKED}: the smallest weights set to zero by a mask. They are stored and multiplied "
+        "still: neither smaller nor faster. Kept counts what is not zero.",
+    }
+    lines = [words[method] for method in dict.fromkeys(point.method for point in record.points) if method in words]
+    epochs = sorted({point.finetuned_epochs for point in record.points if point.finetuned_epochs})
+    if epochs:
+        count = f"{', '.join(map(str, epochs))} epoch{'s' if epochs != [1] else ''}"
+        lines.append(f"+ft: finetuned for {count} on the reference's training images; size and time stay.")
+    return lines
+
+
+def _speed(record: CompressRecord) -> list[str]:
+    if not record.dense.latency:
+        return []
+    batches = sorted(record.dense.latency, key=int)
+    threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
+    lines = [
+        f"b={batches[0]}: a batch of so many images. faster: dense time over this time in the same round, median over "
+        f"the rounds [smallest, largest], by the clock, {threads}, {record.provenance.device}; in the first table for "
+        f"batch {batches[-1]}."
+    ]
+    over = [
+        dense.processor_ms / own.processor_ms / speed
+        for point in record.points[1:]
+        for batch, own in point.latency.items()
+        if (dense := record.dense.latency.get(batch)) is not None
+        and dense.processor_ms
+        and own.processor_ms
+        and (speed := record.speedup(point, batch))
+    ]
+    if over:
+        lines.append(
+            "By processor time, which other work on the machine disturbs less, each is "
+            f"{min(over):.2f} to {max(over):.2f} of that."
+        )
+    return lines
+
+
+def _robustness(record: CompressRecord) -> list[str]:
+    found = [point.robustness for point in record.points if point.robustness is not None]
+    if not found:
+        return []
+    lines = [
+        f"ER: effective robustness, mean over the shifts, in points over the baseline {record.baseline}. Of a network "
+        "that is near chance on the reference it says nothing."
+    ]
+    if any(one.mean.extrapolated for one in found):
+        lines.append(
+            f"{EXTRAPOLATED} extrapolation: the reference accuracy lies outside that of the baseline's models."
+        )
+    return lines

@@ -1,0 +1,62 @@
+"""The smallest network of each kind that loses little: what a compression comes to in a few lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lightning_robust.report.compress_words import Series, all_series
+from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
+
+__all__ = ["POINTS", "SHIFTS", "Smallest", "loss", "smallest"]
+
+POINTS = 0.01
+"""So much accuracy may be lost, as in the headline of direction pruning: one point."""
+SHIFTS = "shifts"
+"""Key of the mean over the shifts among the differences of a point."""
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest networks of one kind that lose at most one point; None where each loses more.
+
+    Attributes:
+        series: which kind.
+        reference: by the accuracy on the reference.
+        shifts: by the mean of the shifts; None without shifts too.
+    """
+
+    series: Series
+    reference: CompressedPoint | None
+    shifts: CompressedPoint | None
+
+
+def smallest(record: CompressRecord, points: float = POINTS) -> list[Smallest]:
+    """Find the smallest network of each kind, among those that were made, that loses at most so much.
+
+    Args:
+        record: The compression.
+        points: Accuracy that may be lost, a fraction; 0.01 is one point.
+    """
+
+    def first(series: Series, name: str) -> CompressedPoint | None:
+        # a loss of exactly one point is one, whatever the last digit of its fraction
+        fitting = [point for point in series.points if loss(record, point, name) <= points + 1e-9]
+        return min(fitting, key=record.share, default=None)
+
+    reference = record.dense.reference.set
+    return [Smallest(series, first(series, reference), first(series, SHIFTS)) for series in all_series(record)]
+
+
+def loss(record: CompressRecord, point: CompressedPoint, name: str) -> float:
+    """Accuracy of the dense network less that of a point, a fraction; NaN where it was not measured.
+
+    Args:
+        record: The compression.
+        point: The network.
+        name: A set, or `"shifts"` for the mean over them.
+    """
+    if name == SHIFTS:
+        return record.dense.shifts_mean - point.shifts_mean
+    by_set = [{row.set: row.accuracy for row in one.rows}.get(name, math.nan) for one in (record.dense, point)]
+    return by_set[0] - by_set[1]
