@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_robust.cli.check_data_arguments import add_check_data
+from lightning_robust.cli.compress_arguments import add_compress
 from lightning_robust.cli.emergence_arguments import add_emergence
 from lightning_robust.cli.evaluate_arguments import add_evaluate
 from lightning_robust.cli.fit_baseline_arguments import add_fit_baseline, add_show_baseline
 from lightning_robust.cli.interpolate_arguments import add_interpolate, add_soup
 from lightning_robust.cli.probe_arguments import add_probe
+from lightning_robust.cli.prune_arguments import add_prune
 
 __all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
 
@@ -82,6 +84,8 @@ OWN_COMMANDS = (
     Command("check-data", "count ImageNet and its shifts against what is published", "check_data", add_check_data),
     Command("fit-baseline", "a baseline of your own from evaluated standard models", "fit_baseline", add_fit_baseline),
     Command("probe", "every signature of a model, of several, or of a run's step checkpoints", "probe", add_probe),
+    Command("compress", "one network at several sizes, and what each keeps of accuracy", "compress", add_compress),
+    Command("prune", "directions of the head's input pruned, beside every control", "prune", add_prune),
     Command("emergence", "pretrainings side by side: when robustness and signatures rise", "emergence", add_emergence),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )

@@ -1,0 +1,85 @@
+"""What a head reads, set by set, with the answers of the whole head: what every pruned head is compared with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_robust.cli.head_features import HeadFeatures, HeadModel, SetFeatures
+from lightning_robust.cli.opened_evaluation import Opened
+from lightning_robust.models.evaluate_rules import AnswerRule
+
+__all__ = ["HeadParts", "Part", "head_parts", "what_head_reads"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One set under every rule that is asked of its images.
+
+    Attributes:
+        found: The features and targets.
+        read: What the head reads, `(n, d)`: of unit length where the model normalises.
+        rules: By name; `""` is the set's own, on the reference also each other rule of a shift, by that shift's name.
+        whole: By rule, the classes that the whole head predicts, `(n,)`.
+    """
+
+    found: SetFeatures
+    read: Tensor
+    rules: Mapping[str, AnswerRule]
+    whole: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadParts:
+    """One model on every set.
+
+    Attributes:
+        model: The model's head.
+        calibration: What the head reads of the images that orders are estimated on, before it is normalised.
+        parts: By set, the reference first.
+        matched: By shift, which of the reference's rules is the shift's own.
+    """
+
+    model: HeadModel
+    calibration: Tensor
+    parts: tuple[Part, ...]
+    matched: Mapping[str, str]
+
+
+def head_parts(features: HeadFeatures, opened: Opened) -> HeadParts:
+    """Let the whole head answer, as `evaluate` lets it.
+
+    Args:
+        features: The head and what it reads.
+        opened: Sets and rules.
+    """
+    rules = opened.rules(features.model.own_heads)
+    asked, matched = opened.reference_rules(rules)
+    parts = []
+    for index, found in enumerate(features.judged):
+        own = asked if index == 0 else {"": rules[found.set]}
+        read = what_head_reads(found.h, features.model)
+        logits = functional.linear(read, features.model.head, features.model.bias)
+        whole = {
+            name: rule.predict(logits, None if rule.head is None else functional.linear(read, rule.head))
+            for name, rule in own.items()
+        }
+        parts.append(Part(found, read, own, whole))
+    return HeadParts(features.model, features.calibration.h, tuple(parts), matched)
+
+
+def what_head_reads(h: Tensor, model: HeadModel) -> Tensor:
+    """The representations as the head reads them.
+
+    Args:
+        h: As the encoder gives them, `(n, d)`.
+        model: The head.
+    """
+    return functional.normalize(h, dim=-1) if model.unit_norm else h
+
+
+def finite(h: Tensor) -> Tensor:
+    """The rows whose every feature is a number, `(m, d)`."""
+    return h[torch.isfinite(h).all(dim=1)]
