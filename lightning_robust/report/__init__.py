@@ -1,6 +1,8 @@
 """Tables and pictures from result files alone: a report can be made again without the model."""
 
 from lightning_robust.report.baseline_table import print_baseline, print_zoo
+from lightning_robust.report.compress_figure import write_compression_figures
+from lightning_robust.report.compress_table import print_compression
 from lightning_robust.report.curves import curves_figure
 from lightning_robust.report.evaluation_table import print_evaluation
 from lightning_robust.report.headline import Headline, headline
@@ -14,11 +16,13 @@ __all__ = [
     "curves_figure",
     "headline",
     "print_baseline",
+    "print_compression",
     "print_evaluation",
     "print_probe",
     "print_run",
     "print_zoo",
     "probe_figure",
     "scatter_figure",
+    "write_compression_figures",
     "write_scatter",
 ]
