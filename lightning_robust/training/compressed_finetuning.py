@@ -25,7 +25,7 @@ class CompressedFinetuning(ClassifierModule):
         `train/loss`: cross-entropy of the batch, nats, every step.
 
     Args:
-        network: From images `(n, 3, H, W)` to logits `(n, C)`; it is trained in place.
+        network: From images `(n, 3, H, W)` to logits `(n, C)`; it is put into train mode, and trained in place.
         class_names: The classes, in the order of the labels.
         trained: Names of the parameters that are trained; None takes those that require gradients.
         lr: Highest learning rate.
@@ -57,7 +57,7 @@ class CompressedFinetuning(ClassifierModule):
         self._trained = [name for name, one in parameters.items() if one.requires_grad] if trained is None else trained
         if strange := [name for name in self._trained if name not in parameters]:
             raise ValueError(f"The network has no parameter {strange[0]!r} that could be trained.")
-        self.model: Any = network
+        self.model: Any = network.train()  # Lightning keeps the modes that it finds
         self.class_names = [str(name) for name in class_names]
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in set(self._trained))

@@ -1,0 +1,121 @@
+"""`compress`: one model at several sizes, low rank beside its rivals, and what each keeps of accuracy."""
+
+import argparse
+import copy
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from lightning_robust.cli.compress_costs import costs_of
+from lightning_robust.cli.compress_finetuning import Finetuning, planned_finetuning
+from lightning_robust.cli.compress_images import CalibrationImages
+from lightning_robust.cli.compress_made import Budgets, Made, made
+from lightning_robust.cli.compress_outcome import Outcome, write_compressed
+from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, UNIFORM, Version, answered
+from lightning_robust.cli.evaluate_asked import asked_models
+from lightning_robust.cli.evaluate_models import LoadedModels, load_models
+from lightning_robust.cli.evaluate_progress import EvaluationProgress
+from lightning_robust.cli.evaluate_splits import divided_otherwise
+from lightning_robust.cli.evaluate_untrained import calibrate_loaded
+from lightning_robust.cli.opened_evaluation import Opened, open_evaluation
+from lightning_robust.cli.processes import processes
+from lightning_robust.cli.run_folder import refuse_unwritable
+from lightning_robust.cli.warnings_at_the_end import warnings_at_the_end
+from lightning_robust.errors import UserError, from_user
+
+__all__ = ["run"]
+
+COMMAND = "compress"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compress one model, judge every version of it in one pass over the images, and print what came out.
+
+    Raises:
+        UserError: For a model, data or a setting that cannot be had, before any image is read.
+    """
+    with processes() as here, warnings_at_the_end(here):
+        refuse_unwritable(COMMAND, args.run_name)
+        _check_keep(args.keep)
+        _Compression(open_evaluation(args, here)).run()
+    return 0
+
+
+class _Compression:
+    """One call of the command.
+
+    Args:
+        opened: Data, sets, baseline, device and arguments.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened, self.args = opened, opened.args
+        self.loaded, self.sentences = _model(opened)
+        transform = self.loaded.transform
+        self.images = opened.calibration_loader(transform)
+        opened.judged_loaders(transform)  # refuses what cannot be judged
+        self.budgets = Budgets.of(self.loaded.network, sorted(set(self.args.keep), reverse=True))
+        self.finetuning = planned_finetuning(
+            self.args.finetune, self.args.finetune_lr, opened.data, self.args.seed, opened.device
+        )
+
+    def run(self) -> None:
+        """Calibrate, cut, finetune, let all answer, time all, write and print."""
+        count = self.budgets.versions + (self.finetuning.epochs > 0) * self.budgets.finetuned
+        with EvaluationProgress(True, 0, count) as progress:
+            found = self._made(progress)
+            versions = [*found.versions, *self._finetuned(found.versions, progress)]
+            loaders = self.opened.judged_loaders(self.loaded.transform)
+            progress.images(f"{len(versions)} versions", sum(loader.share for loader in loaders))
+            answers = answered(versions, self.loaded, self.opened, progress.seen)
+            progress.models(count)
+            progress.images("timing", 1)
+            costs = costs_of(versions, self.budgets.image, self.args.latency_batch, self.opened.device)
+        said = (*self.sentences, self.finetuning.sentence)
+        write_compressed(Outcome(self.opened, self.loaded, found, versions, answers, costs, said))
+
+    def _made(self, progress: EvaluationProgress) -> Made:
+        opened = self.opened
+        opened.data.transform = self.loaded.transform
+        calibrate_loaded(self.loaded, opened.data, self.args.split, opened.here, opened.device)
+        images = CalibrationImages(self.images, self.args.images, progress.seen)
+        progress.images("calibration", len(images))
+        return made(self.budgets, images, opened.device)
+
+    def _finetuned(self, versions: Sequence[Version], progress: EvaluationProgress) -> list[Version]:
+        plan: Finetuning = self.finetuning
+        found = []
+        for one in versions if plan.epochs else ():
+            if one.method not in (DENSE, CALIBRATED, UNIFORM):
+                continue
+            progress.images(f"finetuning {one.name}", plan.epochs * plan.images)
+            network = _tuned(plan, one.network, self.opened.data, progress.seen)
+            found.append(Version(one.method, one.keep, network, one.ranks, plan.epochs))
+        return found
+
+
+def _tuned(plan: Finetuning, network: nn.Module, data: Any, seen: Callable[[int], None]) -> nn.Module:
+    mine = copy.deepcopy(network)
+    return plan.run(mine, data, [name for name, _ in mine.named_parameters()], seen)
+
+
+def _check_keep(keep: Sequence[float]) -> None:
+    for share in keep:
+        if keep.count(share) > 1:
+            raise UserError(f"--keep names {share:g} twice: name each share once")
+
+
+def _model(opened: Opened) -> tuple[LoadedModels, tuple[str, ...]]:
+    """The one model, and what a reader has to know about it."""
+    (asked,) = asked_models([opened.args.model])
+    if asked.path:
+        files = list(asked.path.values())
+        raise UserError(f"{asked.name} is a path of {len(files)} models, and compress takes one: give {files[-1]}")
+    with from_user(ValueError):
+        mixed = divided_otherwise([asked.name], opened.options)
+    for sentence in mixed:
+        print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
+    loaded = load_models(asked, opened.data, opened.sets, opened.args.seed)
+    return loaded, (*mixed, *loaded.sentences)

@@ -1,0 +1,156 @@
+"""The end of a compression: networks as folders, record, spreadsheet and tables."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_robust.cli.compress_costs import Costs, latency_words
+from lightning_robust.cli.compress_made import Made
+from lightning_robust.cli.compress_versions import Version
+from lightning_robust.cli.evaluate_answers import ModelAnswers
+from lightning_robust.cli.evaluate_models import LoadedModels
+from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, table_rows, without_numbers
+from lightning_robust.cli.evaluation_words import accuracy_words, baseline_name, baseline_words, option_words
+from lightning_robust.cli.opened_evaluation import Opened
+from lightning_robust.cli.run_folder import new_run_folder
+from lightning_robust.models.cost import file_bytes
+from lightning_robust.results import DataDescription, ModelEvaluation, collect_provenance, write_table
+from lightning_robust.results.compress_record import CompressedPoint, CompressRecord, write_compression
+from lightning_robust.results.names import ACCURACIES, RESULTS
+
+__all__ = ["Outcome", "write_compressed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All that one compression found.
+
+    Attributes:
+        opened: Data, sets, baseline, device and arguments.
+        loaded: The dense model.
+        made: How the versions were made.
+        versions: All versions, the dense one first.
+        answers: What each answered, in the same order.
+        costs: What each costs, in the same order.
+        sentences: What a reader has to know.
+    """
+
+    opened: Opened
+    loaded: LoadedModels
+    made: Made
+    versions: Sequence[Version]
+    answers: Sequence[ModelAnswers]
+    costs: Sequence[Costs]
+    sentences: Sequence[str]
+
+
+def write_compressed(outcome: Outcome) -> None:
+    """Write the networks, `results.json`, `accuracies.csv` and figures, and print the tables.
+
+    Args:
+        outcome: The compression.
+    """
+    folder = new_run_folder("compress", outcome.opened.args.run_name)
+    try:
+        record, models = _record(outcome, folder)
+        write_table(folder / ACCURACIES, table_rows(models))
+        write_compression(record, folder / RESULTS)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # a run is whole, or it is not there
+        raise
+    for model in models:
+        for sentence in without_numbers(model):
+            print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
+    from rich.console import Console
+
+    from lightning_robust.report.compress_table import print_compression
+
+    print_compression(record, folder, Console())
+
+
+def _record(outcome: Outcome, folder: Path) -> tuple[CompressRecord, tuple[ModelEvaluation, ...]]:
+    opened, dense = outcome.opened, outcome.loaded.candidates[0]
+    seed = int(opened.args.seed)
+    models = tuple(evaluation_of(one, opened.sets, opened.baseline, seed=seed) for one in outcome.answers)
+    record = CompressRecord(
+        provenance=collect_provenance(device=str(opened.device)),
+        seeds={"intervals, finetuning and untrained weights": seed},
+        data=DataDescription(
+            dataset=opened.data.description,
+            protocol="top-1, the model's own preprocessing; each row names its protocol",
+            images={one.set: one.images for one in outcome.answers[0].sets},
+        ),
+        conventions=_conventions(outcome),
+        split=opened.args.split,
+        baseline=None if opened.baseline is None else baseline_name(opened.baseline),
+        model=dense.name,
+        origin=dense.origin,
+        checkpoint_hash=dense.checkpoint_hash,
+        alpha=dense.alpha,
+        calibration_images=outcome.made.calibration_images,
+        threads=torch.get_num_threads(),
+        matrices={name: (one.rows, one.columns) for name, one in outcome.made.budgets.matrices.items()},
+        points=_points(outcome, models, folder, seed),
+    )
+    return record, models
+
+
+def _points(
+    outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path, seed: int
+) -> tuple[CompressedPoint, ...]:
+    against: dict[str, dict[str, Any]] = {}
+    for one in differences(outcome.answers, seed):
+        against.setdefault(one.model, {})[one.set] = one.interval
+    points = []
+    for version, model, costs in zip(outcome.versions, models, outcome.costs, strict=True):
+        points.append(
+            CompressedPoint(
+                method=version.method,
+                finetuned_epochs=version.epochs,
+                keep=version.keep,
+                parameters=costs.parameters,
+                nonzero=costs.nonzero,
+                flops=costs.flops,
+                file_bytes=file_bytes(version.network),
+                latency=costs.latency,
+                ranks=dict(version.ranks),
+                rows=model.rows,
+                robustness=model.robustness,
+                differences=against.get(version.name, {}),
+                folder=None,
+            )
+        )
+    return tuple(points)
+
+
+def _conventions(outcome: Outcome) -> tuple[str, ...]:
+    opened = outcome.opened
+    return (
+        opened.calibration_words,
+        "parameters: those of image network and head, without a text tower; of a masked network all are stored",
+        "calibrated: each matrix W becomes A B with the least error of its outputs on the calibration images, the mean "
+        "of what is cut goes into the bias; ranks: one budget of parameters over all matrices, the relative errors of "
+        "all matrices added; a matrix that would not become smaller stays dense",
+        "uniform: plain truncated SVD, the same share of every matrix",
+        "magnitude: torch.nn.utils.prune, the smallest weights of the same matrices set to zero, as many as leave the "
+        "same number of parameters; neither smaller nor faster",
+        "floating-point operations: matrix products, convolutions and attention of one image, a multiplication and an "
+        "addition counted as two",
+        latency_words(opened.device),
+        *accuracy_words(opened.data),
+        "differences: paired bootstrap against the dense network over the images that both could read, 95 %",
+        *baseline_words(opened.baseline, opened.sets),
+        *option_words(opened.options, opened.data),
+        *outcome.sentences,
+        *_unreadable(outcome.answers),
+    )
+
+
+def _unreadable(answers: Sequence[ModelAnswers]) -> list[str]:
+    """Each image once: all versions answer the same."""
+    return [f"an image of {one.set} was left out: {said}" for one in answers[0].sets for said in one.unreadable]
