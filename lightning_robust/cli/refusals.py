@@ -1,6 +1,7 @@
 """Which exceptions are a plain word to the user, and which are bugs that must keep their traceback."""
 
 import dis
+import errno
 from types import TracebackType
 
 from lightning_robust.errors import UserError
@@ -11,8 +12,9 @@ __all__ = ["refusal"]
 def refusal(error: BaseException) -> str | None:
     """The sentence to print for an error that is the user's to mend, or None for a bug.
 
-    A refusal is a `UserError`, a missing permission, or a ``ValueError``, ``TypeError`` or ``OSError`` that one of
-    this package's own ``raise`` statements raised: those carry a sentence that names the value and what would work.
+    A refusal is a `UserError`, a missing permission, a name that no file can have, or a ``ValueError``, ``TypeError``
+    or ``OSError`` that one of this package's own ``raise`` statements raised: those carry a sentence that names the
+    value and what would work.
     The same kinds from anywhere else (``int("x")``, a tensor of the wrong shape, a library) are bugs.
 
     Args:
@@ -26,6 +28,9 @@ def refusal(error: BaseException) -> str | None:
     """
     if isinstance(error, PermissionError) and error.filename is not None:
         return f"no permission to read or write {error.filename}"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename)
+        return f"no file can be called {name[:40]}…: its name has {len(name)} characters, and 255 are the most"
     is_ours = isinstance(error, ValueError | TypeError | OSError) and _raised_here(error.__traceback__)
     if isinstance(error, UserError) or is_ours:
         return " ".join(str(error).split())

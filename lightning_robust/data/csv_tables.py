@@ -56,7 +56,7 @@ def read_table(path: str | os.PathLike[str], needs: tuple[str, ...] = ()) -> tup
 
     Raises:
         ValueError: If the file is not UTF-8 text, is empty, lacks a column or names one twice, or a row has more or
-            fewer cells than the header.
+            fewer cells than the header or spans lines.
 
     Example:
         >>> import tempfile
@@ -68,20 +68,33 @@ def read_table(path: str | os.PathLike[str], needs: tuple[str, ...] = ()) -> tup
     """
     path = Path(path)
     rows: list[Row] = []
+    before = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, strict=True)  # not strict, it reads a file that ends within quotation marks
             columns = tuple(name.strip() for name in next(reader, ()))
             _check_header(path, columns, needs)
+            before = reader.line_num
             for cells in reader:
+                first, before = before + 1, reader.line_num
+                if before > first:  # no name or number has a line end in it
+                    raise ValueError(
+                        f"{path}, line {first}: a quotation mark is opened there and closed in line {before}, so that "
+                        "the lines between them would be lost; close it in its line, or take it out"
+                    )
                 if not any(cell.strip() for cell in cells):
                     continue
                 where = f"{path}, line {reader.line_num}"
                 if len(cells) != len(columns):
                     raise ValueError(f"{where}: {len(cells)} cells, but the header has {len(columns)} columns")
                 rows.append(Row(where, dict(zip(columns, (cell.strip() for cell in cells), strict=True))))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+    except csv.Error as error:
+        raise ValueError(
+            f"{path} cannot be read as a CSV file: {error}, in the row that begins in line {before + 1}; a quotation "
+            "mark may not be closed there"
+        ) from error
     return columns, rows
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lightning_robust.cli.main import main
 from lightning_robust.cli.refusals import refusal
 from lightning_robust.results import CurveRow, atomic_write
 from lightning_robust.robustness import mean_shift_difference
@@ -43,3 +44,11 @@ def test_other_kinds_are_bugs():
 
 def test_no_permission_from_the_system():
     assert refusal(PermissionError(13, "Permission denied", "/a/b")) == "no permission to read or write /a/b"
+
+
+def test_a_name_that_no_file_can_have(capsys):
+    assert main(["evaluate", "--model", "scenes-clip", "--data", "a" * 300]) == 2
+    said = capsys.readouterr().err
+    assert said == f"lightning-robust: error: no file can be called {'a' * 40}…: its name has 300 characters, " + (
+        "and 255 are the most\n"
+    )
