@@ -9,6 +9,7 @@ ROOT = "checkpoints"
 _CHOSEN = "LIGHTNING_ROBUST_RUN_FOLDER"
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 LAST = "last.ckpt"
+_DONE_AT_ONCE = ("probe", "prune", "compress", "ablate")  # their runs do not go on
 
 
 def new_run_folder(config: str, name: str | None) -> Path:
@@ -65,7 +66,7 @@ def _check_name(parent: Path, name: str) -> None:
     if not name or Path(name).name != name or name in (".", ".."):
         raise UserError(f"a run's name is one folder name below {parent}, got {name!r}")
     if (parent / name).exists():
-        go_on = "" if parent.name == "probe" else ", or go on with it: --ckpt_path last"
+        go_on = "" if parent.name in _DONE_AT_ONCE else ", or go on with it: --ckpt_path last"
         raise UserError(f"the run {name!r} exists already in {parent}: take another --run_name{go_on}")
 
 
