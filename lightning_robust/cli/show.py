@@ -36,6 +36,14 @@ def _show_data(out: Path) -> None:
 
 
 def _show_run(folder: Path) -> None:
+    from lightning_robust.cli.show_measured import show_measured
+    from lightning_robust.results.names import RESULTS
+
+    if not show_measured(folder, folder / RESULTS):
+        _show_training(folder)
+
+
+def _show_training(folder: Path) -> None:
     from rich.console import Console
 
     from lightning_robust.report import curves_figure, print_run

@@ -8,6 +8,8 @@ from lightning_robust.report.evaluation_table import print_evaluation
 from lightning_robust.report.headline import Headline, headline
 from lightning_robust.report.probe_figure import probe_figure
 from lightning_robust.report.probe_table import print_probe
+from lightning_robust.report.prune_pictures import write_pruning_figures
+from lightning_robust.report.prune_table import print_pruning
 from lightning_robust.report.scatter import scatter_figure, write_scatter
 from lightning_robust.report.table import print_run
 
@@ -19,10 +21,12 @@ __all__ = [
     "print_compression",
     "print_evaluation",
     "print_probe",
+    "print_pruning",
     "print_run",
     "print_zoo",
     "probe_figure",
     "scatter_figure",
     "write_compression_figures",
+    "write_pruning_figures",
     "write_scatter",
 ]

@@ -1,0 +1,65 @@
+"""`show run` of what another command than `fit` left: its tables and pictures again, by the kind of its record."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning_robust.errors import from_user
+
+__all__ = ["show_measured"]
+
+
+def show_measured(folder: Path, results: Path) -> bool:
+    """Print the tables of a pruning, a compression or an ablation again, and draw its pictures again.
+
+    Args:
+        folder: The run's folder.
+        results: Its `results.json`.
+
+    Returns:
+        Whether it was one of these; of anything else, a file that cannot be read too, nothing is shown.
+
+    Raises:
+        UserError: If the file is no such record, or a picture cannot be written.
+    """
+    show = _SHOWN.get(_kind(results))
+    if show is None:
+        return False
+    with from_user(OSError):
+        show(folder, results)
+    return True
+
+
+def _kind(results: Path) -> str:
+    """What the record says it is; empty where it says nothing."""
+    try:
+        found = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # the reader of a training's record says what is wrong
+        return ""
+    kind = found.get("kind") if isinstance(found, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _pruning(folder: Path, results: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import print_pruning, write_pruning_figures
+    from lightning_robust.results.prune_record import read_pruning
+
+    record = read_pruning(results)
+    write_pruning_figures(record, folder)
+    print_pruning(record, folder, Console())
+
+
+def _compression(folder: Path, results: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import print_compression, write_compression_figures
+    from lightning_robust.results.compress_record import read_compression
+
+    record = read_compression(results)
+    write_compression_figures(record, folder)
+    print_compression(record, folder, Console())
+
+
+_SHOWN: dict[str, Callable[[Path, Path], None]] = {"pruning": _pruning, "compression": _compression}

@@ -1,0 +1,157 @@
+"""What a pruning says in sentences: the finding, what is artefact in it, its controls, and the paper's figure."""
+
+from lightning_robust.report.prune_cells import lost_words, percent, shown_headlines
+from lightning_robust.report.prune_words import draw_range, fractions_of, twin_of
+from lightning_robust.results.choices import Interval
+from lightning_robust.results.prune_record import PrunedModel, PruneRecord
+
+__all__ = ["findings"]
+
+
+def findings(record: PruneRecord, model: PrunedModel, label: str) -> list[tuple[str, str]]:
+    """Sentences on one model that was asked for, in the order in which a reader needs them.
+
+    Args:
+        record: The pruning.
+        model: One of its models.
+        label: What it is called.
+
+    Returns:
+        What each is about, in a word, and the sentence.
+    """
+    told = (
+        ("Finding", _finding(model, label, lost_words(record.points))),
+        ("Artefact", _null_space(model)),
+        ("Artefact", _forms(model)),
+        ("Control", _random(model)),
+        ("Control", _random_head(model, record.points)),
+        ("Control", _truncation(model)),
+        ("Control", _twin(twin_of(record), model, label)),
+        ("Features", _features(model)),
+        ("The paper", _paper(model)),
+    )
+    return [(topic, sentence) for topic, sentence in told if sentence is not None]
+
+
+def _fraction(model: PrunedModel, order: str, what: str = "reference", form: str = "raw") -> Interval | None:
+    curve = model.curve(order, form)
+    found = () if curve is None else shown_headlines(curve, what)
+    return found[0].fraction if found else None
+
+
+def _words(fraction: Interval) -> str:
+    return f"{percent(fraction.estimate)} % [{percent(fraction.low)}, {percent(fraction.high)}]"
+
+
+def _both(model: PrunedModel, order: str, form: str = "raw") -> str | None:
+    """On the reference, and in the mean of the shifts where there are any."""
+    reference, shifts = (_fraction(model, order, what, form) for what in ("reference", "shifts"))
+    if reference is None:
+        return None
+    return _words(reference) + ("" if shifts is None else f" on the reference and {_words(shifts)} on the shifts")
+
+
+def _finding(model: PrunedModel, label: str, lost: str) -> str | None:
+    raw, centred = _both(model, "importance"), _both(model, "importance", "centred")
+    if raw is None:
+        return None
+    other = "" if centred is None else f" Of the {model.rank_centred:,} of the centred head: {centred}."
+    return (
+        f"{label} loses at most {lost} without the least important of the {model.rank_raw:,} directions that its head "
+        f"reads: {raw} can go.{other}"
+    )
+
+
+def _null_space(model: PrunedModel) -> str | None:
+    curve = model.curve("importance", "raw")
+    found = () if curve is None else shown_headlines(curve, "reference")
+    if not model.null or not found:
+        return None
+    return (
+        f"{model.null:,} of the {model.d:,} dimensions are null space, which a head of rank {model.rank_raw:,} never "
+        f"reads. They are in no fraction here; counted in, the same pruning would read "
+        f"{percent(1 - found[0].kept / model.d)} %."
+    )
+
+
+def _forms(model: PrunedModel) -> str | None:
+    raw, centred = _fraction(model, "importance"), _fraction(model, "importance", form="centred")
+    if raw is None or centred is None or (raw.low <= centred.high and centred.low <= raw.high):
+        return None
+    return (
+        "raw and centred head differ beyond their intervals: part of the raw figure is what a direction does that adds "
+        "the same to every class and decides nothing."
+    )
+
+
+def _random(model: PrunedModel) -> str | None:
+    curve, own = model.curve("random", "raw"), _fraction(model, "importance")
+    drawn = [] if curve is None else fractions_of(curve, "reference")
+    if not drawn or own is None:
+        return None
+    middle, _, most = draw_range(drawn)
+    verdict = "more than in any draw" if own.estimate > most else "no more than in the best draw"
+    least = _fraction(model, "smallest_first")
+    other = "" if least is None else f" With the most important going first, {_words(least)} can."
+    return (
+        f"on the reference that is {verdict} of random directions, of which {percent(middle)} % can go in the mean of "
+        f"{len(drawn)}, {percent(most)} % at most.{other}"
+    )
+
+
+def _random_head(model: PrunedModel, points: float) -> str | None:
+    curve = model.curve("random_head", "raw")
+    drawn = [] if curve is None else fractions_of(curve, "agreement")
+    if not drawn:
+        return None
+    return (
+        f"a head of random weights keeps {100 * (1 - points):g} % of its own answers up to "
+        f"{percent(draw_range(drawn)[0])} % pruned, in the mean of {len(drawn)}."
+    )
+
+
+def _truncation(model: PrunedModel) -> str | None:
+    own, best = _fraction(model, "importance"), _fraction(model, "reduced_rank")
+    if own is None or best is None:
+        return None
+    start = f"reduced-rank regression, the best truncation of this head for its logits, goes to {_words(best)}"
+    if best.estimate < own.estimate:
+        return f"{start}, less far than the most important directions."
+    return f"{start}: what can go is a matter of truncating well, not of these directions alone."
+
+
+def _twin(twin: PrunedModel | None, model: PrunedModel, label: str) -> str | None:
+    own = _fraction(model, "importance")
+    other = None if twin is None else _fraction(twin, "importance")
+    if twin is None or own is None or other is None:
+        return None
+    if own.low > other.high:
+        verdict = f"that {label} can be pruned further is beyond both intervals (reference)"
+    elif own.high < other.low:
+        verdict = f"that {label} can be pruned less far is beyond both intervals (reference)"
+    else:
+        verdict = "on the reference the intervals overlap, so this does not tell the two apart"
+    return f"of the supervised twin {twin.name}, {_both(twin, 'importance')} can go: {verdict}."
+
+
+def _features(model: PrunedModel) -> str | None:
+    random, own = model.curve("random_features"), _fraction(model, "outlier_features", form="")
+    drawn = [] if random is None else fractions_of(random, "reference")
+    if not drawn or own is None:
+        return None
+    middle, low, high = draw_range(drawn)
+    known = f"{model.outliers_by_rule or 'no'} outlier feature{'' if model.outliers_by_rule == 1 else 's'} by the rule"
+    rule = "the rule for outliers is not defined for so few" if model.outliers_by_rule is None else known
+    return (
+        f"{rule}. Of the {model.d:,} features, {_words(own)} can be zeroed with the furthest out first, "
+        f"{percent(middle)} % ({percent(low)}–{percent(high)}) at random."
+    )
+
+
+def _paper(model: PrunedModel) -> str:
+    verdict = "at least d/2" if model.comparable else "below d/2"
+    meaning = "comparable, if the controls are read beside it" if model.comparable else "not comparable"
+    return (
+        f"up to 80 % for one point, of CLIPs on the 1,000 classes of ImageNet. Here r = {model.rank_raw:,} is "
+        f"{verdict} = {model.d / 2:g}: {meaning}."
+    )

@@ -1,0 +1,133 @@
+"""The tables of `prune`: how far each order goes, its controls below it, and what that says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from lightning_robust.report.cells import DASH
+from lightning_robust.report.fitting import print_fitting
+from lightning_robust.report.prune_cells import aligned, left_cell, lost_words, percent, pruned_cells, robustness_cell
+from lightning_robust.report.prune_findings import findings
+from lightning_robust.report.prune_notes import notes
+from lightning_robust.report.prune_overview import print_along, print_order
+from lightning_robust.report.prune_words import FORMS, ORDERS, PAPER, model_labels
+from lightning_robust.results.names import RESULTS
+from lightning_robust.results.prune_record import PruneCurve, PrunedModel, PruneRecord
+
+__all__ = ["print_pruning"]
+
+_ROWS = {
+    "importance": "most important kept",
+    "reduced_rank": "  reduced-rank regr.",
+    "random": "  random kept",
+    "smallest_first": "  least important kept",
+    "random_head": "  random head ‡",
+    "outlier_features": "  outliers zeroed",
+    "random_features": "  random zeroed",
+}
+_SETS = {"reference": "reference:", "shifts": "shifts, mean:"}
+_MOST = 4  # models of which everything is printed; of more a row each
+_EMPTY = ("", "")
+_COMPARED = ("importance", "reduced_rank", "random")  # orders of which each model has a row
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the headlines: an order, or without one words alone."""
+
+    label: str
+    curve: PruneCurve | None = None
+    pruned: tuple[str, str] | None = None
+
+
+def print_pruning(record: PruneRecord, folder: Path, console: Console) -> None:
+    """Print what `prune` found: for each model the headlines of every order, then what they say together.
+
+    Args:
+        record: The pruning.
+        folder: Where its files are.
+        console: Where to print; 80 characters are enough.
+    """
+    labels = model_labels(record.models)
+    title = f"{escape(record.data.dataset)}, {record.split} images: what can be pruned for {lost_words(record.points)}"
+    console.print(f"\n[bold]{title}[/bold]", highlight=False)
+    if len(record.models) > _MOST:
+        _print_compared(record, labels, console)
+    else:
+        for model, label in zip(record.models, labels, strict=True):
+            _print_model(model, label, console)
+    for sentence in notes(record):
+        console.print(sentence, style="dim", highlight=False, markup=False)
+    for model, label in zip(record.models, labels, strict=True):
+        if model.role == "asked" and len(record.models) <= _MOST:
+            console.print(f"\n[bold]{escape(label)}: what this says[/bold]", highlight=False, soft_wrap=True)
+            for topic, sentence in findings(record, model, label):
+                console.print(f"[bold]{topic}:[/bold] {escape(sentence)}", highlight=False)
+    for sentence in record.missing:
+        console.print(f"Missing: {sentence}", style="bold red", highlight=False, markup=False)
+    place = escape(str(folder))
+    console.print(
+        f"\nEverything: [bold]{place}[/bold] ({RESULTS}, curves.csv, pictures)", highlight=False, soft_wrap=True
+    )
+
+
+def _print_compared(record: PruneRecord, labels: Sequence[str], console: Console) -> None:
+    for order in _COMPARED:
+        console.print(f"\n[bold]{ORDERS[order].words}[/bold]", highlight=False)
+        print_order(record.models, labels, order, console)
+
+
+def _print_model(model: PrunedModel, label: str, console: Console) -> None:
+    console.print(f"\n[bold]{escape(label)}[/bold]", highlight=False, soft_wrap=True)
+    for sentence in _whole(model):
+        console.print(sentence, highlight=False)
+    _print_headlines(model, console)
+    if model.role == "asked" and model.curve("importance", "raw") is not None:
+        console.print("[dim]What is left of the raw head, by % of its directions pruned[/dim]", highlight=False)
+        print_along(model, console)
+
+
+def _whole(model: PrunedModel) -> tuple[str, str]:
+    """What is counted, and the model as it is; ready for markup."""
+    point, er = model.unpruned, robustness_cell(model.unpruned)
+    shifts = "" if point.shifts_mean is None else f", mean of shifts {100 * point.shifts_mean:.1f} %"
+    robust = "" if er == DASH else f", effective robustness {er} points"
+    return (
+        f"Its head reads {model.rank_raw:,} of {model.d:,} dimensions ({model.rank_centred:,} when centred); the other "
+        f"{model.null:,} are null space, in no fraction.",
+        f"Unpruned: reference {100 * point.reference:.1f} %{shifts}{robust}.",
+    )
+
+
+def _print_headlines(model: PrunedModel, console: Console) -> None:
+    """A row for each order: of the raw head with the paper's figure, of the centred one, of features."""
+    sets = [what for what in _SETS if what == "reference" or model.unpruned.shifts_mean is not None]
+    rows: list[_Row] = []
+    for form in (*FORMS, ""):
+        curves = [curve for order in _ROWS if (curve := model.curve(order, form)) is not None]
+        if curves:
+            rows += [_Row("")] if rows else []
+            rows += [_Row(f"[dim]{_section(curves[0])}[/dim]"), *(_Row(_ROWS[one.order], one) for one in curves)]
+        if curves and form == "raw" and model.role == "asked":
+            mark = "" if model.comparable else " §"
+            rows.append(_Row(f"  the paper, ImageNet{mark}", pruned=(percent(PAPER), "at most")))
+    groups = []
+    for what in sets:
+        pruned = aligned([row.pruned or (pruned_cells(row.curve, what) if row.curve else _EMPTY) for row in rows])
+        left = [left_cell(row.curve, what) if row.curve else "" for row in rows]
+        columns = {f"{_SETS[what]}\n% pruned": pruned, "accuracy": left}
+        groups.append([(title, _bold(cells, rows)) for title, cells in columns.items()])
+    print_fitting(console, _bold([row.label for row in rows], rows), groups)
+
+
+def _bold(cells: Sequence[str], rows: Sequence[_Row]) -> list[str]:
+    """The finding stands out."""
+    finding = [row.curve is not None and row.curve.order == "importance" for row in rows]
+    return [f"[bold]{cell}[/bold]" if here else cell for cell, here in zip(cells, finding, strict=True)]
+
+
+def _section(curve: PruneCurve) -> str:
+    return f"{curve.form} head, % of r = {curve.total:,}" if curve.form else f"features, % of d = {curve.total:,}"
