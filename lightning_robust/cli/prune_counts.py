@@ -70,16 +70,16 @@ def count_answers(
     by_rule: dict[str, tuple[NDArray[np.int64], int]] = {}
     agrees = np.zeros((0, 0), dtype=bool)
     for index, part in enumerate(head.parts):
-        name = part.found.set
+        name = part.set
         for known, rule in part.rules.items():
             predicted = predictions(part, rule)
-            correct, covered = rule.correct(predicted, part.found.targets)
+            correct, covered = rule.correct(predicted, part.targets)
             if index == 0:
-                by_rule[known] = (correct.sum(dim=1).numpy(), int(covered.sum()))
+                by_rule[known] = (correct.sum(dim=1).cpu().numpy(), int(covered.sum()))
             if known == "":
-                same = (predicted == (predicted[:1] if own_whole else part.whole[""])).numpy()
-                right[name], agreement[name] = correct.numpy(), same.sum(axis=1)
-                not_numbers[name] = (predicted == NO_CLASS).sum(dim=1).numpy()
+                same = (predicted == (predicted[:1] if own_whole else part.whole[""])).cpu().numpy()
+                right[name], agreement[name] = correct.cpu().numpy(), same.sum(axis=1)
+                not_numbers[name] = (predicted == NO_CLASS).sum(dim=1).cpu().numpy()
                 agrees = same if index == 0 else agrees
         if seen is not None:
             seen(len(part.read))

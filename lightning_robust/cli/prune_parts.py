@@ -18,15 +18,21 @@ __all__ = ["HeadParts", "Part", "head_parts", "what_head_reads"]
 class Part:
     """One set under every rule that is asked of its images.
 
+    Tensors are where pruned heads answer: on a GPU where models run on one, else on the CPU.
+
     Attributes:
-        found: The features and targets.
+        set: Its name.
+        h: Representations as the encoder gives them, `(n, d)`.
         read: What the head reads, `(n, d)`: of unit length where the model normalises.
+        targets: Reference classes, `(n,)`.
         rules: By name; `""` is the set's own, on the reference also each other rule of a shift, by that shift's name.
         whole: By rule, the classes that the whole head predicts, `(n,)`.
     """
 
-    found: SetFeatures
+    set: str
+    h: Tensor
     read: Tensor
+    targets: Tensor
     rules: Mapping[str, AnswerRule]
     whole: Mapping[str, Tensor]
 
@@ -57,17 +63,24 @@ def head_parts(features: HeadFeatures, opened: Opened) -> HeadParts:
     """
     rules = opened.rules(features.model.own_heads)
     asked, matched = opened.reference_rules(rules)
-    parts = []
-    for index, found in enumerate(features.judged):
-        own = asked if index == 0 else {"": rules[found.set]}
-        read = what_head_reads(found.h, features.model)
-        logits = functional.linear(read, features.model.head, features.model.bias)
-        whole = {
-            name: rule.predict(logits, None if rule.head is None else functional.linear(read, rule.head))
-            for name, rule in own.items()
-        }
-        parts.append(Part(found, read, own, whole))
-    return HeadParts(features.model, features.calibration.h, tuple(parts), matched)
+    # other accelerators have no float64, in which pruned heads answer
+    device = opened.device if opened.device.type == "cuda" else torch.device("cpu")
+    parts = tuple(
+        _part(found, features.model, asked if index == 0 else {"": rules[found.set]}, device)
+        for index, found in enumerate(features.judged)
+    )
+    return HeadParts(features.model, features.calibration.h, parts, matched)
+
+
+def _part(found: SetFeatures, model: HeadModel, rules: Mapping[str, AnswerRule], device: torch.device) -> Part:
+    h = found.h.to(device)
+    read = what_head_reads(h, model)
+    logits = functional.linear(read, model.head.to(device), None if model.bias is None else model.bias.to(device))
+    whole = {
+        name: rule.predict(logits, None if rule.head is None else functional.linear(read, rule.head.to(device)))
+        for name, rule in rules.items()
+    }
+    return Part(found.set, h, read, found.targets.to(device), rules, whole)
 
 
 def what_head_reads(h: Tensor, model: HeadModel) -> Tensor:

@@ -166,7 +166,7 @@ def _zeroed(head: HeadParts, order: Sequence[int]) -> Predictions:
     def predictions(part: Part, rule: AnswerRule) -> Tensor:
         weight = head.model.head if rule.head is None else rule.head
         return zeroed_predictions(
-            weight, part.found.h, order, unit_norm=head.model.unit_norm, bias=_bias(head, rule), predict=_predict(rule)
+            weight, part.h, order, unit_norm=head.model.unit_norm, bias=_bias(head, rule), predict=_predict(rule)
         )
 
     return predictions
