@@ -5,6 +5,7 @@ from lightning_robust.models.bundled import Classifier, load_classifier, save_cl
 from lightning_robust.models.checkpoint_files import load_metadata, load_tensors, load_theta, save_tensors
 from lightning_robust.models.classifier import ImageClassifier, split_classifier_state
 from lightning_robust.models.clip_folder import save_clip_folder, write_clip_folder
+from lightning_robust.models.compressed import is_compressed, load_compressed, save_compressed
 from lightning_robust.models.encoders import Encoder, load_encoder
 from lightning_robust.models.evaluate import PathPredictions, evaluate_path
 from lightning_robust.models.fisher import diagonal_fisher, fisher_soup
@@ -14,6 +15,7 @@ from lightning_robust.models.low_rank import LowRankConv2d, LowRankLinear
 from lightning_robust.models.low_rank_attention import LowRankAttention, LowRankBlocks
 from lightning_robust.models.low_rank_build import factorise, opened
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer, left_dense, matrices
+from lightning_robust.models.low_rank_structure import ranks_of
 from lightning_robust.models.soups import GreedySoup, greedy_soup, uniform_soup
 from lightning_robust.models.untrained import calibrate_untrained
 from lightning_robust.models.word_tokenizer import build_word_tokenizer, unknown_words
@@ -40,17 +42,21 @@ __all__ = [
     "greedy_soup",
     "interpolate",
     "interpolate_into",
+    "is_compressed",
     "left_dense",
     "load_classifier",
+    "load_compressed",
     "load_encoder",
     "load_metadata",
     "load_tensors",
     "load_theta",
     "matrices",
     "opened",
+    "ranks_of",
     "recalibrate_batch_norm",
     "save_classifier",
     "save_clip_folder",
+    "save_compressed",
     "save_tensors",
     "split_classifier_state",
     "uniform_soup",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Classifier:
         transform: The evaluation preprocessing, from a PIL image to a `(3, H, W)` tensor.
         class_names: The classes, in the order of the logits.
         checkpoint_hash: SHA-256 of the weights file.
+        architecture: What builds its image tower: `Encoder.config`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Classifier:
     transform: Callable[[Any], Tensor]
     class_names: tuple[str, ...]
     checkpoint_hash: str
+    architecture: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_classifier(name: str) -> Classifier:
@@ -72,7 +74,8 @@ def load_classifier(name: str) -> Classifier:
     model = ImageClassifier(ImageTower(encoder.model.get_submodule("visual")), torch.empty_like(state["head.weight"]))
     check_same_entries(state, model.state_dict(), (str(file), f"a classifier with the encoder {facts['encoder']!r}"))
     model.load_state_dict(state)
-    return Classifier(name, model.eval(), encoder.transform, tuple(facts["class_names"]), file_sha256(file))
+    known = tuple(facts["class_names"])
+    return Classifier(name, model.eval(), encoder.transform, known, file_sha256(file), encoder.config)
 
 
 def save_classifier(path: str | Path, model: ImageClassifier, *, encoder: str, class_names: Sequence[str]) -> None:

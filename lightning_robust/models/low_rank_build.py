@@ -38,7 +38,7 @@ def opened(model: nn.Module) -> nn.Module:
     for site in find_sites(copied).found:
         if site.kind in ("attention", "pool", "projection"):
             parts: dict[str, Part] = {name: piece.weight for name, piece in site.pieces.items()}
-            copied = _replaced(copied, site, parts, {n: p.bias for n, p in site.pieces.items()}, fuse=False)
+            copied = replaced(copied, site, parts, {n: p.bias for n, p in site.pieces.items()}, fuse=False)
     return copied
 
 
@@ -86,7 +86,7 @@ def factorise(
             continue
         parts: dict[str, Part] = {n: pair or site.pieces[n].weight for n, pair in chosen.items()}
         own = {name: biases.get(name, piece.bias) for name, piece in site.pieces.items()}
-        copied = _replaced(copied, site, parts, own, fuse=True)
+        copied = replaced(copied, site, parts, own, fuse=True)
     return copied
 
 
@@ -107,10 +107,18 @@ def _check_shapes(
             raise ValueError(f"{name} gives {rows} numbers, so its bias has shape ({rows},), not {tuple(bias.shape)}.")
 
 
-def _replaced(
+def replaced(
     model: nn.Module, site: Site, parts: Mapping[str, Part], biases: Mapping[str, Tensor | None], *, fuse: bool
 ) -> nn.Module:
-    """Put what a site becomes into a model."""
+    """Put what a site becomes into a model.
+
+    Args:
+        model: The network; changed in place, and given back, for a site can be all of it.
+        site: One of its own.
+        parts: What each matrix of the site becomes, by name.
+        biases: What its bias becomes, likewise.
+        fuse: Whether q, k and v become one product.
+    """
     old = model.get_submodule(site.module)
     trains = next((p.requires_grad for p in old.parameters()), True)
     like = next(iter(site.pieces.values())).weight

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class Network:
         average: The entry of the weights file whose averages were taken, for one file can hold two models; else empty.
         untrained: Whether the weights are random: the control, whose batch norms have no statistics before
             `models.calibrate_untrained` gives it some.
+        architecture: What builds its image network without weights: `Encoder.config` of its encoder. Empty where it is
+            not known.
+        ranks: Of a compressed network, as `models.low_rank_structure.ranks_of` gives them; empty for a dense one.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Network:
     class_names: tuple[str, ...] | None = None
     average: str = ""
     untrained: bool = False
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    ranks: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def average_words(average: str) -> str:

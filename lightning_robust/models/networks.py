@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning_robust.models.bundled import CLASSIFIER_FILE, SUPERVISED
 from lightning_robust.models.classifier import ImageClassifier
+from lightning_robust.models.compressed import is_compressed, load_compressed
 from lightning_robust.models.encoder_file import split_file
 from lightning_robust.models.encoder_folder import HUB, LOCAL
 from lightning_robust.models.encoder_timm import TIMM
@@ -37,8 +38,8 @@ def load_network(
     Args:
         name: What `load_encoder` takes (`scenes-clip`, `ARCHITECTURE/TAG`, `ARCHITECTURE@FILE`, `transformers:ID` and
             the others; of `timm:NAME` the whole network with its classifier); what `load_classifier` takes
-            (`scenes-supervised`, a folder); or a file of a finished run: `…/wise_ft/alpha=0.50.safetensors`,
-            `…/last.ckpt`. `untrained:` in front is short for `untrained=True`.
+            (`scenes-supervised`, a folder); a folder that `save_compressed` wrote; or a file of a finished run:
+            `…/wise_ft/alpha=0.50.safetensors`, `…/last.ckpt`. `untrained:` in front is short for `untrained=True`.
         weights: State dict for a timm network (safetensors or torch), in place of those that timm would fetch.
         untrained: Random weights instead: the control. Its batch norms have no statistics yet, see
             `models.calibrate_untrained`.
@@ -57,12 +58,15 @@ def load_network(
     """
     if name.startswith(UNTRAINED):
         name, untrained = name.removeprefix(UNTRAINED), True
-    trained = _is_run_file(name) or _is_classifier(name)
+    compressed = is_compressed(name)
+    trained = compressed or _is_run_file(name) or _is_classifier(name)
     _refuse_idle(name, weights, untrained, trained, class_names)
     if name.startswith(TIMM):
         known, file = split_file(name)
         own = None if untrained else weights or file
         return timm_network(known, None if own is None else Path(own), untrained, seed)
+    if compressed:
+        return load_compressed(name)
     if trained:
         return run_network(Path(name), class_names, templates) if _is_run_file(name) else classifier_network(name)
     try:
@@ -104,7 +108,7 @@ def takes_class_names(name: str) -> bool:
     name = name.removeprefix(UNTRAINED)
     if _is_run_file(name):
         return is_pretraining(Path(name))
-    return not name.startswith(TIMM) and not _is_classifier(name)
+    return not name.startswith(TIMM) and not _is_classifier(name) and not is_compressed(name)
 
 
 def _is_run_file(name: str) -> bool:
@@ -143,4 +147,5 @@ def _from_encoder(
         origin=f"random weights, seed {seed}" if untrained else origin,
         average=encoder.average,
         untrained=untrained,
+        architecture=encoder.config,
     )

@@ -47,6 +47,7 @@ def classifier_network(name: str) -> Network:
         checkpoint_hash=found.checkpoint_hash,
         origin=f"supervised, {len(found.class_names)} classes",
         class_names=tuple(found.class_names),
+        architecture=found.architecture,
     )
 
 
@@ -95,6 +96,7 @@ def run_network(path: Path, class_names: Sequence[str] | None, templates: Sequen
         checkpoint_hash=file_sha256(path),
         origin=_origin(kind, config).format(known),
         class_names=names,
+        architecture=encoder.config,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_robust.models.checkpoint_files import state_hash
 from lightning_robust.models.encoder_file import with_weights
-from lightning_robust.models.encoder_timm import RgbTransform, check_timm_activation, create_timm, from_timm
+from lightning_robust.models.encoder_timm import TIMM, RgbTransform, check_timm_activation, create_timm, from_timm
 from lightning_robust.models.network import Embedding, Network, average_words, blocks_of
 from lightning_robust.models.weights_file import read_weights, unwrapped
 from lightning_robust.results import file_sha256
@@ -40,9 +40,8 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
             model.load_state_dict(unwrapped(found.state, names))
         except RuntimeError as error:
             raise ValueError(f"{weights} does not hold the weights of {name!r}.") from error
-    transform = RgbTransform(
-        timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
-    )
+    settings = timm.data.resolve_model_data_config(model)
+    transform = RgbTransform(timm.data.create_transform(**settings, is_training=False))
     layer, head_layer, head = timm_head(model)
     average, origin = "", f"random weights, seed {seed}" if untrained else "pretrained weights of timm"
     if found is not None:
@@ -60,6 +59,7 @@ def timm_network(name: str, weights: Path | None, untrained: bool, seed: int) ->
         origin=origin,
         average=average,
         untrained=untrained,
+        architecture={"timm": {"architecture": name.removeprefix(TIMM), "data": settings}},
     )
 
 
@@ -79,6 +79,7 @@ def _tower(name: str, weights: Path) -> Network:
         checkpoint_hash=file_sha256(weights),
         origin=f"{weights}{average_words(encoder.average)}; the image tower alone",
         average=encoder.average,
+        architecture=encoder.config,
     )
 
 
