@@ -202,8 +202,8 @@ def _lost_by_set(
             raise ValueError(f"{name}: answers are booleans (right or wrong), got {right.dtype} and {before.dtype}")
         if before.ndim != 1 or before.size == 0 or right.shape != (K, len(before)):
             raise ValueError(
-                f"{name}: (n,) answers of the unpruned model, n at least 1, and ({K}, n) of the pruned one are needed, got "
-                f"{before.shape} and {right.shape}"
+                f"{name}: the unpruned model has (n,) answers, n at least 1, and the pruned one ({K}, n); "
+                f"got {before.shape} and {right.shape}"
             )
         lost[name] = _Lost(before.astype(np.int8) - right[rows].astype(np.int8), float(before.mean()))
     return lost
