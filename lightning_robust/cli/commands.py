@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_robust.cli.ablate_arguments import add_ablate
 from lightning_robust.cli.check_data_arguments import add_check_data
 from lightning_robust.cli.compress_arguments import add_compress
 from lightning_robust.cli.emergence_arguments import add_emergence
@@ -86,6 +87,7 @@ OWN_COMMANDS = (
     Command("probe", "every signature of a model, of several, or of a run's step checkpoints", "probe", add_probe),
     Command("compress", "one network at several sizes, and what each keeps of accuracy", "compress", add_compress),
     Command("prune", "directions of the head's input pruned, beside every control", "prune", add_prune),
+    Command("ablate", "what outlier features and privileged directions do: take them away", "ablate", add_ablate),
     Command("emergence", "pretrainings side by side: when robustness and signatures rise", "emergence", add_emergence),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )

@@ -177,6 +177,8 @@ class AblationRecord:
         groups: of units that are ablated together.
         units: every unit of the groups.
         ablations: of each unit, of each group, and of the controls.
+        random_concepts: largest average precision of each of as many random directions, which a unit's own has to
+            exceed to mean something; empty without a concept set.
         files: plain files beside this one, by name what each holds.
     """
 
@@ -199,6 +201,7 @@ class AblationRecord:
     groups: tuple[UnitGroup, ...]
     units: tuple[AblatedUnit, ...]
     ablations: tuple[Ablation, ...]
+    random_concepts: tuple[float, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     def units_of(self, group: UnitGroup) -> tuple[AblatedUnit, ...]:

@@ -1,0 +1,65 @@
+"""The arguments of `ablate`, without torch."""
+
+import argparse
+
+from lightning_robust.cli.argument_types import not_negative, positive
+from lightning_robust.cli.opened_evaluation_arguments import add_evaluation_options
+
+UNITS = 4
+"""Features, and directions of each head, that are ablated where nothing else is asked for."""
+
+
+def add_ablate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `ablate`.
+
+    Args:
+        parser: Its parser.
+    """
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="one model, as evaluate takes it: scenes-clip, scenes-supervised, ARCHITECTURE/TAG, timm:NAME, "
+        "transformers:ID, untrained:MODEL, a file of a run (…/wise_ft/alpha=0.50.safetensors, …/last.ckpt)",
+    )
+    parser.add_argument(
+        "--layer",
+        metavar="LAYER",
+        help="ablate features of an inner layer, at every position or token, such as encoder.visual.layer3; names are "
+        "those of probe (default: h, which the head reads)",
+    )
+    parser.add_argument(
+        "--features",
+        type=not_negative,
+        default=UNITS,
+        metavar="N",
+        help="at most so many outlier features; where the rule finds none, the largest ones (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--directions",
+        type=not_negative,
+        metavar="N",
+        help="likewise of privileged directions, of the raw and of the centred head; where none is privileged the "
+        f"most important ones (default: {UNITS}; an inner layer has none)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="draws of each random control, from --seed on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--concepts",
+        metavar="SET",
+        help="concepts that the units rank: scenes, broden:FOLDER, csv:FILE, hub:ID[:SPLIT] or parquet:FILE, as probe "
+        "takes them (default: none)",
+    )
+    parser.add_argument(
+        "--images",
+        type=not_negative,
+        default=8,
+        metavar="N",
+        help="top images of each unit on the contact sheet (default: %(default)s)",
+    )
+    add_evaluation_options(parser)

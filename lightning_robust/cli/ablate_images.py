@@ -1,0 +1,164 @@
+"""The judged images of `ablate`: ids, paths, which are largest on a unit, and small pictures of these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lightning_robust.cli.ablate_answers import AblatedSet
+from lightning_robust.data.reading import ImageFiles, TolerantLoader, UnreadableImageError
+from lightning_robust.results import atomic_path
+from lightning_robust.results.ablation_record import TopImage
+
+__all__ = ["JudgedImages", "extremes", "judged_images", "write_tiles"]
+
+TILES = "top_images"
+_SIDE = 96
+"""Longer side of a small picture, in pixels; smaller images stay as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedImages:
+    """Every judged image, set by set.
+
+    Attributes:
+        ids: `"reference/00017"`.
+        sets: Name of the set of each.
+        places: Position in the set, `(n,)`.
+        labels: Name of the class of each.
+        paths: Its file; None for an image that is none.
+        datasets: By set, what gives its pixels as a `uint8` tensor.
+    """
+
+    ids: tuple[str, ...]
+    sets: tuple[str, ...]
+    places: tuple[int, ...]
+    labels: tuple[str, ...]
+    paths: tuple[str | None, ...]
+    datasets: Mapping[str, Any]
+
+    def rows(self) -> list[dict[str, str | int | float | bool | None]]:
+        """A row for each image, for `images.csv`."""
+        columns = zip(self.ids, self.sets, self.places, self.labels, self.paths, strict=True)
+        return [
+            {"image": name, "set": where, "place": place, "class": label, "path": path}
+            for name, where, place, label, path in columns
+        ]
+
+
+def judged_images(answers: Sequence[AblatedSet], data: Any, split: str) -> JudgedImages:
+    """Name every judged image.
+
+    Args:
+        answers: By set, in the order of the loaders.
+        data: The data module; its transform is another afterwards.
+        split: Of the judged images.
+    """
+    data.transform = _pixels
+    found = data.test_dataloader() if split == "test" else data.val_dataloader()
+    loaders = list(found) if isinstance(found, list | tuple) else [found]
+    datasets = {one.set: _dataset(loader) for one, loader in zip(answers, loaders, strict=True)}
+    ids, sets, places, labels, paths = [], list[str](), list[int](), list[str](), list[str | None]()
+    names = list(data.class_names)
+    for one in answers:
+        width = len(str(max(len(datasets[one.set]) - 1, 0)))
+        for place, target in zip(one.places.tolist(), one.targets.tolist(), strict=True):
+            ids.append(f"{one.set}/{place:0{width}d}")
+            sets.append(one.set)
+            places.append(place)
+            labels.append(names[target])
+            paths.append(_path(datasets[one.set], place))
+    return JudgedImages(tuple(ids), tuple(sets), tuple(places), tuple(labels), tuple(paths), datasets)
+
+
+def extremes(scores: Tensor, images: JudgedImages, count: int, files: Mapping[int, str]) -> tuple[TopImage, ...]:
+    """The images with the largest scores, the largest first; among equals the first. Scores that are NaN are left out.
+
+    Args:
+        scores: Of each image, `(n,)`.
+        images: The images.
+        count: How many.
+        files: Small pictures that are there, by row.
+    """
+    return tuple(
+        TopImage(
+            image=images.ids[row],
+            set=images.sets[row],
+            place=images.places[row],
+            label=images.labels[row],
+            score=float(scores[row]),
+            file=files.get(row),
+        )
+        for row in largest(scores, count)
+    )
+
+
+def largest(scores: Tensor, count: int) -> list[int]:
+    """Rows of the largest scores.
+
+    Args:
+        scores: `(n,)`.
+        count: How many.
+
+    Example:
+        >>> largest(torch.tensor([1.0, float("nan"), 3.0, 3.0]), 2)
+        [2, 3]
+    """
+    known = scores.isfinite().nonzero().flatten()
+    order = scores[known].argsort(descending=True, stable=True)[:count]
+    return [int(row) for row in known[order]]
+
+
+def write_tiles(rows: Sequence[int], images: JudgedImages, folder: Path) -> dict[int, str]:
+    """Write small pictures of images as PNG files.
+
+    Args:
+        rows: Which images.
+        images: All of them.
+        folder: The run's folder.
+
+    Returns:
+        By row, the file relative to the folder; without those that cannot be read any more.
+    """
+    written: dict[int, str] = {}
+    for row in dict.fromkeys(rows):
+        try:
+            pixels = images.datasets[images.sets[row]][images.places[row]][0]
+        except UnreadableImageError:
+            continue
+        name = f"{TILES}/{images.ids[row].replace('/', '-')}.png"
+        (folder / TILES).mkdir(exist_ok=True)
+        with atomic_path(folder / name) as temporary:
+            Image.fromarray(_array(pixels)).save(temporary, format="PNG")
+        written[row] = name
+    return written
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """A small copy, `(3, h, w)` uint8: the preprocessing that the data module gets."""
+    small = image.convert("RGB")
+    small.thumbnail((_SIDE, _SIDE))
+    return torch.from_numpy(np.array(small)).movedim(-1, 0)
+
+
+def _array(pixels: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(pixels.movedim(0, -1).numpy())
+
+
+def _dataset(loader: Any) -> Any:
+    return loader.dataset.dataset if type(loader) is TolerantLoader else loader.dataset
+
+
+def _path(dataset: Any, place: int) -> str | None:
+    """The file of an image, where the data set reads files."""
+    source = getattr(getattr(dataset, "source", None), "images", None)
+    chosen = getattr(source, "chosen", None)
+    if chosen is not None:
+        source, place = source.images, int(chosen[place])
+    return source.paths[place] if isinstance(source, ImageFiles) else None
