@@ -211,7 +211,7 @@ def test_imagenet_size_takes_seconds():
     correct, unpruned, kept = noisy(50_000, 200, seed=0)
     start = time.thread_time()
     largest_pruned(correct, kept, 200, unpruned)
-    assert time.thread_time() - start < 5
+    assert time.thread_time() - start < 10
 
 
 @pytest.mark.parametrize(
