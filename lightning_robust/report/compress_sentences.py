@@ -37,7 +37,7 @@ def _methods(record: CompressRecord) -> list[str]:
     epochs = sorted({point.finetuned_epochs for point in record.points if point.finetuned_epochs})
     if epochs:
         count = f"{', '.join(map(str, epochs))} epoch{'s' if epochs != [1] else ''}"
-        lines.append(f"+ft: finetuned for {count} on the reference's training images; size and time stay.")
+        lines.append(f"+ft: finetuned for {count} on the reference's training images, which changes no size.")
     return lines
 
 

@@ -34,7 +34,8 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
     model = record.model if record.alpha is None else f"{record.model} at α = {record.alpha:g}"
     _heading(console, f"{escape(model)}, compressed; {escape(record.data.dataset)}, {record.split} images")
     _print_summary(record, console)
-    _heading(console, "Size, and time of a batch in ms beside the dense network in the same rounds")
+    times = ", and time of a batch in ms beside the dense network in the same rounds"
+    _heading(console, f"Size{times if record.dense.latency else ''}")
     made = [point for point in record.points if not (point.finetuned_epochs and _untuned(record, point))]
     _print(record, made, [_size(record, made), _speed(record, made)], console)
     _heading(console, "Accuracy in % and change against dense in points (95 % paired bootstrap)")

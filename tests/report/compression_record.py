@@ -70,7 +70,9 @@ def judged(right, dense, baseline):
     if baseline and shifts:
         each = {row.set: shift_robustness(row.accuracy, 0.9 * first.accuracy) for row in shifts}
         mean = shift_robustness(float(np.mean([row.accuracy for row in shifts])), 0.9 * first.accuracy)
-        robustness = EffectiveRobustness(shifts=each, mean=mean, baseline="toy", scale="linear", x="full", aggregate="er")
+        robustness = EffectiveRobustness(
+            shifts=each, mean=mean, baseline="toy", scale="linear", x="full", aggregate="er"
+        )
     draw = np.random.default_rng(1)
     drawn = {
         name: (c.astype(float) - dense[name])[draw.integers(len(c), size=(REPLICATES, len(c)))].mean(1)
@@ -152,9 +154,7 @@ def compress_record(keeps=(0.75, 0.5, 0.25), shifts=("sketch", "art"), *, baseli
     return CompressRecord(
         provenance=collect_provenance(threads=1),
         seeds={"intervals": 0},
-        data=DataDescription(
-            dataset="toy", protocol="top-1", images={name: len(t) for name, (_, t) in sets.items()}
-        ),
+        data=DataDescription(dataset="toy", protocol="top-1", images={name: len(t) for name, (_, t) in sets.items()}),
         conventions=("calibration: reference images that are not judged.",),
         baseline="toy" if baseline else None,
         model="toy-network",

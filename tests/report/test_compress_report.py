@@ -1,0 +1,235 @@
+"""Tables and pictures of a compression, from a record that a small network gave."""
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from compression_record import compress_record
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+
+from lightning_robust.report import print_compression, write_compression_figures
+from lightning_robust.report.compress_figure import accuracy_figure
+from lightning_robust.report.compress_speed_figure import speed_figure
+from lightning_robust.report.compress_summary import SHIFTS, loss, smallest
+from lightning_robust.report.compress_words import all_series, count_words, file_words, milliseconds, point_label
+
+FIVE = ("v2-like", "sketch", "rendition", "objectnet-like", "a-like")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return compress_record()
+
+
+def printed(record, folder, width=80):
+    file = io.StringIO()
+    print_compression(record, folder, Console(file=file, width=width))
+    return file.getvalue()
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_the_smallest_network_of_each_kind_against_a_search_by_hand(record):
+    for one in smallest(record):
+        for name, found in (("reference", one.reference), (SHIFTS, one.shifts)):
+            dense = record.dense.shifts_mean if name == SHIFTS else record.dense.reference.accuracy
+            fitting = []
+            for point in record.points[1:]:
+                own = point.shifts_mean if name == SHIFTS else point.reference.accuracy
+                if point_label(record, point) == one.series.label and round(400 * 2 * (dense - own)) <= 8:
+                    fitting.append((record.share(point), point))
+            assert found is (min(fitting, key=lambda pair: pair[0])[1] if fitting else None)
+    by_label = {one.series.label: one for one in smallest(record)}
+    assert by_label["calibrated+ft"].shifts is not None
+    assert by_label["uniform"].reference is None
+    assert smallest(record, points=1.0)[0].reference.keep == 0.25
+
+
+def test_a_loss_of_exactly_one_point_is_one_point():
+    record = compress_record(keeps=(0.5,), shifts=(), finetune=0)
+    dense = record.dense
+    for correct, fits in ((dense.reference.correct - 4, True), (dense.reference.correct - 5, False)):  # of 400
+        rows = (replace(dense.reference, correct=correct),)
+        other = replace(record, points=(dense, replace(record.points[1], rows=rows)))
+        assert (smallest(other)[0].reference is not None) == fits
+        assert smallest(other)[0].shifts is None
+        assert math.isnan(loss(other, other.points[1], SHIFTS))
+        assert math.isnan(loss(other, other.points[1], "sketch"))
+
+
+def test_the_table_says_what_is_smaller_faster_and_what_it_costs(record, tmp_path):
+    text = printed(record, tmp_path)
+    assert max(map(len, text.splitlines()[:-4])) <= 80
+    for title in ("Smallest network made of each kind", "Size, and time of a batch", "Accuracy in % and change"):
+        assert title in text
+    point = next(one for one in record.points if (one.method, one.keep, one.finetuned_epochs) == ("calibrated", 0.5, 0))
+    size = f"50% calibrated {100 * record.share(point):.1f}% {count_words(point.parameters)} {count_words(point.flops)}"
+    assert f"{size} {file_words(point.file_bytes)}" in flat(text)
+    change = point.differences["reference"]
+    accuracy = f"{100 * point.reference.accuracy:.1f} {100 * change.estimate:+.1f} [{100 * change.low:+.1f}, "
+    assert f"50% calibrated {accuracy}" in flat(text)
+    time = point.latency["64"]
+    faster = f"{time.speedup:.2f} [{time.speedup_low:.2f}, {time.speedup_high:.2f}]"
+    assert f"{milliseconds(time.median_ms)} {faster}" in flat(text)
+    assert "* magnitude" not in text
+    assert "They are stored and multiplied still: neither smaller nor faster." in flat(text)
+    assert "Networks there, which evaluate, probe and prune take as --model: keep=0.75, keep=0.50, keep=0.25" in flat(
+        text
+    )
+    assert str(tmp_path) in text
+
+
+def test_a_finetuned_network_is_not_listed_twice_in_size(record, tmp_path):
+    text = printed(record, tmp_path)
+    size = text[text.index("Size, and time") : text.index("Accuracy in %")]
+    assert "+ft" not in size
+    assert "+ft" in text[text.index("Accuracy in %") :]
+    tuned_alone = replace(record, points=tuple(p for p in record.points if p.finetuned_epochs or p.method == "dense"))
+    text = printed(tuned_alone, tmp_path)
+    assert "+ft" in text[text.index("Size, and time") : text.index("Accuracy in %")]
+
+
+def test_masked_is_said_where_a_share_is_named(tmp_path):
+    record = compress_record(keeps=(0.9,), finetune=0)
+    assert "magnitude* 91% kept, masked 91% kept, masked" in flat(printed(record, tmp_path))
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_many_sets_fit_and_no_line_is_broken(width, tmp_path):
+    record = compress_record(keeps=(0.75, 0.25), shifts=FIVE)
+    text = printed(record, tmp_path, width)
+    tables = text[: text.index("calibrated: each")]
+    assert max(map(len, tables.splitlines())) <= width
+    for line in tables.splitlines():
+        assert line.count("[") == line.count("]")
+    for name in FIVE:
+        assert name in tables
+    assert tables.count("calibrated+ft") == (1 + 2 * 2 if width == 140 else 1 + 2 * 3)
+
+
+def test_without_shifts_baseline_times_and_finetuning(tmp_path):
+    text = printed(compress_record(shifts=(), baseline=False, timed=False, finetune=0), Path("runs"))
+    for word in ("shifts", "ER", "faster:", "b=1", "+ft", "nan", "time"):
+        assert word not in text
+    assert "calibrated" in text
+
+
+def test_only_the_dense_network(tmp_path):
+    record = compress_record(keeps=())
+    text = printed(record, tmp_path)
+    assert "Smallest" not in text
+    assert "dense" in text
+    write_compression_figures(record, tmp_path)
+
+
+def test_extrapolation_is_marked(record, tmp_path):
+    assert "†" not in printed(record, tmp_path)
+    far = replace(record.points[1], robustness=extrapolated(record.points[1].robustness))
+    text = printed(replace(record, points=(record.dense, far)), tmp_path)
+    assert f"{100 * far.robustness.mean.estimate:+.1f}†" in text
+    assert "† extrapolation" in text
+
+
+def extrapolated(robustness):
+    return replace(robustness, mean=replace(robustness.mean, extrapolated=True))
+
+
+def test_names_from_outside_are_shown_as_they_are(tmp_path):
+    record = compress_record(keeps=(0.5,), shifts=("[red]a$x^{$", "[/bold]"), finetune=2)
+    record = replace(
+        record, model="[/green]$\\frac$", data=replace(record.data, dataset="[bold]$d_{"), baseline="[/dim]",
+        conventions=("[/i] left out: $x_{$",),
+        points=(record.dense, *(replace(p, method=p.method if p.masked else "[/x]$m_{") for p in record.points[1:])),
+    )  # fmt: skip
+    text = printed(record, tmp_path / "[bold]", 140)
+    for name in ("[red]a$x^{$", "[/bold]", "[/green]$\\frac$", "[bold]$d_{", "[/dim]", "[/i] left out", "[/x]$m_{+ft"):
+        assert name in text
+    write_compression_figures(record, tmp_path)
+    for name in ("accuracy", "speed"):  # a formula would be refused, or drawn as one; as text it stands in a comment
+        assert "[/green]$\\frac$" in (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def test_epochs_are_named_where_they_differ(record):
+    tuned = next(p for p in record.points if p.finetuned_epochs)
+    assert point_label(record, tuned) == "calibrated+ft"
+    both = replace(record, points=(*record.points, replace(tuned, finetuned_epochs=3)))
+    assert [s.label for s in all_series(both)][1:3] == ["calibrated+ft1", "uniform"]
+    assert all_series(both)[-1].label == "calibrated+ft3"
+    assert all_series(both)[-1].words == "low rank, calibrated, finetuned 3 epochs"
+
+
+def test_the_pictures_are_written_whole(record, tmp_path):
+    write_compression_figures(record, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "accuracy.png", "accuracy.svg", "speed.png", "speed.svg",
+    ]  # fmt: skip
+    for name in ("accuracy", "speed"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert min(picture.size) > 600
+            assert np.asarray(picture.convert("L")).std() > 5
+        assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
+
+
+def test_without_times_there_is_no_picture_of_speed(tmp_path):
+    write_compression_figures(compress_record(keeps=(0.5,), timed=False), tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["accuracy.png", "accuracy.svg"]
+
+
+def test_the_lines_of_accuracy_pass_through_the_points(record):
+    figure = accuracy_figure(record)
+    assert isinstance(figure, Figure)
+    assert [axes.get_title(loc="left").split(" (")[0] for axes in figure.axes] == [
+        "accuracy on reference", "mean accuracy on the shifts", "effective robustness, mean over shifts",
+    ]  # fmt: skip
+    for axes, value in zip(
+        figure.axes,
+        (lambda p: p.reference.accuracy, lambda p: p.shifts_mean, lambda p: p.robustness.mean.estimate),
+        strict=True,
+    ):
+        lines = {tuple(np.round(line.get_xydata().ravel(), 9)) for line in axes.get_lines()}
+        for series in all_series(record):
+            points = (record.dense, *series.points)
+            wanted = np.array([(100 * record.share(p), 100 * value(p)) for p in points])
+            assert tuple(np.round(wanted.ravel(), 9)) in lines
+        left, right = axes.get_xlim()
+        assert left > 100 > 31 > right  # smaller to the right
+    assert len(accuracy_figure(compress_record(keeps=(0.5,), shifts=(), baseline=False)).axes) == 1
+
+
+def test_bars_are_the_interval_of_the_change_about_the_dense_network(record):
+    axes = accuracy_figure(record).axes[0]
+    bars = {
+        tuple(np.round(segment[:, 1], 6)) for collection in axes.collections for segment in collection.get_segments()
+    }
+    for point in record.points[1:]:
+        change, dense = point.differences["reference"], record.dense.reference.accuracy
+        ends = (min(dense + change.low, point.reference.accuracy), max(dense + change.high, point.reference.accuracy))
+        assert tuple(np.round(100 * np.array(ends), 6)) in bars
+
+
+def test_the_lines_of_speed(record):
+    figure = speed_figure(record)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:2] == ["times faster than dense, batch of 1", "times faster than dense, batch of 64"]
+    assert titles[2:] == [
+        "change of accuracy on reference (points)", "change of accuracy on the mean of the shifts (points)",
+    ]  # fmt: skip
+    for axes, batch in zip(figure.axes[:2], ("1", "64"), strict=True):
+        lines = {tuple(np.round(line.get_xydata().ravel(), 9)) for line in axes.get_lines()}
+        for series in (one for one in all_series(record) if not one.tuned):
+            speeds = [(100.0, 1.0), *((100 * record.share(p), record.speedup(p, batch)) for p in series.points)]
+            assert tuple(np.round(np.array(speeds).ravel(), 9)) in lines
+            ideal = [(100.0, 1.0), *((100 * record.share(p), record.dense.flops / p.flops) for p in series.points)]
+            assert tuple(np.round(np.array(ideal).ravel(), 9)) in lines
+    lines = {tuple(np.round(line.get_xydata().ravel(), 9)) for line in figure.axes[2].get_lines()}
+    for series in all_series(record):
+        cost = [(record.speedup(p, "64"), -100 * loss(record, p, "reference")) for p in series.points]
+        assert tuple(np.round(np.array(cost).ravel(), 9)) in lines
