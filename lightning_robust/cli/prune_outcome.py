@@ -100,6 +100,9 @@ def write_outcome(record: PruneRecord, folder: Path) -> None:
     """
     write_pruning(record, folder / RESULTS)
     write_table(folder / CURVES, list(curve_rows(record)))
+    from lightning_robust.report import write_pruning_figures
+
+    write_pruning_figures(record, folder)
 
 
 def print_outcome(record: PruneRecord, folder: Path) -> None:
@@ -117,7 +120,11 @@ def print_outcome(record: PruneRecord, folder: Path) -> None:
                     "are no numbers; they count as wrong",
                     file=sys.stderr,
                 )
-    print(f"Everything: {folder} ({RESULTS}, {CURVES})")
+    from rich.console import Console
+
+    from lightning_robust.report import print_pruning
+
+    print_pruning(record, folder, Console())
 
 
 def curve_rows(record: PruneRecord) -> Iterator[dict[str, str | int | float | None]]:
