@@ -58,6 +58,8 @@ class Budgets:
         found = matrices(model, image[None])
         if not found:
             raise UserError(f"{network.name} has no weight matrix that can be cut")
+        if strange := [name for name, one in found.items() if not bool(one.weight.isfinite().all())]:
+            raise UserError(f"the matrix {strange[0]} of {network.name} has values that are not finite: nothing to cut")
         budgets = cls(model, image, tuple(keep), found, parameter_count(model))
         with from_user(ValueError):
             for share in keep:

@@ -11,6 +11,7 @@ import torch
 
 from lightning_robust.cli.compress_costs import Costs, latency_words
 from lightning_robust.cli.compress_made import Made
+from lightning_robust.cli.compress_saved import save_versions
 from lightning_robust.cli.compress_versions import Version
 from lightning_robust.cli.evaluate_answers import ModelAnswers
 from lightning_robust.cli.evaluate_models import LoadedModels
@@ -18,6 +19,7 @@ from lightning_robust.cli.evaluate_outcome import differences, evaluation_of, ta
 from lightning_robust.cli.evaluation_words import accuracy_words, baseline_name, baseline_words, option_words
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.cli.run_folder import new_run_folder
+from lightning_robust.models.compressed_facts import STATE_FILE
 from lightning_robust.models.cost import file_bytes
 from lightning_robust.results import DataDescription, ModelEvaluation, collect_provenance, write_table
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord, write_compression
@@ -55,29 +57,36 @@ def write_compressed(outcome: Outcome) -> None:
     Args:
         outcome: The compression.
     """
+    from rich.console import Console
+
+    from lightning_robust.report.compress_figure import write_compression_figures
+    from lightning_robust.report.compress_table import print_compression
+
     folder = new_run_folder("compress", outcome.opened.args.run_name)
     try:
-        record, models = _record(outcome, folder)
+        models = _evaluations(outcome)
+        record = _record(outcome, models, folder)
         write_table(folder / ACCURACIES, table_rows(models))
-        write_compression(record, folder / RESULTS)
+        write_compression_figures(record, folder)
+        write_compression(record, folder / RESULTS)  # last: a run with a record is whole
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # a run is whole, or it is not there
         raise
     for model in models:
         for sentence in without_numbers(model):
             print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
-    from rich.console import Console
-
-    from lightning_robust.report.compress_table import print_compression
-
     print_compression(record, folder, Console())
 
 
-def _record(outcome: Outcome, folder: Path) -> tuple[CompressRecord, tuple[ModelEvaluation, ...]]:
+def _evaluations(outcome: Outcome) -> tuple[ModelEvaluation, ...]:
+    opened = outcome.opened
+    return tuple(evaluation_of(one, opened.sets, opened.baseline, seed=opened.args.seed) for one in outcome.answers)
+
+
+def _record(outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path) -> CompressRecord:
     opened, dense = outcome.opened, outcome.loaded.candidates[0]
     seed = int(opened.args.seed)
-    models = tuple(evaluation_of(one, opened.sets, opened.baseline, seed=seed) for one in outcome.answers)
-    record = CompressRecord(
+    return CompressRecord(
         provenance=collect_provenance(device=str(opened.device)),
         seeds={"intervals, finetuning and untrained weights": seed},
         data=DataDescription(
@@ -97,7 +106,6 @@ def _record(outcome: Outcome, folder: Path) -> tuple[CompressRecord, tuple[Model
         matrices={name: (one.rows, one.columns) for name, one in outcome.made.budgets.matrices.items()},
         points=_points(outcome, models, folder, seed),
     )
-    return record, models
 
 
 def _points(
@@ -106,8 +114,9 @@ def _points(
     against: dict[str, dict[str, Any]] = {}
     for one in differences(outcome.answers, seed):
         against.setdefault(one.model, {})[one.set] = one.interval
-    points = []
+    points, saved = [], save_versions(outcome.versions, outcome.loaded, outcome.opened.data, folder)
     for version, model, costs in zip(outcome.versions, models, outcome.costs, strict=True):
+        own = saved.get(version.name)
         points.append(
             CompressedPoint(
                 method=version.method,
@@ -116,13 +125,13 @@ def _points(
                 parameters=costs.parameters,
                 nonzero=costs.nonzero,
                 flops=costs.flops,
-                file_bytes=file_bytes(version.network),
+                file_bytes=file_bytes(version.network) if own is None else (folder / own / STATE_FILE).stat().st_size,
                 latency=costs.latency,
                 ranks=dict(version.ranks),
                 rows=model.rows,
                 robustness=model.robustness,
                 differences=against.get(version.name, {}),
-                folder=None,
+                folder=own,
             )
         )
     return tuple(points)
