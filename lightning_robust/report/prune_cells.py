@@ -7,10 +7,21 @@ from rich.markup import escape
 
 from lightning_robust.report.cells import DASH
 from lightning_robust.report.prune_words import draw_range
-from lightning_robust.results.prune_record import JudgedPoint, PruneCurve
+from lightning_robust.results.choices import Interval
+from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PrunedModel
 from lightning_robust.results.pruned_headline import PrunedHeadline
 
-__all__ = ["aligned", "left_cell", "lost_words", "percent", "pruned_cells", "robustness_cell", "shown_headlines"]
+__all__ = [
+    "aligned",
+    "fraction_words",
+    "left_cell",
+    "lost_words",
+    "percent",
+    "pruned_cells",
+    "robustness_cell",
+    "shown_fraction",
+    "shown_headlines",
+]
 
 
 def percent(share: float) -> str:
@@ -42,6 +53,30 @@ def shown_headlines(curve: PruneCurve, what: str) -> Sequence[PrunedHeadline]:
     """
     name = "agreement" if what == "reference" and "agreement" in curve.headlines else what
     return curve.headlines.get(name, ())
+
+
+def shown_fraction(model: PrunedModel, order: str, what: str = "reference", form: str = "raw") -> Interval | None:
+    """The largest fraction pruned with its interval, of the first draw; None where there is none.
+
+    Args:
+        model: One model.
+        order: Name of the order.
+        what: `"reference"` or `"shifts"`.
+        form: `"raw"`, `"centred"`, or empty for features.
+    """
+    curve = model.curve(order, form)
+    found = () if curve is None else shown_headlines(curve, what)
+    return found[0].fraction if found else None
+
+
+def fraction_words(fraction: Interval) -> str:
+    """A fraction with its interval, in %.
+
+    Example:
+        >>> fraction_words(Interval(0.5, 0.45, 0.65, level=0.95, replicates=2000, seed=0))
+        '50 % [45, 65]'
+    """
+    return f"{percent(fraction.estimate)} % [{percent(fraction.low)}, {percent(fraction.high)}]"
 
 
 def pruned_cells(curve: PruneCurve | None, what: str) -> tuple[str, str]:

@@ -1,8 +1,7 @@
 """What a pruning says in sentences: the finding, what is artefact in it, its controls, and the paper's figure."""
 
-from lightning_robust.report.prune_cells import lost_words, percent, shown_headlines
+from lightning_robust.report.prune_cells import fraction_words, lost_words, percent, shown_fraction, shown_headlines
 from lightning_robust.report.prune_words import draw_range, fractions_of, twin_of
-from lightning_robust.results.choices import Interval
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
 __all__ = ["findings"]
@@ -33,22 +32,14 @@ def findings(record: PruneRecord, model: PrunedModel, label: str) -> list[tuple[
     return [(topic, sentence) for topic, sentence in told if sentence is not None]
 
 
-def _fraction(model: PrunedModel, order: str, what: str = "reference", form: str = "raw") -> Interval | None:
-    curve = model.curve(order, form)
-    found = () if curve is None else shown_headlines(curve, what)
-    return found[0].fraction if found else None
-
-
-def _words(fraction: Interval) -> str:
-    return f"{percent(fraction.estimate)} % [{percent(fraction.low)}, {percent(fraction.high)}]"
-
-
 def _both(model: PrunedModel, order: str, form: str = "raw") -> str | None:
     """On the reference, and in the mean of the shifts where there are any."""
-    reference, shifts = (_fraction(model, order, what, form) for what in ("reference", "shifts"))
+    reference, shifts = (shown_fraction(model, order, what, form) for what in ("reference", "shifts"))
     if reference is None:
         return None
-    return _words(reference) + ("" if shifts is None else f" on the reference and {_words(shifts)} on the shifts")
+    return fraction_words(reference) + (
+        "" if shifts is None else f" on the reference and {fraction_words(shifts)} on the shifts"
+    )
 
 
 def _finding(model: PrunedModel, label: str, lost: str) -> str | None:
@@ -75,7 +66,7 @@ def _null_space(model: PrunedModel) -> str | None:
 
 
 def _forms(model: PrunedModel) -> str | None:
-    raw, centred = _fraction(model, "importance"), _fraction(model, "importance", form="centred")
+    raw, centred = shown_fraction(model, "importance"), shown_fraction(model, "importance", form="centred")
     if raw is None or centred is None or (raw.low <= centred.high and centred.low <= raw.high):
         return None
     return (
@@ -85,14 +76,14 @@ def _forms(model: PrunedModel) -> str | None:
 
 
 def _random(model: PrunedModel) -> str | None:
-    curve, own = model.curve("random", "raw"), _fraction(model, "importance")
+    curve, own = model.curve("random", "raw"), shown_fraction(model, "importance")
     drawn = [] if curve is None else fractions_of(curve, "reference")
     if not drawn or own is None:
         return None
     middle, _, most = draw_range(drawn)
     verdict = "more than in any draw" if own.estimate > most else "no more than in the best draw"
-    least = _fraction(model, "smallest_first")
-    other = "" if least is None else f" With the most important going first, {_words(least)} can."
+    least = shown_fraction(model, "smallest_first")
+    other = "" if least is None else f" With the most important going first, {fraction_words(least)} can."
     return (
         f"on the reference that is {verdict} of random directions, of which {percent(middle)} % can go in the mean of "
         f"{len(drawn)}, {percent(most)} % at most.{other}"
@@ -111,18 +102,18 @@ def _random_head(model: PrunedModel, points: float) -> str | None:
 
 
 def _truncation(model: PrunedModel) -> str | None:
-    own, best = _fraction(model, "importance"), _fraction(model, "reduced_rank")
+    own, best = shown_fraction(model, "importance"), shown_fraction(model, "reduced_rank")
     if own is None or best is None:
         return None
-    start = f"reduced-rank regression, the best truncation of this head for its logits, goes to {_words(best)}"
+    start = f"reduced-rank regression, the best truncation of this head for its logits, goes to {fraction_words(best)}"
     if best.estimate < own.estimate:
         return f"{start}, less far than the most important directions."
     return f"{start}: what can go is a matter of truncating well, not of these directions alone."
 
 
 def _twin(twin: PrunedModel | None, model: PrunedModel, label: str) -> str | None:
-    own = _fraction(model, "importance")
-    other = None if twin is None else _fraction(twin, "importance")
+    own = shown_fraction(model, "importance")
+    other = None if twin is None else shown_fraction(twin, "importance")
     if twin is None or own is None or other is None:
         return None
     if own.low > other.high:
@@ -131,11 +122,21 @@ def _twin(twin: PrunedModel | None, model: PrunedModel, label: str) -> str | Non
         verdict = f"that {label} can be pruned less far is beyond both intervals (reference)"
     else:
         verdict = "on the reference the intervals overlap, so this does not tell the two apart"
-    return f"of the supervised twin {twin.name}, {_both(twin, 'importance')} can go: {verdict}."
+    return (
+        f"of the supervised twin {twin.name}, {_both(twin, 'importance')} can go: {verdict}.{_truncated(twin, model)}"
+    )
+
+
+def _truncated(twin: PrunedModel, model: PrunedModel) -> str:
+    """Both by reduced-rank regression, whose order is no worse for one of them."""
+    one, other = (shown_fraction(each, "reduced_rank") for each in (twin, model))
+    if one is None or other is None:
+        return ""
+    return f" By reduced-rank regression: {fraction_words(one)} against {fraction_words(other)}."
 
 
 def _features(model: PrunedModel) -> str | None:
-    random, own = model.curve("random_features"), _fraction(model, "outlier_features", form="")
+    random, own = model.curve("random_features"), shown_fraction(model, "outlier_features", form="")
     drawn = [] if random is None else fractions_of(random, "reference")
     if not drawn or own is None:
         return None
@@ -143,7 +144,7 @@ def _features(model: PrunedModel) -> str | None:
     known = f"{model.outliers_by_rule or 'no'} outlier feature{'' if model.outliers_by_rule == 1 else 's'} by the rule"
     rule = "the rule for outliers is not defined for so few" if model.outliers_by_rule is None else known
     return (
-        f"{rule}. Of the {model.d:,} features, {_words(own)} can be zeroed with the furthest out first, "
+        f"{rule}. Of the {model.d:,} features, {fraction_words(own)} can be zeroed with the furthest out first, "
         f"{percent(middle)} % ({percent(low)}–{percent(high)}) at random."
     )
 

@@ -12,13 +12,22 @@ from matplotlib.lines import Line2D
 
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.report.prune_panels import PAPER_LINE
-from lightning_robust.report.prune_words import FORMS, ORDERS, PAPER, clipped, draw_range, fractions_of, model_labels
+from lightning_robust.report.prune_words import (
+    FORMS,
+    ORDERS,
+    PAPER,
+    TITLES,
+    clipped,
+    draw_range,
+    fractions_of,
+    model_labels,
+)
 from lightning_robust.results.prune_record import PruneCurve, PrunedModel, PruneRecord
 
 __all__ = ["headline_figure"]
 
+_MANY = 4  # models: of more the first orders alone are shown
 _SHOWN = ("importance", "reduced_rank", "random", "smallest_first", "random_head")
-_TITLES = {"reference": "on the reference", "shifts": "in the mean of the shifts"}
 _OFFSET = 0.16  # of a row, between raw and centred
 _LONGEST = 44  # characters of a model's name
 
@@ -43,7 +52,7 @@ def headline_figure(record: PruneRecord) -> Figure:
         record: The pruning.
     """
     rows = _rows(record)
-    panels = [what for what in _TITLES if any(what in c.headlines for m in record.models for c in m.curves)]
+    panels = [what for what in TITLES if any(what in c.headlines for m in record.models for c in m.curves)]
     height = 0.235 * len(rows) + 1.35
     figure = Figure(figsize=(4.3 * len(panels) + 2.4, height), dpi=100, layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -54,7 +63,7 @@ def headline_figure(record: PruneRecord) -> Figure:
             elif place:
                 axes.axhline(place - 0.5, color="0.85", linewidth=0.8)
         axes.axvline(100 * PAPER, zorder=1, **PAPER_LINE)
-        axes.set_title(_TITLES[what], fontsize=10.5, loc="left")
+        axes.set_title(TITLES[what], fontsize=10.5, loc="left")
         axes.set_xlim(-3, 103)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("% of the head's directions pruned", fontsize=9.5)
@@ -79,7 +88,8 @@ def _rows(record: PruneRecord) -> list[_Row]:
     rows: list[_Row] = []
     for model, label in zip(record.models, model_labels(record.models), strict=True):
         rows.append(_Row(model, f"{clipped(label, _LONGEST)}, r = {model.rank_raw:,} of {model.d:,}"))
-        there = [order for order in _SHOWN if any(model.curve(order, form) for form in FORMS)]
+        shown = _SHOWN if len(record.models) <= _MANY else _SHOWN[:3]
+        there = [order for order in shown if any(model.curve(order, form) for form in FORMS)]
         rows += [_Row(model, ORDERS[order].words, order) for order in there]
     return rows
 

@@ -1,5 +1,7 @@
 """What the words and marks in the tables of `prune` mean."""
 
+from collections.abc import Collection, Sequence
+
 from lightning_robust.report.prune_cells import lost_words, percent, shown_headlines
 from lightning_robust.report.prune_words import ORDERS, model_labels
 from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PruneRecord
@@ -7,40 +9,54 @@ from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, Prune
 __all__ = ["notes"]
 
 
-def notes(record: PruneRecord) -> list[str]:
+def notes(record: PruneRecord, orders: Collection[str], *, each: bool) -> list[str]:
     """A sentence for each word and mark that stands in the tables.
 
     Args:
         record: The pruning.
+        orders: Those that the tables show.
+        each: Whether every model has tables of its own, with controls below the finding and what is left.
     """
-    curves = [curve for model in record.models for curve in model.curves]
+    curves = [curve for model in record.models for curve in model.curves if curve.order in orders]
     there, draws = {curve.order for curve in curves}, {curve.draws for curve in curves} - {1}
-    lines = [
-        "Bold: the finding; below it, indented, its controls.",
+    lines = ["Bold: the finding; below it, indented, its controls."] if each else []
+    lines.append(
         f"% pruned: the most that can go for at most {lost_words(record.points)} of accuracy; [95 % interval, paired "
         "bootstrap over the images, each replicate with its own most]."
-        + (f" (Lowest–highest) of {_counts(draws)} draws beside their mean." if draws else ""),
-    ]
+        + (f" (Lowest–highest) of {_counts(draws)} draws beside their mean." if draws else "")
+    )
     if "centred" in {curve.form for curve in curves}:
         lines.append("centred: the head without the mean of its rows, which predicts the same.")
-    if "reduced_rank" in there:
-        lines.append("reduced-rank regr.: the truncation that is best for the logits of the calibration images.")
-    if "smallest_first" in there:
-        lines.append("least important kept: the other way round, the largest go first.")
+    lines += [words for order, words in _OF_ORDERS.items() if order in there]
     if "random_head" in there:
         same = f"{100 * (1 - record.points):g} %"
         lines.append(f"‡ Gaussian weights: no better than chance, so what can go while {same} of its own answers stay.")
-    if not all(model.comparable for model in record.models):
-        lines.append("§ not comparable: the head reads fewer than half of the dimensions.")
-    if "outlier_features" in there:
-        lines.append("outliers zeroed: features in place of directions, the furthest out first.")
-    if record.baseline is not None:
-        lines.append(f"ER: effective robustness, points over the baseline {record.baseline}.")
-    points = [point for curve in curves for point in curve.judged.values()]
-    points += [model.unpruned for model in record.models]
-    if any(_extrapolated(point) for point in points):
+    if each:
+        lines += _of_paper(record) + _of_robustness(record, curves)
+    return lines + _broken(record, orders)
+
+
+_OF_ORDERS = {
+    "reduced_rank": "reduced-rank regr.: the truncation that is best for the logits of the calibration images.",
+    "smallest_first": "least important kept: the other way round, the largest go first.",
+    "outlier_features": "outliers zeroed: features in place of directions, the furthest out first.",
+}
+
+
+def _of_paper(record: PruneRecord) -> list[str]:
+    if all(model.comparable for model in record.models if model.role == "asked"):
+        return []
+    return ["§ not comparable: the head reads fewer than half of the dimensions."]
+
+
+def _of_robustness(record: PruneRecord, curves: Sequence[PruneCurve]) -> list[str]:
+    if record.baseline is None:
+        return []
+    lines = [f"ER: effective robustness, points over the baseline {record.baseline}."]
+    points = [point for curve in curves if curve.order == "importance" for point in curve.judged.values()]
+    if any(_extrapolated(point) for point in (*points, *(model.unpruned for model in record.models))):
         lines.append("† extrapolation: the reference accuracy lies outside that of the baseline's models.")
-    return lines + _broken(record)
+    return lines
 
 
 def _counts(draws: set[int]) -> str:
@@ -51,14 +67,14 @@ def _extrapolated(point: JudgedPoint) -> bool:
     return point.robustness is not None and point.robustness.mean.extrapolated
 
 
-def _broken(record: PruneRecord) -> list[str]:
+def _broken(record: PruneRecord, orders: Collection[str]) -> list[str]:
     """Where accuracy comes back on the way, the fraction up to which it does not go."""
     found = [
         f"{label}, {ORDERS[curve.order].words}{_form(curve)}, {what} {percent(one.unbroken.estimate)} %"
         for model, label in zip(record.models, model_labels(record.models), strict=True)
         for curve in model.curves
         for what in ("reference", "shifts")
-        if curve.draws == 1
+        if curve.draws == 1 and curve.order in orders
         for one in shown_headlines(curve, what)
         if one.unbroken_kept != one.kept
     ]

@@ -67,4 +67,8 @@ def print_order(models: Sequence[PrunedModel], labels: Sequence[str], order: str
     for form in FORMS:
         columns = {what: aligned([pruned_cells(model.curve(order, form), what) for model in models]) for what in sets}
         groups.append([(f"{form}:\n{sets[what]}", cells) for what, cells in columns.items()])
-    print_fitting(console, [escape(clipped(label, _LONGEST)) for label in labels], groups)
+    named = [
+        escape(clipped(label, _LONGEST)) if model.role == "asked" else model.role
+        for model, label in zip(models, labels, strict=True)
+    ]
+    print_fitting(console, named, groups)

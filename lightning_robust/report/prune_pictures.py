@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from lightning_robust.report.prune_figure import pruning_figure
 from lightning_robust.report.prune_headline_figure import headline_figure
+from lightning_robust.report.prune_path_figure import path_figure
 from lightning_robust.results import atomic_path
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
@@ -18,8 +19,9 @@ _ASKED_ON_A_PAGE = 3  # models, and the supervised twin below them
 def write_pruning_figures(record: PruneRecord, folder: Path) -> list[Path]:
     """Write the pictures of a pruning into its folder as PNG and SVG, each whole or not at all.
 
-    `headlines` shows how far each order goes in every model; `curves` what is left on the way, three models on a
-    page (`curves`, `curves_2`, …) with the supervised twin below them.
+    `headlines` shows how far each order goes in every model, `path` the same against α where they are points of a
+    path; `curves` what is left on the way, three models on a page (`curves`, `curves_2`, …) with the supervised twin
+    below them.
 
     Args:
         record: The pruning.
@@ -30,6 +32,9 @@ def write_pruning_figures(record: PruneRecord, folder: Path) -> list[Path]:
     """
     pages = pruning_pages(record)
     pictures = {"headlines": headline_figure(record)}
+    along = path_figure(record)
+    if along is not None:
+        pictures["path"] = along
     for number, models in enumerate(pages, start=1):
         pictures["curves" if number == 1 else f"curves_{number}"] = pruning_figure(record, models)
     return [file for name, figure in pictures.items() for file in _write(figure, folder / name)]

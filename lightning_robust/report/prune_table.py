@@ -11,6 +11,7 @@ from lightning_robust.report.cells import DASH
 from lightning_robust.report.fitting import print_fitting
 from lightning_robust.report.prune_cells import aligned, left_cell, lost_words, percent, pruned_cells, robustness_cell
 from lightning_robust.report.prune_findings import findings
+from lightning_robust.report.prune_many_findings import many_findings
 from lightning_robust.report.prune_notes import notes
 from lightning_robust.report.prune_overview import print_along, print_order
 from lightning_robust.report.prune_words import FORMS, ORDERS, PAPER, model_labels
@@ -54,18 +55,17 @@ def print_pruning(record: PruneRecord, folder: Path, console: Console) -> None:
     labels = model_labels(record.models)
     title = f"{escape(record.data.dataset)}, {record.split} images: what can be pruned for {lost_words(record.points)}"
     console.print(f"\n[bold]{title}[/bold]", highlight=False)
-    if len(record.models) > _MOST:
+    each = len(record.models) <= _MOST
+    if not each:
         _print_compared(record, labels, console)
-    else:
-        for model, label in zip(record.models, labels, strict=True):
-            _print_model(model, label, console)
-    for sentence in notes(record):
+    for model, label in zip(record.models, labels, strict=True) if each else ():
+        _print_model(model, label, console)
+    for sentence in notes(record, _ROWS if each else _COMPARED, each=each):
         console.print(sentence, style="dim", highlight=False, markup=False)
-    for model, label in zip(record.models, labels, strict=True):
-        if model.role == "asked" and len(record.models) <= _MOST:
-            console.print(f"\n[bold]{escape(label)}: what this says[/bold]", highlight=False, soft_wrap=True)
-            for topic, sentence in findings(record, model, label):
-                console.print(f"[bold]{topic}:[/bold] {escape(sentence)}", highlight=False)
+    for heading, told in _told(record, labels):
+        console.print(f"\n[bold]{escape(heading)}[/bold]", highlight=False, soft_wrap=True)
+        for topic, sentence in told:
+            console.print(f"[bold]{topic}:[/bold] {escape(sentence)}", highlight=False)
     for sentence in record.missing:
         console.print(f"Missing: {sentence}", style="bold red", highlight=False, markup=False)
     place = escape(str(folder))
@@ -74,9 +74,20 @@ def print_pruning(record: PruneRecord, folder: Path, console: Console) -> None:
     )
 
 
+def _told(record: PruneRecord, labels: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What is said of each model, or of many together."""
+    if len(record.models) > _MOST:
+        return [("What this says", many_findings(record, labels))]
+    named = zip(record.models, labels, strict=True)
+    return [
+        (f"{label}: what this says", findings(record, model, label)) for model, label in named if model.role == "asked"
+    ]
+
+
 def _print_compared(record: PruneRecord, labels: Sequence[str], console: Console) -> None:
     for order in _COMPARED:
-        console.print(f"\n[bold]{ORDERS[order].words}[/bold]", highlight=False)
+        words = "the finding" if order == "importance" else "a control"
+        console.print(f"\n[bold]{ORDERS[order].words}[/bold] ({words})", highlight=False)
         print_order(record.models, labels, order, console)
 
 
@@ -97,7 +108,8 @@ def _whole(model: PrunedModel) -> tuple[str, str]:
     robust = "" if er == DASH else f", effective robustness {er} points"
     return (
         f"Its head reads {model.rank_raw:,} of {model.d:,} dimensions ({model.rank_centred:,} when centred); the other "
-        f"{model.null:,} are null space, in no fraction.",
+        f"{model.null:,} are null space, in no fraction. Privileged, with more than 10 × the median importance: "
+        f"{model.privileged_raw:,} ({model.privileged_centred:,}).",
         f"Unpruned: reference {100 * point.reference:.1f} %{shifts}{robust}.",
     )
 

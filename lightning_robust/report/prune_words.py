@@ -8,11 +8,14 @@ from lightning_robust.report.shorten import short_paths
 from lightning_robust.results.prune_record import PruneCurve, PrunedModel, PruneRecord
 
 __all__ = [
-    "FORMS", "ORDERS", "PAPER", "Order", "clipped", "draw_range", "fractions_of", "model_labels", "twin_of",
+    "FORMS", "ORDERS", "PAPER", "TITLES", "Order", "clipped", "draw_range", "fractions_of", "is_path", "model_labels",
+    "twin_of",
 ]  # fmt: skip
 
 PAPER = 0.8
 """The fraction that the paper prunes, "up to 80 %" of the directions, on ImageNet's 1,000 classes."""
+TITLES = {"reference": "on the reference", "shifts": "in the mean of the shifts"}
+"""Of the panels of headlines."""
 FORMS = ("raw", "centred")
 """The head as it is, and without the mean of its rows."""
 
@@ -51,12 +54,22 @@ def model_labels(models: Sequence[PrunedModel]) -> list[str]:
         models: Of one record; a supervised twin keeps its own name, and says what it is.
     """
     asked = [model for model in models if model.role == "asked"]
-    if len(asked) > 1 and all(one.alpha is not None for one in asked) and len({_folder(one) for one in asked}) == 1:
+    if is_path(models):
         short = [f"α = {model.alpha:g}" for model in asked]
     else:
         short = short_paths([model.name for model in asked])
     names = iter(short)
     return [next(names) if model.role == "asked" else f"{model.name} ({model.role})" for model in models]
+
+
+def is_path(models: Sequence[PrunedModel]) -> bool:
+    """Whether the models that were asked for are several points of one Wise-FT path.
+
+    Args:
+        models: Of one record.
+    """
+    asked = [model for model in models if model.role == "asked"]
+    return len(asked) > 1 and all(one.alpha is not None for one in asked) and len({_folder(one) for one in asked}) == 1
 
 
 def twin_of(record: PruneRecord) -> PrunedModel | None:
