@@ -199,12 +199,14 @@ def _direction_group(
     units = report.directions[:, list(members)]
     nothing = torch.full((len(members),), torch.nan, dtype=torch.float64)
     privileged = len(report.privileged)
-    words = "privileged directions" if privileged == len(members) else f"{len(members)} of {privileged} privileged ones"
+    few = "" if privileged == len(members) else f"{len(members)} of {privileged} "
     return Group(
         record=UnitGroup(
             unit="direction",
             form=form,
-            words=f"{words if by_rule else 'most important directions (none privileged)'}, {form} head",
+            words=f"{few}privileged directions of the {form} head"
+            if by_rule
+            else f"most important directions of the {form} head (none privileged)",
             members=members,
             by_rule=by_rule,
             found=privileged,

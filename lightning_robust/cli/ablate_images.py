@@ -77,7 +77,9 @@ def judged_images(answers: Sequence[AblatedSet], data: Any, split: str) -> Judge
     return JudgedImages(tuple(ids), tuple(sets), tuple(places), tuple(labels), tuple(paths), datasets)
 
 
-def extremes(scores: Tensor, images: JudgedImages, count: int, files: Mapping[int, str]) -> tuple[TopImage, ...]:
+def extremes(
+    scores: Tensor, images: JudgedImages, count: int, files: Mapping[int, str], *, sign: int = 1
+) -> tuple[TopImage, ...]:
     """The images with the largest scores, the largest first; among equals the first. Scores that are NaN are left out.
 
     Args:
@@ -85,6 +87,7 @@ def extremes(scores: Tensor, images: JudgedImages, count: int, files: Mapping[in
         images: The images.
         count: How many.
         files: Small pictures that are there, by row.
+        sign: −1 for the smallest scores, the smallest first.
     """
     return tuple(
         TopImage(
@@ -95,7 +98,7 @@ def extremes(scores: Tensor, images: JudgedImages, count: int, files: Mapping[in
             score=float(scores[row]),
             file=files.get(row),
         )
-        for row in largest(scores, count)
+        for row in largest(sign * scores, count)
     )
 
 

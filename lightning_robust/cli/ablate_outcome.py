@@ -1,5 +1,6 @@
 """The end of an ablation: record, plain files, pictures, table."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,23 +73,37 @@ def write_outcome(found: Ablated, folder: Path) -> AblationRecord:
     Returns:
         The record.
     """
+    from lightning_robust.report import write_ablation_figures
+
     scores = torch.cat([one.scores for one in found.answers])
     images = judged_images(found.answers, found.opened.data, found.opened.args.split)
     record = _record(found, scores, images, folder)
     write_exports(found.groups, scores, found.mean, images, folder)
     write_tables(record, folder)
     write_ablation(record, folder / RESULTS)
+    write_ablation_figures(record, folder)
     return record
 
 
 def print_outcome(record: AblationRecord, folder: Path) -> None:
-    """Print the table.
+    """Print the tables; logits that are no numbers are said on stderr.
 
     Args:
         record: What was found.
         folder: The run's folder.
     """
-    print(folder)
+    from rich.console import Console
+
+    from lightning_robust.report import print_ablation
+
+    for row in record.untouched:
+        if row.not_numbers:
+            print(
+                f"lightning-robust: warning: {record.model.name}: the logits of {row.not_numbers:,} images of "
+                f"{row.set} are no numbers; they count as wrong",
+                file=sys.stderr,
+            )
+    print_ablation(record, folder, Console())
 
 
 def _record(found: Ablated, scores: Tensor, images: JudgedImages, folder: Path) -> AblationRecord:
@@ -137,20 +152,20 @@ def _record(found: Ablated, scores: Tensor, images: JudgedImages, folder: Path) 
 def _units(found: Ablated, scores: Tensor, images: JudgedImages, folder: Path) -> Iterator[AblatedUnit]:
     count = found.opened.args.images
     columns = list(scores.unbind(dim=1))
-    wanted = [row for column in columns for side in _sides(column) for row in largest(side, count)]
+    wanted = [row for column in columns for sign in _signs(column) for row in largest(sign * column, count)]
     files = write_tiles(wanted, images, folder)
     at = 0
     for group in found.groups:
         for place, member in enumerate(group.record.members):
-            sides = [extremes(side, images, count, files) for side in _sides(columns[at])]
+            sides = [extremes(columns[at], images, count, files, sign=sign) for sign in _signs(columns[at])]
             concepts = () if found.concepts is None else found.concepts.lists[at]
             yield _unit(group, place, member, sides, concepts)
             at += 1
 
 
-def _sides(scores: Tensor) -> list[Tensor]:
-    """The scores, and their negatives where any is below zero."""
-    return [scores, -scores] if bool((scores < 0).any()) else [scores]
+def _signs(scores: Tensor) -> tuple[int, ...]:
+    """The largest scores are looked for, and the smallest where any is below zero."""
+    return (1, -1) if bool((scores < 0).any()) else (1,)
 
 
 def _unit(
@@ -187,7 +202,8 @@ def _conventions(found: Ablated) -> Iterator[str]:
     if found.at_head:
         yield (
             "privileged directions: right singular vectors of the head (raw) or of the head without its mean row "
-            "(centred) whose importance, σ · mean |cos(v, h)|, is above 10 × the median; where none is, the most important"
+            "(centred) whose importance, σ · mean |cos(v, h)|, is above 10 × the median; where none is, the most "
+            "important"
         )
         yield (
             "ablation: the smallest change of h, as the encoder gives it, after which the units' values ⟨u, h⟩ are 0 "

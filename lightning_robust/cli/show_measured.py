@@ -62,4 +62,19 @@ def _compression(folder: Path, results: Path) -> None:
     print_compression(record, folder, Console())
 
 
-_SHOWN: dict[str, Callable[[Path, Path], None]] = {"pruning": _pruning, "compression": _compression}
+def _ablation(folder: Path, results: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import print_ablation, write_ablation_figures
+    from lightning_robust.results.ablation_record import read_ablation
+
+    record = read_ablation(results)
+    write_ablation_figures(record, folder)
+    print_ablation(record, folder, Console())
+
+
+_SHOWN: dict[str, Callable[[Path, Path], None]] = {
+    "ablation": _ablation,
+    "compression": _compression,
+    "pruning": _pruning,
+}

@@ -1,5 +1,7 @@
 """Tables and pictures from result files alone: a report can be made again without the model."""
 
+from lightning_robust.report.ablation_pictures import write_ablation_figures
+from lightning_robust.report.ablation_table import print_ablation
 from lightning_robust.report.baseline_table import print_baseline, print_zoo
 from lightning_robust.report.compress_figure import write_compression_figures
 from lightning_robust.report.compress_table import print_compression
@@ -17,6 +19,7 @@ __all__ = [
     "Headline",
     "curves_figure",
     "headline",
+    "print_ablation",
     "print_baseline",
     "print_compression",
     "print_evaluation",
@@ -26,6 +29,7 @@ __all__ = [
     "print_zoo",
     "probe_figure",
     "scatter_figure",
+    "write_ablation_figures",
     "write_compression_figures",
     "write_pruning_figures",
     "write_scatter",
