@@ -42,10 +42,10 @@ def test_answers_are_those_of_the_models():
         ],
         dtype=torch.float64,
     )
-    answers = found.predict(rows, None)
+    (answers,) = found.predict([rows], None)
     assert answers.tolist() == [1, 0, 1, -1, -1, -1, 1, 0]
     assert torch.equal(answers, largest_class(rows[:, found.row]))
-    assert torch.equal(answers, found.predict(rows, largest_class))
+    assert torch.equal(answers, found.predict([rows], largest_class)[0])
 
 
 def test_logits_grow_to_those_of_one_product():
