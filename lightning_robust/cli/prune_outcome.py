@@ -98,10 +98,10 @@ def write_outcome(record: PruneRecord, folder: Path) -> None:
         record: What was found.
         folder: The run's folder.
     """
-    write_pruning(record, folder / RESULTS)
-    write_table(folder / CURVES, list(curve_rows(record)))
     from lightning_robust.report import write_pruning_figures
 
+    write_pruning(record, folder / RESULTS)
+    write_table(folder / CURVES, list(curve_rows(record)))
     write_pruning_figures(record, folder)
 
 
@@ -112,6 +112,10 @@ def print_outcome(record: PruneRecord, folder: Path) -> None:
         record: What was found.
         folder: The run's folder.
     """
+    from rich.console import Console
+
+    from lightning_robust.report import print_pruning
+
     for model in record.models:
         for row in model.unpruned.rows:
             if row.not_numbers:
@@ -120,10 +124,6 @@ def print_outcome(record: PruneRecord, folder: Path) -> None:
                     "are no numbers; they count as wrong",
                     file=sys.stderr,
                 )
-    from rich.console import Console
-
-    from lightning_robust.report import print_pruning
-
     print_pruning(record, folder, Console())
 
 
