@@ -1,0 +1,299 @@
+"""`compress`: figures against own forward passes, what is made, what is refused before any image is read."""
+
+import contextlib
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from toy_evaluation_data import NAMES, Toy, write_images
+
+from lightning_robust.cli import compress_costs
+from lightning_robust.cli.main import main
+from lightning_robust.models.bundled import save_classifier
+from lightning_robust.models.classifier import ImageClassifier
+from lightning_robust.models.encoders import load_encoder
+from lightning_robust.models.image_tower import ImageTower
+from lightning_robust.models.networks import load_network
+from lightning_robust.results import read_evaluation
+from lightning_robust.results.compress_record import read_compression
+
+HERE = Path(__file__).parent
+LISTED = (0.75, 0.4)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("toy")
+    write_images(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch, images):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.syspath_prepend(str(HERE))
+    few_rounds(monkeypatch)
+    write_config(tmp_path / "toy.yaml", images)
+    return tmp_path
+
+
+def few_rounds(patch):
+    patch.setattr(compress_costs, "ROUNDS", 2)
+    patch.setattr(compress_costs, "LEAST_ROUNDS", 2)
+
+
+def write_config(path, root, class_path="toy_evaluation_data.Toy", **options):
+    section = {"class_path": class_path, "init_args": {"root": str(root), **options}}
+    path.write_text(yaml.safe_dump({"data": section}))
+
+
+def compress(*arguments, data="toy.yaml"):
+    keep = () if "--keep" in arguments else ("--keep", *map(str, LISTED))
+    return main(["compress", "--device", "cpu", "--data", data, "--latency_batch", "1", *keep, *arguments])
+
+
+def results(folder, run="001"):
+    return read_compression(folder / "checkpoints" / "compress" / run / "results.json")
+
+
+def right(model, loader):
+    with torch.no_grad():
+        return torch.cat([model(images).argmax(1) == targets for images, targets in loader]).numpy()
+
+
+def by_method(record):
+    return {(point.method, point.keep, point.finetuned_epochs): point for point in record.points}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, images):
+    """One run of everything: its folder, its record, what it printed, and how many images it read."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_config(folder / "trained.yaml", images, "compress_data.Trained")
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(HERE))
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("TOY_LOG", str(folder / "log"))
+        few_rounds(patch)
+        torch.manual_seed(5)
+        state = torch.get_rng_state()
+        with contextlib.redirect_stdout(out):
+            options = ["--images", "20", "--finetune", "2", "--finetune_lr", "3e-3", "--seed", "3"]
+            assert compress("--model", "scenes-clip", *options, data="trained.yaml") == 0
+        assert torch.equal(state, torch.get_rng_state())
+    return folder, results(folder), out.getvalue(), len((folder / "log").read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return load_network("scenes-clip", class_names=NAMES, templates=Toy(".").templates)
+
+
+def test_every_way_at_every_share_and_the_dense_network_first(finished):
+    expected = [
+        ("dense", 1.0, 0),
+        *((method, keep, 0) for keep in LISTED for method in ("calibrated", "uniform", "magnitude")),
+        ("dense", 1.0, 2),
+        *((method, keep, 2) for keep in LISTED for method in ("calibrated", "uniform")),
+    ]
+    assert list(by_method(finished[1])) == expected
+
+
+def test_each_judged_image_is_read_once(finished):
+    # 20 evenly spaced images calibrate, the last of which is number 45 of 48 and in the last batch of 7
+    calibration, judged = 48, 48 + 36 + 36
+    assert finished[3] == calibration + judged
+    assert finished[1].calibration_images == 20
+
+
+def test_the_dense_network_against_own_passes(finished, images, clip):
+    loaders = Toy(str(images), clip.transform).test_dataloader()
+    expected = [int(right(clip.model, loaders[k]).sum()) for k in (0, 2)]
+    assert [finished[1].dense.rows[k].correct for k in (0, 2)] == expected
+
+
+def test_sizes(finished, clip):
+    record = finished[1]
+    found = by_method(record)
+    tower = clip.model.encoder.visual
+    total = sum(p.numel() for p in tower.parameters()) + 4 * 128
+    assert record.dense.parameters == record.dense.nonzero == total
+    assert record.matrices["encoder.visual.layer4.0.conv2.weight"] == (128, 128 * 9)
+    for keep in LISTED:
+        for method in ("calibrated", "uniform"):
+            point = found[method, keep, 0]
+            assert 0.95 * keep * total < point.parameters <= keep * total
+            assert point.flops < record.dense.flops
+            assert point.file_bytes < record.dense.file_bytes
+            assert set(point.ranks) == set(record.matrices)
+        masked = found["magnitude", keep, 0]
+        assert (masked.parameters, masked.flops) == (total, record.dense.flops)
+        assert masked.nonzero == pytest.approx(keep * total, abs=2)  # but for weights that are zero anyway
+        assert not masked.ranks
+
+
+def test_differences_are_paired_with_the_dense_network(finished):
+    record = finished[1]
+    assert not record.dense.differences
+    for point in record.points[1:]:
+        assert list(point.differences) == ["reference", "shift", "all", "shifts"]
+        for row, dense in zip(point.rows, record.dense.rows, strict=True):
+            assert point.differences[row.set].estimate == pytest.approx(row.accuracy - dense.accuracy)
+        assert point.differences["shifts"].estimate == pytest.approx(point.shifts_mean - record.dense.shifts_mean)
+        assert point.differences["reference"].seed == 3
+
+
+def test_calibration_loses_less_than_the_rivals(finished):
+    found = by_method(finished[1])
+    for keep in LISTED:
+        calibrated, uniform = found["calibrated", keep, 0], found["uniform", keep, 0]
+        assert uniform.reference.correct < calibrated.reference.correct
+        assert uniform.shifts_mean < calibrated.shifts_mean
+
+
+def test_finetuning_changes_numbers_and_no_shape(finished):
+    record = finished[1]
+    found = by_method(record)
+    for (method, keep, epochs), after in found.items():
+        if not epochs:
+            continue
+        before = found[method, keep, 0]
+        assert (before.parameters, before.flops, before.latency, before.ranks) == (
+            after.parameters, after.flops, after.latency, after.ranks,
+        )  # fmt: skip
+    # trained on the very images
+    assert found["uniform", 0.4, 2].reference.correct > found["uniform", 0.4, 0].reference.correct
+    (said,) = [sentence for sentence in record.conventions if sentence.startswith("finetuning after truncation")]
+    assert "2 epochs of the data's training images (12 steps)" in said
+
+
+def test_files_and_tables(finished):
+    folder, record, out, _ = finished
+    run = folder / "checkpoints" / "compress" / "001"
+    with (run / "accuracies.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["correct"]) for row in rows] == [row.correct for point in record.points for row in point.rows]
+    assert {row["model"] for row in rows} >= {"dense", "calibrated 0.4", "uniform 0.75, finetuned for 2"}
+    saved = {(p.method, p.keep, p.finetuned_epochs): p.folder for p in record.points if p.folder is not None}
+    assert saved == {
+        ("calibrated", keep, epochs): f"keep={keep:.2f}{'-finetuned' if epochs else ''}"
+        for keep in LISTED
+        for epochs in (0, 2)
+    }
+    for point in record.points:
+        if point.folder is not None:
+            assert (run / point.folder / "model.safetensors").stat().st_size == point.file_bytes
+    assert list(run.glob("*.png"))
+    assert max(len(line) for line in out.splitlines() if str(folder) not in line) <= 80
+
+
+def test_a_folder_answers_alike_in_a_fresh_process(finished, images):
+    folder, record, _, _ = finished
+    saved = [point for point in record.points if point.folder is not None]
+    models = [f"checkpoints/compress/001/{point.folder}" for point in saved]
+    command = [sys.executable, "-m", "lightning_robust", "evaluate", "--device", "cpu", "--data", "trained.yaml"]
+    done = subprocess.run(
+        [*command, "--model", *models], cwd=folder, env={**os.environ, "PYTHONPATH": str(HERE)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    evaluated = read_evaluation(folder / "checkpoints" / "evaluate" / "001" / "results.json")
+    assert [model.rows for model in evaluated.models] == [point.rows for point in saved]
+
+
+def test_finetuning_is_left_out_where_nobody_asked_for_it(folder, images, capsys):
+    write_config(folder / "many.yaml", images, "compress_data.Many")
+    assert compress("--model", "scenes-clip", "--keep", "0.5", data="many.yaml") == 0
+    assert any("an epoch is 50,001 images; --finetune 1 asks" in said for said in results(folder).conventions)
+    assert compress("--model", "scenes-clip", "--keep", "0.5", "--finetune", "1") == 2
+    assert "--finetune 1 needs training images of the data" in capsys.readouterr().err
+
+
+def classifier(path, head, names=NAMES):
+    model = ImageClassifier(ImageTower(load_encoder("scenes-clip").model.visual), head)
+    save_classifier(path, model, encoder="scenes-clip", class_names=names)
+
+
+def test_a_classifier_without_training_images_and_with_half_of_them_judged(folder):
+    classifier(folder / "own", torch.randn(4, 128, generator=torch.Generator().manual_seed(0)))
+    assert compress("--model", "own", "--keep", "0.5", "--run_name", "own", "--calibration", "half") == 0
+    record = results(folder, "own")
+    assert (record.model, record.calibration_images, record.dense.reference.images) == ("own", 24, 24)
+    assert any("Toy has none" in sentence for sentence in record.conventions)
+    assert by_method(record)["calibrated", 0.5, 0].reference.correct == pytest.approx(
+        record.dense.reference.correct, abs=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--keep", "1.5"], "'1.5' is not a share of the parameters, above 0 and below 1"),
+        (["--keep", "0"], "'0' is not a share"),
+        (["--keep", "nan"], "'nan' is not a share"),
+        (["--keep", "half"], "'half' is not a share"),
+        (["--keep", "0.5", "0.50"], "--keep names 0.5 twice"),
+        (["--keep", "0.5", "0.001"], "Rank 1 everywhere still keeps"),
+        (["--images", "0"], "'0' is not a whole number of at least 1"),
+        (["--finetune", "-1"], "'-1' is not a whole number of at least 0"),
+        (["--finetune_lr", "0"], "'0' is not a number above 0"),
+        (["--latency_batch", "0"], "'0' is not a whole number"),
+        (["--device", "tpu9"], "--device 'tpu9' is no device"),
+        (["--run_name", "a/b"], "a run's name is one folder name"),
+        (["--baseline", "nothing"], "nothing"),
+        (["--model", "no-such"], "Unknown encoder"),
+        (["--model", "scenes-supervised"], "20 classes and the data have 4"),
+    ],
+)
+def test_refusals_before_any_image_is_read(folder, capsys, monkeypatch, arguments, said):
+    monkeypatch.setenv("TOY_LOG", str(folder / "log"))
+    assert compress("--model", "scenes-clip", *arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not (folder / "log").exists()
+    assert not (folder / "checkpoints").exists()
+
+
+def test_values_that_are_no_numbers_and_paths_are_refused(folder, capsys, monkeypatch):
+    head = torch.randn(4, 128)
+    head[1, 0] = torch.nan
+    classifier(folder / "own", head)
+    monkeypatch.setenv("TOY_LOG", str(folder / "log"))
+    assert compress("--model", "own") == 2
+    assert "the matrix head.weight of own has values that are not finite" in capsys.readouterr().err
+    for alpha in ("0.00", "1.00"):
+        (folder / "run" / "wise_ft").mkdir(parents=True, exist_ok=True)
+        (folder / "run" / "wise_ft" / f"alpha={alpha}.safetensors").touch()
+    assert compress("--model", "run") == 2
+    assert "run is a path of 2 models, and compress takes one: give run/wise_ft/alpha=1.00" in capsys.readouterr().err
+    assert not (folder / "log").exists()
+
+
+def test_a_name_is_taken_once(folder, capsys):
+    (folder / "checkpoints" / "compress" / "x").mkdir(parents=True)
+    assert compress("--model", "scenes-clip", "--keep", "0.5", "--run_name", "x") == 2
+    err = capsys.readouterr().err
+    assert "the run 'x' exists already" in err
+    assert "ckpt_path" not in err
+
+
+def test_what_breaks_while_writing_leaves_nothing(folder, monkeypatch):
+    from lightning_robust.cli import compress_outcome
+
+    def broken(*_):
+        raise RuntimeError("no space")
+
+    monkeypatch.setattr(compress_outcome, "write_compression", broken)
+    with pytest.raises(RuntimeError, match="no space"):
+        compress("--model", "scenes-clip", "--keep", "0.5")
+    assert not any((folder / "checkpoints" / "compress").iterdir())
