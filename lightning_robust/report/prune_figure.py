@@ -16,7 +16,8 @@ from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
 __all__ = ["pruning_figure"]
 
-_LONGEST = 60  # characters of a model's name in its title
+_TITLE = 29  # characters of a title above each panel
+_SHORTEST = 12  # characters of a model's name in it
 
 
 def pruning_figure(record: PruneRecord, models: Sequence[PrunedModel] | None = None) -> Figure:
@@ -38,7 +39,7 @@ def pruning_figure(record: PruneRecord, models: Sequence[PrunedModel] | None = N
     rows = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
     grid = []
     for row, model, label in zip(rows, drawn, labels, strict=True):
-        row.suptitle(plain(_title(model, label)), fontsize=11, x=0.008, ha="left", weight="bold")
+        row.suptitle(plain(_title(model, label, len(panels))), fontsize=10.5, x=0.008, ha="left", weight="bold")
         grid.append(row.subplots(1, len(panels), squeeze=False)[0])
         for axes, (title, draw) in zip(grid[-1], panels, strict=True):
             draw(axes, model, record.points)
@@ -51,10 +52,10 @@ def pruning_figure(record: PruneRecord, models: Sequence[PrunedModel] | None = N
     return figure
 
 
-def _title(model: PrunedModel, label: str) -> str:
-    counted = f"{model.rank_raw:,} directions ({model.rank_centred:,} centred) of {model.d:,} dimensions"
-    unlike = "" if model.comparable else "; fewer than half: not comparable with the paper's 80 %"
-    return f"{clipped(label, _LONGEST)}: the head reads {counted}{unlike}"
+def _title(model: PrunedModel, label: str, panels: int) -> str:
+    unlike = "" if model.comparable else "; r < d/2: not comparable with the paper"
+    counted = f": r = {model.rank_raw:,} of d = {model.d:,} ({model.rank_centred:,} centred){unlike}"
+    return f"{clipped(label, max(_SHORTEST, _TITLE * panels - len(counted)))}{counted}"
 
 
 def _legend(models: Sequence[PrunedModel], points: float) -> list[Any]:

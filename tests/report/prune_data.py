@@ -1,10 +1,13 @@
 """Records of pruning, computed in numpy from features and a head, so that pictures and tables have real shapes."""
 
+import dataclasses
+import functools
 import math
 
 import numpy as np
 
 from lightning_robust.results import AccuracyRow, DataDescription, Interval, collect_provenance
+from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PrunedModel, PruneRecord
 from lightning_robust.results.pruned_headline import PrunedHeadline
 
@@ -88,7 +91,6 @@ class Pruning:
         calibration: features and classes of the calibration images.
         sets: features and classes by set, the reference first.
         judge: from counts and numbers of images by set to an EffectiveRobustness or None.
-        shuffled: names of every set, in case some differ.
     """
 
     def __init__(self, name, head, calibration, sets, judge=None, seeds=SEEDS, points_at=65):
@@ -244,3 +246,45 @@ def record(*models, **changes):
         "models": models,
     }
     return PruneRecord(**fields | changes)
+
+
+def judge(correct, images, replicates):
+    """Robustness of known size: 0.1 above half of the reference accuracy; extrapolated below 30 %."""
+    reference, *shifts = correct
+    at = correct[reference] / images[reference]
+
+    def one(name):
+        estimate = correct[name] / images[name] - 0.5 * at + 0.1
+        interval = Interval(estimate, estimate - 0.02, estimate + 0.02, 0.95, 2000, 0) if replicates else None
+        return ShiftRobustness(
+            accuracy=0.5, expected=0.4, estimate=estimate, interval=interval, prediction=None, extrapolated=at < 0.3
+        )
+
+    each = {name: one(name) for name in shifts}
+    return EffectiveRobustness(
+        shifts=each, mean=each[shifts[0]], baseline="toy", scale="logit", x="full", aggregate="er"
+    )
+
+
+@functools.cache
+def pruned(seed=0, classes=8, d=24, shifts=("v2", "sketch"), robust=True):
+    return Pruning("scenes-clip", *world(seed, classes, d, 200, shifts), judge=judge if robust else None).model()
+
+
+def twin(**changes):
+    return dataclasses.replace(
+        pruned(seed=1), **{"name": "scenes-supervised", "role": "supervised twin", "origin": "labels", **changes}
+    )
+
+
+def with_fraction(model, order, form, what, estimate, low, high):
+    """The model with another headline."""
+
+    def change(curve):
+        if (curve.order, curve.form) != (order, form):
+            return curve
+        fraction = Interval(estimate, low, high, 0.95, 2000, 0)
+        new = tuple(dataclasses.replace(one, fraction=fraction) for one in curve.headlines[what])
+        return dataclasses.replace(curve, headlines={**curve.headlines, what: new})
+
+    return dataclasses.replace(model, curves=tuple(map(change, model.curves)))

@@ -1,49 +1,17 @@
 """What `prune` prints, from records alone."""
 
 import dataclasses
-import functools
 import io
 import re
 
 import pytest
-from prune_data import Pruning, record, world
+from prune_data import pruned, record, twin, with_fraction
 from rich.console import Console
 
 from lightning_robust.report import print_pruning
 from lightning_robust.report.prune_findings import findings
 from lightning_robust.report.prune_words import clipped, model_labels
-from lightning_robust.results import Interval
-from lightning_robust.results.effective_robustness import EffectiveRobustness, ShiftRobustness
 from lightning_robust.results.prune_record import read_pruning, write_pruning
-
-
-def judge(correct, images, replicates):
-    """Robustness of known size: 0.1 above half of the reference accuracy; extrapolated below 30 %."""
-    reference, *shifts = correct
-    at = correct[reference] / images[reference]
-
-    def one(name):
-        estimate = correct[name] / images[name] - 0.5 * at + 0.1
-        interval = Interval(estimate, estimate - 0.02, estimate + 0.02, 0.95, 2000, 0) if replicates else None
-        return ShiftRobustness(
-            accuracy=0.5, expected=0.4, estimate=estimate, interval=interval, prediction=None, extrapolated=at < 0.3
-        )
-
-    each = {name: one(name) for name in shifts}
-    return EffectiveRobustness(
-        shifts=each, mean=each[shifts[0]], baseline="toy", scale="logit", x="full", aggregate="er"
-    )
-
-
-@functools.cache
-def pruned(seed=0, classes=8, d=24, shifts=("v2", "sketch"), robust=True):
-    return Pruning("scenes-clip", *world(seed, classes, d, 200, shifts), judge=judge if robust else None).model()
-
-
-def twin(**changes):
-    return dataclasses.replace(
-        pruned(seed=1), **{"name": "scenes-supervised", "role": "supervised twin", "origin": "labels", **changes}
-    )
 
 
 def printed(*models, width=80, folder="checkpoints/prune/001", **changes):
@@ -55,19 +23,6 @@ def printed(*models, width=80, folder="checkpoints/prune/001", **changes):
 def flat(out):
     """Without the breaks of lines."""
     return " ".join(out.split())
-
-
-def with_fraction(model, order, form, what, estimate, low, high):
-    """The model with another headline."""
-
-    def change(curve):
-        if (curve.order, curve.form) != (order, form):
-            return curve
-        fraction = Interval(estimate, low, high, 0.95, 2000, 0)
-        new = tuple(dataclasses.replace(one, fraction=fraction) for one in curve.headlines[what])
-        return dataclasses.replace(curve, headlines={**curve.headlines, what: new})
-
-    return dataclasses.replace(model, curves=tuple(map(change, model.curves)))
 
 
 def told(model, other=None):
