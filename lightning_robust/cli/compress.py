@@ -71,8 +71,8 @@ class _Compression:
             progress.images(f"{len(versions)} versions", sum(loader.share for loader in loaders))
             answers = answered(versions, self.loaded, self.opened, progress.seen)
             progress.models(count)
-            progress.images("timing", 1)
-            costs = costs_of(versions, self.budgets.image, self.args.latency_batch, self.opened.device)
+            progress.images("timing, batch sizes", len(self.args.latency_batch))
+            costs = costs_of(versions, self.budgets.image, self.args.latency_batch, self.opened.device, progress.seen)
         said = (*self.sentences, self.finetuning.sentence)
         write_compressed(Outcome(self.opened, self.loaded, found, versions, answers, costs, said))
 

@@ -1,6 +1,6 @@
 """What the versions of a network cost, all measured in one run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,13 @@ class Costs:
     latency: dict[str, Latency]
 
 
-def costs_of(versions: Sequence[Version], image: Tensor, batches: Sequence[int], device: Any) -> list[Costs]:
+def costs_of(
+    versions: Sequence[Version],
+    image: Tensor,
+    batches: Sequence[int],
+    device: Any,
+    seen: Callable[[int], None] | None = None,
+) -> list[Costs]:
     """Count, and time in turns, all on one device.
 
     Finetuning changes numbers and not shapes, so a finetuned version is not timed again: it has the times of the one
@@ -50,6 +56,7 @@ def costs_of(versions: Sequence[Version], image: Tensor, batches: Sequence[int],
         image: One preprocessed image, `(3, H, W)`, which gives the shape.
         batches: Batch sizes.
         device: Where.
+        seen: Called with 1 after each batch size, for progress.
 
     Raises:
         ValueError: If a finetuned version has no version that it was made from.
@@ -65,6 +72,8 @@ def costs_of(versions: Sequence[Version], image: Tensor, batches: Sequence[int],
             [one.network for one in timed], images, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS
         )
         found[str(size)] = latencies(times)
+        if seen is not None:
+            seen(1)
     places = [_source(one, timed) for one in versions]
     shape = image[None].to(device)
     flops = [forward_flops(one.network, shape) for one in timed]
