@@ -33,11 +33,13 @@ class _Lost:
 
     @property
     def mean(self) -> Float[np.ndarray, "K"]:
-        return self.images.mean(axis=1, dtype=np.float64)
+        means: np.ndarray = self.images.mean(axis=1, dtype=np.float64)
+        return means
 
     @property
     def variance(self) -> Float[np.ndarray, "K"]:
-        return np.count_nonzero(self.images, axis=1) / self.images.shape[1] - self.mean**2
+        squares: np.ndarray = np.count_nonzero(self.images, axis=1) / self.images.shape[1] - self.mean**2
+        return squares
 
 
 def largest_pruned(
@@ -167,7 +169,7 @@ def _resampled(lost: Int[np.ndarray, "K n"], replicates: int, rng: np.random.Gen
     n = lost.shape[1]
     matter = np.flatnonzero(lost.any(axis=0))
     # sums of whole numbers below 2^24 are exact in float32
-    kind = np.float32 if n < 2**24 else np.float64
+    kind: type[np.floating] = np.float32 if n < 2**24 else np.float64
     columns = lost[:, matter].T.astype(kind)
     sums = np.empty((replicates, len(lost)))
     step = max(1, _DRAWS // n)
