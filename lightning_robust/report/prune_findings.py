@@ -153,6 +153,6 @@ def _paper(model: PrunedModel) -> str:
     verdict = "at least d/2" if model.comparable else "below d/2"
     meaning = "comparable, if the controls are read beside it" if model.comparable else "not comparable"
     return (
-        f"up to 80 % for one point, of CLIPs on the 1,000 classes of ImageNet. Here r = {model.rank_raw:,} is "
+        f"up to 80 % of the directions of CLIPs, on the 1,000 classes of ImageNet. Here r = {model.rank_raw:,} is "
         f"{verdict} = {model.d / 2:g}: {meaning}."
     )

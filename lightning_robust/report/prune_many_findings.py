@@ -94,6 +94,6 @@ def _twin(record: PruneRecord) -> str:
 def _paper(models: Sequence[PrunedModel]) -> str:
     like = sum(model.comparable for model in models)
     return (
-        f"up to 80 % for one point, of CLIPs on the 1,000 classes of ImageNet; comparable in {like} of {len(models)} "
-        "models, where r is at least d/2."
+        f"up to 80 % of the directions of CLIPs, on the 1,000 classes of ImageNet; comparable in {like} of "
+        f"{len(models)} models, where r is at least d/2."
     )

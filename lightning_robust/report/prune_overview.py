@@ -33,7 +33,7 @@ def print_along(model: PrunedModel, console: Console) -> None:
     left: list[_Column] = [("reference", [f"{100 * point.reference:.1f}" for point in points])]
     if model.unpruned.shifts_mean is not None:
         left.append(("shifts", [f"{100 * (point.shifts_mean or 0.0):.1f}" for point in points]))
-    groups = [[("kept", [f"{kept:,}" for kept in order])], left]
+    groups: list[list[_Column]] = [[("kept", [f"{kept:,}" for kept in order])], left]
     if any(point.robustness for point in points):
         groups.append([("ER [95 %]", [robustness_cell(point) for point in points])])
     if random is not None:

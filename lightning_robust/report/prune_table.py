@@ -105,11 +105,12 @@ def _whole(model: PrunedModel) -> tuple[str, str]:
     """What is counted, and the model as it is; ready for markup."""
     point, er = model.unpruned, robustness_cell(model.unpruned)
     shifts = "" if point.shifts_mean is None else f", mean of shifts {100 * point.shifts_mean:.1f} %"
+    null = f"the other {model.null:,} are null space, in no fraction" if model.null else "there is no null space"
     robust = "" if er == DASH else f", effective robustness {er} points"
     return (
-        f"Its head reads {model.rank_raw:,} of {model.d:,} dimensions ({model.rank_centred:,} when centred); the other "
-        f"{model.null:,} are null space, in no fraction. Privileged, with more than 10 × the median importance: "
-        f"{model.privileged_raw:,} ({model.privileged_centred:,}).",
+        f"Its head reads {model.rank_raw:,} of {model.d:,} dimensions ({model.rank_centred:,} when centred); {null}. "
+        f"Privileged, with more than 10 × the median importance: {model.privileged_raw:,} "
+        f"({model.privileged_centred:,}).",
         f"Unpruned: reference {100 * point.reference:.1f} %{shifts}{robust}.",
     )
 

@@ -61,13 +61,15 @@ def test_every_word_and_mark_of_the_table_is_explained():
     like = printed(pruned(classes=20))
     assert "§" not in like
     assert "the paper, ImageNet" in like
+    assert "the other 4 are null" in flat(like)
+    assert "there is no null space" in flat(printed(dataclasses.replace(pruned(), rank_raw=24)))
     assert "comparable, if the controls" in flat(like)
 
 
 def test_points_of_other_sizes_are_named():
     out = printed(pruned(), points=0.005)
     assert "can be pruned for 0.5 points" in out
-    assert "1 point" not in out.replace("for one point", "").replace("0.5 points", "")
+    assert "1 point" not in out.replace("0.5 points", "")
 
 
 @pytest.mark.parametrize("shifts", [(), ("v2",)])
