@@ -53,12 +53,14 @@ def _against_random(record: AblationRecord, group: UnitGroup) -> Iterator[str]:
         if own is None:
             continue
         said = f"{who}: {_words(own)} on {place}"
+        if own.low == own.high == 0:
+            said = f"{who}: no answer on {place} becomes right or wrong"
         compared = [
             _beside(own, found, control)
             for control in controls_of(record, group)
             if (found := drawn(record, group, "zero", what, control, together=several)) is not None
         ]
-        held = "" if own.certain or own.low is None else ", an interval that holds 0"
+        held = "" if own.certain or own.low is None or own.low == own.high else ", an interval that holds 0"
         yield f"{said}{held}{''.join(f'; {one}' for one in compared)}."
 
 
