@@ -40,22 +40,19 @@ class LowRankBlocks(nn.Module):
 
     def __init__(self, parts: Mapping[str, Part], bias: Tensor | None) -> None:
         super().__init__()
-        firsts, self._slices = [], {}
-        row = out = 0
-        for name, part in parts.items():
-            A, first = part if isinstance(part, tuple) else (None, part)
+        pairs = {name: part if isinstance(part, tuple) else (None, part) for name, part in parts.items()}
+        self.first = nn.Parameter(torch.cat([first.detach() for _, first in pairs.values()]).contiguous())
+        self._slices, row, out = dict[str, tuple[int, int, int, int]](), 0, 0
+        for name, (A, first) in pairs.items():
             if A is not None:
                 check_factors(A, first, None)
-            width = first.shape[0] if A is None else A.shape[0]
-            self._slices[name] = (row, row + first.shape[0], out, out + width)
-            self.register_parameter(
-                f"second_{name}", None if A is None else nn.Parameter(A.detach().clone().contiguous())
-            )
-            firsts.append(first.detach())
-            row, out = row + first.shape[0], out + width
+            width = len(first) if A is None else len(A)
+            self._slices[name] = (row, row + len(first), out, out + width)
+            second = None if A is None else nn.Parameter(A.detach().clone().contiguous())
+            self.register_parameter(f"second_{name}", second)
+            row, out = row + len(first), out + width
         if bias is not None and tuple(bias.shape) != (out,):
             raise ValueError(f"the parts give {out} numbers, so a bias has shape ({out},), not {tuple(bias.shape)}.")
-        self.first = nn.Parameter(torch.cat(firsts).contiguous())
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
         self.out_features = out
         self.register_buffer("weight", self.first.detach().new_empty(0), persistent=False)

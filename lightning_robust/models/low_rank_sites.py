@@ -15,6 +15,7 @@ from lightning_robust.models.low_rank import LowRankConv2d, LowRankLinear
 from lightning_robust.models.low_rank_attention import LowRankBlocks
 
 _FUSED = ("qkv", "to_qkv")
+_PARAMETRISED = "part of a parametrised weight"
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -91,7 +92,7 @@ def find_sites(model: nn.Module) -> Sites:
         for attribute, parameter in module._parameters.items():
             full = joined(name, attribute)
             if parameter is not None and parameter.ndim >= 2 and full not in covered:
-                sites.left[full] = reason or _reason(module)
+                sites.left[full] = _PARAMETRISED if ".parametrizations." in f".{full}" else reason or _reason(module)
     return sites
 
 
@@ -105,14 +106,14 @@ def _judged(name: str, module: nn.Module, parent: nn.Module | None) -> tuple[Sit
         return _attention(name, module)
     if isinstance(module, AttentionPool2d):
         return _pool(name, module), ""
-    if isinstance(module, VisionTransformer) and isinstance(getattr(module, "proj", None), nn.Parameter):
+    if type(module) is VisionTransformer and isinstance(getattr(module, "proj", None), nn.Parameter):
         piece = Piece(module.proj.detach().T, None, "weight", joined(name, "projection"))
         return Site(name, "projection", {joined(name, "proj"): piece}), ""
     own = isinstance(module, nn.Linear | nn.Conv2d)
     if own and type(module).forward not in (nn.Linear.forward, nn.Conv2d.forward):
         return None, f"its layer, a {type(module).__name__}, does more than multiply"
     if own and (hasattr(module, "parametrizations") or not isinstance(module._parameters.get("weight"), nn.Parameter)):
-        return None, "part of a parametrised weight"
+        return None, _PARAMETRISED
     if isinstance(module, nn.Conv2d):
         if module.groups > 1:
             return None, "the weight of a grouped convolution, which is block diagonal"

@@ -38,9 +38,7 @@ def ranks_of(model: nn.Module) -> dict[str, int | None]:
             ranks |= {_in_blocks(name, part, above, parent): rank for part, rank in module.ranks().items()}
         elif isinstance(module, LowRankLinear | LowRankConv2d):
             ranks[_alone(name, leaf, above, parent)] = module.rank
-        elif isinstance(parent, LowRankAttention | LowRankAttentionPool) or (
-            isinstance(parent, LowRankVisionTransformer) and leaf == "projection"
-        ):
+        elif isinstance(parent, LowRankAttention | LowRankAttentionPool) or _projects(leaf, parent):
             ranks[_alone(name, leaf, above, parent)] = None
     return ranks
 
@@ -83,7 +81,11 @@ def _in_blocks(name: str, part: str, above: str, parent: nn.Module | None) -> st
 def _alone(name: str, leaf: str, above: str, parent: nn.Module | None) -> str:
     if isinstance(parent, LowRankAttention) and leaf != "out_proj":
         return joined(above, f"{leaf}_weight")
-    return joined(above, "proj") if isinstance(parent, LowRankVisionTransformer) else joined(name, "weight")
+    return joined(above, "proj") if _projects(leaf, parent) else joined(name, "weight")
+
+
+def _projects(leaf: str, parent: nn.Module | None) -> bool:
+    return isinstance(parent, LowRankVisionTransformer) and leaf == "projection"
 
 
 def _bias(site: Site, piece: Piece, entries: Collection[str]) -> Tensor | None:
