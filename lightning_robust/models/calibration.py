@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_robust.models.layer_sensitivity import OutputGradients
 from lightning_robust.models.low_rank_build import opened
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer, matrices
 from lightning_robust.models.modes import eval_mode, kept_random_state
@@ -90,23 +91,34 @@ class Calibration:
         sides: Which side of each matrix its moments are of, "input" or "output" (`W x`, the bias not included): the
             narrower one, since both give the same truncation.
         moments: By matrix; those that read the same input share one object.
+        gradients: By matrix, how far an error of its output moves that of the network (`OutputGradients`), `(out, out)`
+            for a position of an image; empty where they were not asked for.
     """
 
     images: int
     matrices: Mapping[str, MatrixOfLayer]
     sides: Mapping[str, str]
     moments: Mapping[str, InputMoments]
+    gradients: Mapping[str, Tensor]
 
-    def decompose(self, name: str, *, centred: bool = True) -> Truncation:
-        """Decompose a matrix for what it reads.
+    def decompose(self, name: str, *, centred: bool = True, sensitive: bool = True) -> Truncation:
+        """Decompose a matrix for what it reads, and for what the network makes of its outputs.
 
         Args:
             name: Of the matrix.
             centred: Whether the bias is to make up for the mean of what is cut.
+            sensitive: Whether errors count by how far they move the network's output, where gradients were taken; else
+                all outputs of the layer alike.
         """
         moments, side = self.moments[name], self.sides[name]
         covariance = moments.covariance if centred else moments.second_moment
-        return decompose(self.matrices[name].weight, covariance, mean=moments.mean if centred else None, side=side)
+        return decompose(
+            self.matrices[name].weight,
+            covariance,
+            mean=moments.mean if centred else None,
+            side=side,
+            sensitivity=self.gradients.get(name) if sensitive else None,
+        )
 
 
 def calibrate(
@@ -114,6 +126,7 @@ def calibrate(
     batches: Iterable[Any],
     *,
     max_images: int | None = None,
+    gradients_every: int = 8,
     leave: Collection[str] = (),
 ) -> Calibration:
     """Run calibration images through a network once and take the moments at every matrix.
@@ -131,6 +144,8 @@ def calibrate(
         model: The network; it is called on images.
         batches: Calibration images, `(images, …)` or images alone.
         max_images: Stop at so many; None takes all.
+        gradients_every: Gradients are taken on every so many-th image; 0 takes none, and errors of all outputs of a
+            layer count alike.
         leave: Layers whose matrices are left dense, as for `matrices`.
 
     Returns:
@@ -151,18 +166,23 @@ def calibrate(
     found = matrices(model, first[:1], leave=leave)
     if not found:
         raise ValueError(f"{type(model).__name__} has no weight matrix that can be factored.")
-    copied, images = opened(model), 0
-    like = next(copied.parameters())
+    copied = opened(model)
     sides = _sides(found, copied)
     moments = _watch(found, copied, sides)
+    gradients = OutputGradients(opened(model).eval(), found)
+    images, like = 0, next(copied.parameters())
     with torch.no_grad(), eval_mode(copied), kept_random_state(), torch.compiler.set_stance("force_eager"):
         for batch in chain([first], taken):
-            copied(batch.to(like.device, like.dtype))
+            placed = batch.to(like.device, like.dtype)
+            copied(placed)
+            if gradients_every:
+                numbers = range(-images % gradients_every, len(batch), gradients_every)
+                gradients.add(placed[numbers.start :: gradients_every], [images + place for place in numbers])
             images += len(batch)
     for name, moment in moments.items():
         if not bool(moment.comoments.isfinite().all()):
             raise ValueError(f"What the matrix {name!r} reads or gives is not all finite on the calibration images.")
-    return Calibration(images, found, sides, moments)
+    return Calibration(images, found, sides, moments, gradients.mean())
 
 
 def _taken(batches: Iterable[Any], most: int | None) -> Iterator[Tensor]:

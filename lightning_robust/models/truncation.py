@@ -9,6 +9,7 @@ from torch import Tensor
 
 SIDES = ("input", "output")
 _RIDGE = 1e-10  # of the mean variance: decides only among directions that the images leave undecided
+_DAMPING = 1e-2  # of the mean sensitivity: no output is free, and no factor ill-conditioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +17,11 @@ class LowRankFactors:
     """`W x ≈ A (B x) + shift`.
 
     Attributes:
-        A: Orthonormal columns, `(out, k)`.
-        B: `Aᵀ W`, `(k, in)`.
+        A: `(out, k)`; without a sensitivity its columns are orthonormal and B is `Aᵀ W`.
+        B: `(k, in)`.
         shift: What is added to the layer's bias, `(out,)`; None where nothing is known of the mean.
-        residual: Error `E‖W x − A B x − shift‖²` on the images; `‖W − A B‖²` (Frobenius) where none were used.
+        residual: Error `E‖W x − A B x − shift‖²` on the images, in the norm of the sensitivity where there is one;
+            `‖W − A B‖²` (Frobenius) where no images were used.
     """
 
     A: Tensor
@@ -33,20 +35,23 @@ class Truncation:
     """The best approximations of one weight matrix at every rank, from one decomposition, in float64.
 
     Attributes:
-        weight: W, `(out, in)`; a convolution's is flattened to `(out, in·kh·kw)`.
+        weight: `R W`, `(out, in)`, with R = I where there is no sensitivity, else `R² = G/ḡ + 0.01 I` for its mean
+            eigenvalue ḡ. A convolution's W is flattened to `(out, in·kh·kw)`.
         basis: Output directions `u_i` as orthonormal columns, most energy first, `(out, m)`, m = min(out, in).
-        energies: `E⟨u_i, W x⟩²` (about the mean where it is corrected), `(m,)`; `σ_i²` without images.
-        mean: Mean of `W x`, `(out,)`; None where it is not corrected.
+        energies: `ḡ E⟨u_i, R W x⟩²` (about the mean where it is corrected), `(m,)`; `σ_i²` without images.
+        mean: Mean of `R W x`, `(out,)`; None where it is not corrected.
+        undo: `R⁻¹`, `(out, out)`; None where R = I.
     """
 
     weight: Tensor
     basis: Tensor
     energies: Tensor
     mean: Tensor | None
+    undo: Tensor | None = None
 
     @property
     def total(self) -> float:
-        """`E‖W x‖²`, about the mean where it is corrected: what relative errors are relative to."""
+        """What rank 0 loses: `E‖W x‖²`, about the mean where it is corrected, in the norm of the sensitivity."""
         return float(self.energies.sum())
 
     def residual(self, k: int) -> float:
@@ -68,11 +73,15 @@ class Truncation:
             ValueError: If k is out of range.
         """
         A = self.basis[:, : self._checked(k)]
+        B = A.T @ self.weight
         shift = None if self.mean is None else self.mean - A @ (A.T @ self.mean)
+        if self.undo is not None:
+            A = self.undo @ A
+            shift = None if shift is None else self.undo @ shift
         dtype = dtype or A.dtype
         return LowRankFactors(
             A.to(dtype).contiguous(),
-            (A.T @ self.weight).to(dtype).contiguous(),
+            B.to(dtype).contiguous(),
             None if shift is None else shift.to(dtype),
             self.residual(k),
         )
@@ -84,7 +93,12 @@ class Truncation:
 
 
 def decompose(
-    weight: Tensor, covariance: Tensor | None = None, *, mean: Tensor | None = None, side: str = "input"
+    weight: Tensor,
+    covariance: Tensor | None = None,
+    *,
+    mean: Tensor | None = None,
+    side: str = "input",
+    sensitivity: Tensor | None = None,
 ) -> Truncation:
     """Decompose a weight matrix so that it can be cut to any rank.
 
@@ -94,7 +108,8 @@ def decompose(
     be singular; among directions that no image uses those of the larger weight come first, so that the full rank is W.
     With a `mean`, the covariance is the centred one and the bias makes up for the mean of what is cut: never a larger
     error at the same rank. Without a covariance it is the plain SVD (Eckart & Young 1936), whose error on the images
-    is never smaller.
+    is never smaller. With a sensitivity G the error is `E eᵀ(G + ε I) e` for `e = W x − A B x`, ε a hundredth of G's
+    mean eigenvalue: errors count by how far they move the network's output.
 
     Args:
         weight: W, `(out, in)`.
@@ -102,9 +117,10 @@ def decompose(
             Second moments about 0, or about the mean if `mean` is given.
         mean: Of the inputs, `(in,)`, or of the outputs without bias, `(out,)`; as `side` says.
         side: "input" or "output", which the moments are of.
+        sensitivity: G, `(out, out)`, such as `OutputGradients` has; None counts all errors alike.
 
     Raises:
-        ValueError: If shapes do not fit, a value is not finite, or there is a mean without a covariance.
+        ValueError: If shapes do not fit, a value is not finite, or a mean or a sensitivity has no covariance beside it.
 
     Example:
         >>> W = torch.diag(torch.tensor([3.0, 1.0]))
@@ -116,8 +132,8 @@ def decompose(
     """
     W = _checked_matrix("weight", weight)
     if covariance is None:
-        if mean is not None:
-            raise ValueError("A mean is corrected only together with a covariance; give both, or none.")
+        if mean is not None or sensitivity is not None:
+            raise ValueError("A mean and a sensitivity are used only together with a covariance; give both, or none.")
         U, S, _ = torch.linalg.svd(W, full_matrices=False)
         return Truncation(W, U, S.square(), None)
     if side not in SIDES:
@@ -126,9 +142,24 @@ def decompose(
     C = _checked_matrix("covariance", covariance)
     if C.shape != (size, size):
         raise ValueError(f"The covariance of the {side}s is {size} × {size}, not {' × '.join(map(str, C.shape))}.")
+    undo, scale, output_mean = None, 1.0, _output_mean(W, mean, side)
+    if sensitivity is not None:
+        R, undo, scale = _root(W, sensitivity)
+        W, output_mean = R @ W, None if output_mean is None else R @ output_mean
+        C = R @ C @ R if side == "output" else C
     basis = _input_basis(W, C) if side == "input" else _output_basis(W, C)
     seen = basis.T @ W @ C @ W.T @ basis if side == "input" else basis.T @ C @ basis
-    return Truncation(W, basis, seen.diagonal().clamp(min=0), _output_mean(W, mean, side))
+    return Truncation(W, basis, scale * seen.diagonal().clamp(min=0), output_mean, undo)
+
+
+def _root(W: Tensor, sensitivity: Tensor) -> tuple[Tensor, Tensor, float]:
+    G = _checked_matrix("sensitivity", sensitivity)
+    if G.shape != (len(W), len(W)):
+        raise ValueError(f"The sensitivity is {len(W)} × {len(W)}, not {' × '.join(map(str, G.shape))}.")
+    values, vectors = torch.linalg.eigh((G + G.T) / 2)
+    scale = float(values.clamp(min=0).mean())
+    roots = (values.clamp(min=0) / (scale or 1.0) + _DAMPING).sqrt()
+    return vectors * roots @ vectors.T, vectors / roots @ vectors.T, scale
 
 
 def _input_basis(W: Tensor, covariance: Tensor) -> Tensor:
