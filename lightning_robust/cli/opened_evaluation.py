@@ -117,7 +117,7 @@ class Opened:
             return _half(self._loaders(transform, self.args.split)[0], 0)
         try:
             return self._loaders(transform, self.calibration_split)[0]
-        except UserError as error:
+        except (UserError, ValueError, OSError) as error:  # as data modules refuse what is not there
             raise UserError(
                 f"calibration needs {self.calibration_split} images of {self.sets[0].name}, and they cannot be had "
                 f"({error}); --calibration half takes every second judged image instead"
