@@ -69,12 +69,12 @@ def _conventions(opened: Opened) -> Iterator[str]:
         "vectors of the head (raw) or of the head without its mean row (centred); a bias stays; fractions are of "
         "r = rank of that head, the d − r directions of null space are reported apart"
     )
-    yield "importance: σ · mean |cos(v, h)| on the calibration images"
+    yield "a direction's importance: σ · mean |cos(v, h)| on the calibration images"
     for order, words in PRUNE_ORDERS.items():
         yield f"{order}: {words}"
     yield (
-        f"headline: the largest fraction pruned, over every number kept from 1 on, with at most {opened.args.points:g} "
-        "accuracy points lost; interval: paired bootstrap over the images, in which each replicate finds its own, 95 %"
+        f"headline: the largest fraction pruned, over every number kept from 1 on, that loses at most "
+        f"{opened.args.points:g} points of accuracy; interval: paired bootstrap over the images, in which each replicate finds its own, 95 %"
     )
     yield (
         "features: set to zero before h is scaled to unit length; in order of the share of calibration images with "
