@@ -74,7 +74,8 @@ def _conventions(opened: Opened) -> Iterator[str]:
         yield f"{order}: {words}"
     yield (
         f"headline: the largest fraction pruned, over every number kept from 1 on, that loses at most "
-        f"{opened.args.points:g} points of accuracy; interval: paired bootstrap over the images, in which each replicate finds its own, 95 %"
+        f"{opened.args.points:g} points of accuracy; interval: paired bootstrap over the images, in which each replicate finds its "
+        "own, 95 %"
     )
     yield (
         "features: set to zero before h is scaled to unit length; in order of the share of calibration images with "
