@@ -72,8 +72,8 @@ def write_exports(groups: Sequence[Group], scores: Tensor, mean: Tensor, images:
 
 
 def _write_scores(columns: Sequence[str], scores: Tensor, images: JudgedImages, folder: Path) -> None:
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
     table = pyarrow.table(
         {

@@ -155,12 +155,13 @@ def _array(pixels: Tensor) -> NDArray[np.uint8]:
 
 
 def _dataset(loader: Any) -> Any:
-    return loader.dataset.dataset if type(loader) is TolerantLoader else loader.dataset
+    dataset: Any = loader.dataset
+    return dataset.dataset if type(loader) is TolerantLoader else dataset
 
 
 def _path(dataset: Any, place: int) -> str | None:
     """The file of an image, where the data set reads files."""
-    source = getattr(getattr(dataset, "source", None), "images", None)
+    source: Any = getattr(getattr(dataset, "source", None), "images", None)
     chosen = getattr(source, "chosen", None)
     if chosen is not None:
         source, place = source.images, int(chosen[place])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -55,7 +56,7 @@ def ablation_figure(record: AblationRecord) -> Figure:
             grid[row, column].tick_params(labelbottom=row == len(rows) - 1)
             if column == 0:
                 grid[row, column].set_ylabel(_ROWS[what], fontsize=9)
-    handles: dict[str, object] = {}
+    handles: dict[str, Artist] = {}
     for axes in grid[0]:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)

@@ -18,6 +18,7 @@ __all__ = ["findings"]
 
 _COMMON = 0.9
 """From here on a unit is said to carry what classes share."""
+_ROUNDING = 1e-9
 _PLACES = {REFERENCE: "reference", SHIFTS: "the mean of the shifts"}
 
 
@@ -77,9 +78,9 @@ def _words(one: Change) -> str:
 def _beside(own: Change, found: tuple[float, float, float], control: str) -> str:
     middle, low, high = found
     spread = f"{control} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
-    if own.estimate < low:
+    if own.estimate < low - _ROUNDING:
         return f"{spread}, below all draws"
-    if own.estimate > high:
+    if own.estimate > high + _ROUNDING:
         return f"{spread}, above all draws"
     return f"{spread}, as random ones"
 

@@ -51,7 +51,13 @@ def _sheet(record: AblationRecord, group: UnitGroup, units: Sequence[AblatedUnit
     axes.set_ylim(height, 0)
     axes.axis("off")
     axes.text(0.12, 0.22, f"{record.model.name}, {record.layer}: {group.words}", fontsize=9, va="center", weight="bold")
-    axes.text(0.12, 0.44, "judged images on which each is largest (+) and smallest (−)", fontsize=7, va="center")
+    axes.text(
+        0.12,
+        0.44,
+        "judged images on which each is largest (+) and smallest (−), with its value; concepts with AP (prevalence)",
+        fontsize=7,
+        va="center",
+    )
     y = 0.75
     for unit in units:
         axes.axhline(y - 0.08, color="0.8", linewidth=0.6)
@@ -84,7 +90,7 @@ def _tile(axes: Axes, one: TopImage, folder: Path, x: float, y: float) -> None:
             pixels, extent=(left, left + wide * scale, top + high * scale, top), interpolation="nearest", aspect="auto"
         )
     axes.text(
-        x + 0.5, y + 1.0, f"{_cut(one.label)}\n{_cut(one.set)} {one.score:.3g}", fontsize=5.2, ha="center", va="top",
+        x + 0.5, y + 1.0, f"{_cut(one.label)}\n{_cut(one.set)} {one.score:#.3g}", fontsize=5.2, ha="center", va="top",
         linespacing=1.05,
     )  # fmt: skip
 
