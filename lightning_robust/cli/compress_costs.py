@@ -90,7 +90,9 @@ def costs_of(
 
 def latency_words(device: Any) -> str:
     """How latency was taken, for a record's conventions."""
-    where = f"{torch.get_num_threads()} threads of the CPU" if torch.device(device).type == "cpu" else str(device)
+    threads = torch.get_num_threads()
+    where = f"{threads} thread{'s' if threads > 1 else ''} of the CPU"
+    where = where if torch.device(device).type == "cpu" else str(device)
     return (
         f"latency: one forward pass of a batch of random images on {where}, all networks in turns within each of "
         f"{LEAST_ROUNDS} to {ROUNDS} rounds, each round beginning with another network, after two passes that do not "

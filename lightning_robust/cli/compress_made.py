@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, MAGNITUDE, UNIFORM, Version
 from lightning_robust.errors import UserError, from_user
-from lightning_robust.models.calibration import calibrate
+from lightning_robust.models.calibration import Calibration, calibrate
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.cost import parameter_count
 from lightning_robust.models.image_tower import ImageTower
@@ -53,8 +53,8 @@ class Budgets:
         Raises:
             UserError: If it has no matrix that can be cut, or a share is too small for it.
         """
-        model = without_text(network.model)
         image: Tensor = network.transform(Image.new("RGB", (64, 64)))
+        model = without_text(network, image)
         found = matrices(model, image[None])
         if not found:
             raise UserError(f"{network.name} has no weight matrix that can be cut")
@@ -124,24 +124,36 @@ def made(budgets: Budgets, images: Iterable[Any], device: Any) -> Made:
     network = budgets.network.to(device).eval()
     with from_user(ValueError):
         calibration = calibrate(network, images)
-    names = list(budgets.matrices)
-    known = {name: calibration.decompose(name) for name in names}
-    plain = {name: decompose(budgets.matrices[name].weight.to(device)) for name in names}
+    calibrated, uniform = _calibrated(budgets, calibration), _uniform(budgets)
     versions = [Version(DENSE, 1.0, network)]
     for share in budgets.keep:
-        ranks = _calibrated_ranks(budgets, known, share)
-        versions.append(Version(CALIBRATED, share, _cut(budgets, known, ranks), ranks))
-        ranks = uniform_ranks(budgets.shapes(centred=False), share, fixed=budgets.fixed)
-        versions.append(Version(UNIFORM, share, _cut(budgets, plain, ranks), ranks))
-        parameters = list(dict.fromkeys(name.partition("[")[0] for name in names))
-        kept = round(share * budgets.total) - budgets.fixed
-        versions.append(Version(MAGNITUDE, share, magnitude_pruned(network, parameters, kept)))
+        versions += [calibrated[share], uniform[share], _magnitude(budgets, share)]
     return Made(tuple(versions), budgets, calibration.images)
 
 
-def _calibrated_ranks(budgets: Budgets, known: Mapping[str, Truncation], share: float) -> dict[str, int | None]:
-    energies = {name: found.energies.cpu() for name, found in known.items()}
-    return allocate(energies, budgets.shapes(centred=True), share, fixed=budgets.fixed)
+def _calibrated(budgets: Budgets, calibration: Calibration) -> dict[float, Version]:
+    cuts = {name: calibration.decompose(name) for name in budgets.matrices}
+    energies = {name: cut.energies.cpu() for name, cut in cuts.items()}
+    shapes, found = budgets.shapes(centred=True), dict[float, Version]()
+    for share in budgets.keep:
+        ranks = allocate(energies, shapes, share, fixed=budgets.fixed)
+        found[share] = Version(CALIBRATED, share, _cut(budgets, cuts, ranks), ranks)
+    return found
+
+
+def _uniform(budgets: Budgets) -> dict[float, Version]:
+    cuts = {name: decompose(one.weight) for name, one in budgets.matrices.items()}
+    shapes, found = budgets.shapes(centred=False), dict[float, Version]()
+    for share in budgets.keep:
+        ranks = uniform_ranks(shapes, share, fixed=budgets.fixed)
+        found[share] = Version(UNIFORM, share, _cut(budgets, cuts, ranks), ranks)
+    return found
+
+
+def _magnitude(budgets: Budgets, share: float) -> Version:
+    parameters = list(dict.fromkeys(name.partition("[")[0] for name in budgets.matrices))
+    kept = round(share * budgets.total) - budgets.fixed
+    return Version(MAGNITUDE, share, magnitude_pruned(budgets.network, parameters, kept))
 
 
 def _cut(budgets: Budgets, known: Mapping[str, Truncation], ranks: Mapping[str, int | None]) -> nn.Module:
@@ -157,13 +169,25 @@ def _cut(budgets: Budgets, known: Mapping[str, Truncation], ranks: Mapping[str, 
     return factorise(budgets.network, factors, biases).eval()
 
 
-def without_text(model: nn.Module) -> nn.Module:
+def without_text(network: Network, image: Tensor) -> nn.Module:
     """Image tower and head of a CLIP; any other network as it is.
 
     Args:
-        model: The network; its parts are shared, not copied.
+        network: The network; its parts are shared, not copied.
+        image: A preprocessed image.
+
+    Raises:
+        UserError: If the image tower alone does not give the representation.
     """
+    model = network.model
     if not isinstance(model, ImageClassifier):
         return model
+    with torch.no_grad():
+        given = model.encoder.visual(image[None])
+    if not isinstance(given, Tensor) or given.shape != (1, model.head.in_features):
+        raise UserError(
+            f"the image tower of {network.name}, a {type(model.encoder).__name__}, does not give the representation by "
+            "itself: compress takes CLIPs whose image tower does"
+        )
     alone = ImageClassifier(ImageTower(model.encoder.visual), model.head.weight.detach())
     return alone.to(next(model.parameters()).dtype).eval()

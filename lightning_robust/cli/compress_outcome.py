@@ -145,7 +145,7 @@ def _conventions(outcome: Outcome) -> tuple[str, ...]:
         "calibrated: each matrix W becomes A B with the least error of its outputs on the calibration images, the mean "
         "of what is cut goes into the bias; ranks: one budget of parameters over all matrices, the relative errors of "
         "all matrices added; a matrix that would not become smaller stays dense",
-        "uniform: plain truncated SVD, the same share of every matrix",
+        "uniform: plain truncated SVD, the same share of every matrix, batch norms as they are",
         "magnitude: torch.nn.utils.prune, the smallest weights of the same matrices set to zero, as many as leave the "
         "same number of parameters; neither smaller nor faster",
         "floating-point operations: matrix products, convolutions and attention of one image, a multiplication and an "
