@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from lightning_robust.report.prune_cells import fraction_words, lost_words, shown_fraction
-from lightning_robust.report.prune_words import fractions_of, twin_of
+from lightning_robust.report.prune_words import fractions_of, is_path, twin_of
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
-__all__ = ["many_findings"]
+__all__ = ["many_findings", "path_sentence"]
 
 
 def many_findings(record: PruneRecord, labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -24,10 +24,37 @@ def many_findings(record: PruneRecord, labels: Sequence[str]) -> list[tuple[str,
         *(("Finding", sentence) for what in ("reference", "shifts") if (sentence := _finding(record, named, what))),
         ("Artefact", _null_space(list(named.values()))),
         *(("Control", sentence) for sentence in _controls(list(named.values()))),
+        ("Control", path_sentence(record)),
         ("Control", _twin(record)),
         ("The paper", _paper(list(named.values()))),
     ]
     return [(topic, sentence) for topic, sentence in told if sentence]
+
+
+def path_sentence(record: PruneRecord) -> str:
+    """What can go at both ends of a Wise-FT path, and whether it follows effective robustness; empty without a path.
+
+    Args:
+        record: The pruning.
+    """
+    if not is_path(record.models):
+        return ""
+    asked = sorted((one for one in record.models if one.role == "asked"), key=lambda one: one.alpha or 0.0)
+    start, end = asked[0], asked[-1]
+    before, after = (shown_fraction(one, "importance") for one in (start, end))
+    if before is None or after is None:
+        return ""
+    said = (
+        f"from α = {start.alpha:g} to α = {end.alpha:g} what can go on the reference changes from "
+        f"{fraction_words(before)} to {fraction_words(after)}"
+    )
+    first, last = start.unpruned.robustness, end.unpruned.robustness
+    if first is None or last is None:
+        return f"{said}."
+    gain, robust = after.estimate - before.estimate, last.mean.estimate - first.mean.estimate
+    verdict = "the same way" if gain * robust > 0 else "which it does not follow"
+    ends = f"{100 * first.mean.estimate:+.1f} to {100 * last.mean.estimate:+.1f} points"
+    return f"{said}, effective robustness from {ends}: {verdict}."
 
 
 def _finding(record: PruneRecord, named: dict[str, PrunedModel], what: str) -> str:

@@ -11,7 +11,7 @@ from lightning_robust.report.cells import DASH
 from lightning_robust.report.fitting import print_fitting
 from lightning_robust.report.prune_cells import aligned, left_cell, lost_words, percent, pruned_cells, robustness_cell
 from lightning_robust.report.prune_findings import findings
-from lightning_robust.report.prune_many_findings import many_findings
+from lightning_robust.report.prune_many_findings import many_findings, path_sentence
 from lightning_robust.report.prune_notes import notes
 from lightning_robust.report.prune_overview import print_along, print_order
 from lightning_robust.report.prune_words import FORMS, ORDERS, PAPER, model_labels
@@ -79,9 +79,11 @@ def _told(record: PruneRecord, labels: Sequence[str]) -> list[tuple[str, list[tu
     if len(record.models) > _MOST:
         return [("What this says", many_findings(record, labels))]
     named = zip(record.models, labels, strict=True)
-    return [
+    told = [
         (f"{label}: what this says", findings(record, model, label)) for model, label in named if model.role == "asked"
     ]
+    along = path_sentence(record)
+    return [*told, ("Along the path", [("Control", along)])] if along else told
 
 
 def _print_compared(record: PruneRecord, labels: Sequence[str], console: Console) -> None:

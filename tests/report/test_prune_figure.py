@@ -133,6 +133,8 @@ def test_a_path_is_drawn_along_alpha():
     assert line.get_ydata()[1] == 75.0
     own = 100 * twin().curve("importance", "raw").headlines["reference"][0].fraction.estimate
     assert any(set(one.get_ydata()) == {own} for one in figure.axes[0].lines)
+    robust = figure.axes[2].lines[0]
+    assert list(robust.get_ydata()) == [100 * model.unpruned.robustness.mean.estimate for model in models]
     assert path_figure(record(pruned(), twin())) is None
     assert path_figure(record(pruned(), dataclasses.replace(pruned(), name="other"))) is None
 
@@ -192,14 +194,26 @@ def drawn_words(figure):
     return [(words, box) for words, box in boxes if box.width > 0]
 
 
+def misplaced(figure):
+    """Words that lie outside the picture, and pairs that overlap."""
+    boxes = drawn_words(figure)
+    assert len(boxes) > 20
+    width, height = figure.bbox.size
+    outside = [words for words, box in boxes if min(box.x0, box.y0) < -1 or box.x1 > width + 1 or box.y1 > height + 1]
+    return outside + [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if x.overlaps(y)]
+
+
 @pytest.mark.parametrize("draw", [pruning_figure, headline_figure])
 def test_words_in_the_pictures_do_not_overlap(draw):
     name = "checkpoints/finetune/007-a-long-name-of-a-run/wise_ft/alpha=0.50.safetensors"
     few = () if draw is pruning_figure else ("v2", "sketch")  # the fewer panels the less room
     figure = draw(record(dataclasses.replace(pruned(shifts=few, robust=bool(few)), name=name), twin()))
-    boxes = drawn_words(figure)
-    assert len(boxes) > 20
-    width, height = figure.bbox.size
-    outside = [words for words, box in boxes if min(box.x0, box.y0) < -1 or box.x1 > width + 1 or box.y1 > height + 1]
-    assert outside == []
-    assert [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if x.overlaps(y)] == []
+    assert misplaced(figure) == []
+
+
+@pytest.mark.parametrize("robust", [True, False])
+def test_words_in_the_picture_of_a_path_do_not_overlap(robust):
+    models = [dataclasses.replace(pruned(robust=robust), name=f"run/{k}", alpha=k / 10) for k in range(11)]
+    figure = path_figure(record(*models, twin(name="checkpoints/supervised/007-a-long-name/last.ckpt")))
+    assert len(figure.axes) == 2 + robust
+    assert misplaced(figure) == []

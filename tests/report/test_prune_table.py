@@ -154,6 +154,25 @@ def test_many_models_have_a_row_each_and_sentences_together():
     )
 
 
+@pytest.mark.parametrize(
+    ("after", "robust", "words"),
+    [(0.75, True, ": which it does not follow."), (0.25, True, ": the same way."), (0.75, False, "to 75 % [70, 80].")],
+)
+def test_along_a_path_what_can_go_is_compared_with_robustness(after, robust, words):
+    """At its end robustness is 10 points lower."""
+    names = [f"run/wise_ft/alpha={alpha}" for alpha in (1, 0)]  # in any order
+    end, start = (dataclasses.replace(pruned(robust=robust), name=name, alpha=1.0 - k) for k, name in enumerate(names))
+    start = with_fraction(start, "importance", "raw", "reference", 0.5, 0.45, 0.55)
+    end = with_fraction(end, "importance", "raw", "reference", after, after - 0.05, after + 0.05)
+    if robust:
+        er = end.unpruned.robustness
+        lower = dataclasses.replace(er, mean=dataclasses.replace(er.mean, estimate=er.mean.estimate - 0.1))
+        end = dataclasses.replace(end, unpruned=dataclasses.replace(end.unpruned, robustness=lower))
+    out = flat(printed(end, start))
+    assert f"from α = 0 to α = 1 what can go on the reference changes from 50 % [45, 55] to {100 * after:.0f} %" in out
+    assert words in out
+
+
 def test_labels_of_models():
     a, b = (dataclasses.replace(pruned(), name=f"r/{k}/last.ckpt") for k in "ab")
     assert model_labels([a, b, twin()]) == ["a", "b", "scenes-supervised (supervised twin)"]
