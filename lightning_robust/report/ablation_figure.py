@@ -48,7 +48,7 @@ def ablation_figure(record: AblationRecord) -> Figure:
     groups = record.groups
     widths = [max(3, len(group.members) + 1) for group in groups]
     figure = Figure(figsize=(2.2 + 0.85 * sum(widths), 1.4 + 2.3 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), len(groups), sharey="row", squeeze=False, gridspec_kw={"width_ratios": widths})
+    grid = figure.subplots(len(rows), len(groups), squeeze=False, gridspec_kw={"width_ratios": widths})
     for column, group in enumerate(groups):
         grid[0, column].set_title(_title(group), fontsize=9)
         for row, what in enumerate(rows):

@@ -148,3 +148,47 @@ def test_moments_leave_out_images_that_are_no_numbers():
         PositionMoments(3).values([0])
     with pytest.raises(ValueError, match="has seen 3 features, now it got 4"):
         found.update(numbers(1, 4))
+
+
+def towers():
+    import open_clip
+    import timm
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    small = open_clip.transformer.VisionTransformer(32, 16, 24, 2, 2, 2.0, output_dim=8)
+    blocks = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24, num_heads=2, num_classes=8)
+    config = CLIPVisionConfig(
+        hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16
+    )
+    return {
+        "transformer.resblocks": small,
+        "blocks": blocks,
+        "vision_model.encoder.layers": CLIPVisionModel(config),
+    }
+
+
+@pytest.mark.parametrize("below", ["transformer.resblocks", "blocks", "vision_model.encoder.layers"])
+def test_blocks_of_vision_transformers_at_every_token(below):
+    """What the next block reads has the feature ablated at all five tokens, and nothing else changed."""
+    torch.manual_seed(0)
+    model = towers()[below].eval()
+    names = dict(model.named_modules())
+    below = below if below in names else below.removeprefix("vision_model.")
+    layer, after = f"{below}.0", f"{below}.1:input"
+    seen = []
+    x = numbers(3, 3, 32, 32)
+    with torch.no_grad(), LayerAblation(model, layer) as hook:
+        for ablation in (None, FeatureAblation((7,), "mean", values(2.5))):
+            hook.current = ablation
+            handle = names[after.removesuffix(":input")].register_forward_pre_hook(
+                lambda _m, args, kwargs: seen.append((args or tuple(kwargs.values()))[0].clone()), with_kwargs=True
+            )
+            output = model(x)
+            handle.remove()
+            seen.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
+    plain, first, changed, second = seen
+    assert plain.shape[-2] == 5
+    rest = [k for k in range(24) if k != 7]
+    assert torch.equal(changed[..., rest], plain[..., rest])
+    assert changed[..., 7].unique().tolist() == [2.5]
+    assert not torch.allclose(first, second)
