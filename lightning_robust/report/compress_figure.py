@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from lightning_robust.report.compress_speed_figure import speed_figure
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import POINTS, SHIFTS
-from lightning_robust.report.compress_words import Series, all_series
+from lightning_robust.report.compress_words import Series, all_series, model_words
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results import Interval, atomic_path
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
@@ -73,8 +73,9 @@ def accuracy_figure(record: CompressRecord) -> Figure:
             axes.axhline(value(record.dense)[0] - 100 * POINTS, color="0.35", linewidth=1, linestyle=(0, (1, 2)))
     handles = [*series_handles(series), *_lines(record)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9.5)
-    name = record.model if record.alpha is None else f"{record.model} at α = {record.alpha:g}"
-    figure.suptitle(plain(f"{name}, compressed: {record.data.dataset}, {record.split} images"), fontsize=12)
+    figure.suptitle(
+        plain(f"{model_words(record)}, compressed: {record.data.dataset}, {record.split} images"), fontsize=12
+    )
     return figure
 
 

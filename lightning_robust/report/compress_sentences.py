@@ -46,10 +46,10 @@ def _speed(record: CompressRecord) -> list[str]:
         return []
     batches = sorted(record.dense.latency, key=int)
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
+    also = f"; in the first table for batch {batches[-1]}" if len(batches) > 1 else ""
     lines = [
         f"b={batches[0]}: a batch of so many images. faster: dense time over this time in the same round, median over "
-        f"the rounds [smallest, largest], by the clock, {threads}, {record.provenance.device}; in the first table for "
-        f"batch {batches[-1]}."
+        f"the rounds [smallest, largest], by the clock, {threads}, {record.provenance.device}{also}."
     ]
     over = [
         dense.processor_ms / own.processor_ms / speed
@@ -73,8 +73,8 @@ def _robustness(record: CompressRecord) -> list[str]:
     if not found:
         return []
     lines = [
-        f"ER: effective robustness, mean over the shifts, in points over the baseline {record.baseline}. Of a network "
-        "that is near chance on the reference it says nothing."
+        f"ER: effective robustness, mean over the shifts, in points over the baseline {record.baseline}; standard: "
+        "with the scatter of single standard models too. Of a network near chance on the reference it says nothing."
     ]
     if any(one.mean.extrapolated for one in found):
         lines.append(

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import SHIFTS, loss
-from lightning_robust.report.compress_words import Series, all_series
+from lightning_robust.report.compress_words import Series, all_series, model_words
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results.compress_record import CompressRecord
 
@@ -47,7 +47,7 @@ def speed_figure(record: CompressRecord) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9.5)
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
-    figure.suptitle(plain(f"{record.model}: speed beside the dense network, {threads}"), fontsize=12)
+    figure.suptitle(plain(f"{model_words(record)}: speed beside the dense network, {threads}"), fontsize=12)
     return figure
 
 

@@ -11,7 +11,14 @@ from rich.markup import escape
 from lightning_robust.report.cells import DASH
 from lightning_robust.report.compress_sentences import EXTRAPOLATED, compress_sentences
 from lightning_robust.report.compress_summary import SHIFTS, smallest
-from lightning_robust.report.compress_words import count_words, file_words, milliseconds, point_label
+from lightning_robust.report.compress_words import (
+    count_words,
+    file_words,
+    in_points,
+    milliseconds,
+    model_words,
+    point_label,
+)
 from lightning_robust.report.fitting import print_fitting
 from lightning_robust.results import Interval
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
@@ -31,8 +38,8 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
         folder: Where its files are.
         console: Where to print; 80 characters are enough, a wide one has fewer and wider tables.
     """
-    model = record.model if record.alpha is None else f"{record.model} at α = {record.alpha:g}"
-    _heading(console, f"{escape(model)}, compressed; {escape(record.data.dataset)}, {record.split} images")
+    _heading(console, f"{escape(model_words(record))}, compressed")
+    console.print(f"{record.data.dataset}, {record.split} images", highlight=False, markup=False)
     _print_summary(record, console)
     times = ", and time of a batch in ms beside the dense network in the same rounds"
     _heading(console, f"Size{times if record.dense.latency else ''}")
@@ -40,7 +47,7 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
     _print(record, made, [_size(record, made), _speed(record, made)], console)
     _heading(console, "Accuracy in % and change against dense in points (95 % paired bootstrap)")
     points = record.points
-    _print(record, points, [_accuracy(record, points), *_robustness(points), *_each_shift(points)], console)
+    _print(record, points, [_accuracy(record, points), _robustness(points), _each_shift(points)], console)
     for sentence in compress_sentences(record):
         console.print(sentence, highlight=False, markup=False)
     _print_folders(record, folder, console)
@@ -136,34 +143,38 @@ def _accuracy(record: CompressRecord, points: Sequence[CompressedPoint]) -> list
 
 def _changes(cells: Sequence[tuple[float, Interval | None]]) -> list[str]:
     """Accuracy and change in one cell each, the parts below each other."""
-    changes = [DASH if change is None else f"{100 * change.estimate:+.1f} {_range(change)}" for _, change in cells]
+    changes = [DASH if change is None else f"{in_points(change.estimate)} {_range(change)}" for _, change in cells]
     width = max(map(len, changes))
     return [f"{100 * accuracy:.1f} {change:>{width}}" for (accuracy, _), change in zip(cells, changes, strict=True)]
 
 
 def _range(interval: Interval) -> str:
-    return f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    return f"[{in_points(interval.low)}, {in_points(interval.high)}]"
 
 
-def _robustness(points: Sequence[CompressedPoint]) -> list[list[_Column]]:
+def _robustness(points: Sequence[CompressedPoint]) -> list[_Column]:
     if not any(point.robustness for point in points):
         return []
-    return [[("ER", [_er(point.robustness.mean if point.robustness else None) for point in points])]]
+    found = [point.robustness.mean if point.robustness else None for point in points]
+    return [
+        ("ER", [_er(er) for er in found]),
+        ("standard", [DASH if er is None or er.prediction is None else _range(er.prediction) for er in found]),
+    ]
 
 
 def _er(er: ShiftRobustness | None) -> str:
     if er is None:
         return DASH
-    words = f"{100 * er.estimate:+.1f}{EXTRAPOLATED if er.extrapolated else ''}"
+    words = f"{in_points(er.estimate)}{EXTRAPOLATED if er.extrapolated else ''}"
     return words if er.interval is None else f"{words} {_range(er.interval)}"
 
 
-def _each_shift(points: Sequence[CompressedPoint]) -> list[list[_Column]]:
+def _each_shift(points: Sequence[CompressedPoint]) -> list[_Column]:
     names = [row.set for row in points[0].shifts]
     if len(names) < 2:
         return []
     return [
-        [(escape(name), [f"{100 * point.shifts[k].accuracy:.1f}" for point in points])] for k, name in enumerate(names)
+        (escape(name), [f"{100 * point.shifts[k].accuracy:.1f}" for point in points]) for k, name in enumerate(names)
     ]
 
 

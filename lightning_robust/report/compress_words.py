@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lightning_robust.report.cells import DASH
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
 
-__all__ = ["MASKED", "Series", "all_series", "count_words", "file_words", "milliseconds", "point_label"]
+__all__ = [
+    "MASKED",
+    "Series",
+    "all_series",
+    "count_words",
+    "file_words",
+    "in_points",
+    "milliseconds",
+    "model_words",
+    "point_label",
+]
 
 # Okabe and Ito's palette, told apart by the colour-blind; grey for what is masked only
 _COLOURS = {"dense": "#000000", "calibrated": "#0072B2", "uniform": "#D55E00", "magnitude": "0.45"}
@@ -84,6 +95,31 @@ def _line_words(point: CompressedPoint) -> str:
     if not point.finetuned_epochs:
         return words
     return f"{words}, finetuned {point.finetuned_epochs} epoch{'s' if point.finetuned_epochs > 1 else ''}"
+
+
+def model_words(record: CompressRecord) -> str:
+    """The model in a title: of a long path its last folders, and its place on a path of models.
+
+    Args:
+        record: The compression.
+    """
+    parts = Path(record.model).parts
+    name = record.model if len(parts) < 4 else str(Path("…", *parts[-4:]))
+    # a file of a path says its place in its name
+    return name if record.alpha is None or "alpha=" in parts[-1] else f"{name} at α = {record.alpha:g}"
+
+
+def in_points(share: float) -> str:
+    """A difference of accuracies in points, with its sign; zero has none to show.
+
+    Args:
+        share: A fraction.
+
+    Example:
+        >>> in_points(-0.0123), in_points(-0.0002)
+        ('-1.2', '+0.0')
+    """
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def count_words(count: float) -> str:

@@ -1,0 +1,56 @@
+"""The benchmark of low-rank networks runs in small and writes what it promises; how fast is judged at its full size."""
+
+import json
+import logging
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("bench_compress.py")
+KEPT = SCRIPT.parents[2] / "docs" / "benchmarks" / "compress.json"
+
+
+@pytest.mark.slow
+def test_it_runs_in_small(monkeypatch, tmp_path, capsys):
+    threads, disabled, file = torch.get_num_threads(), logging.root.manager.disable, tmp_path / "compress.json"
+    monkeypatch.setattr("sys.argv", [str(SCRIPT), "--small", "--rounds", "2", "--json", str(file)])
+    try:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    finally:
+        torch.set_num_threads(threads)
+        logging.disable(disabled)
+    result = json.loads(file.read_text(encoding="utf-8"))
+    output = capsys.readouterr()
+    assert json.loads(output.out) == result
+    assert "× faster" in output.err
+    for name, kinds in (("vit_b_32", ["dense", "uniform"]), ("scenes_clip", ["dense", "uniform", "calibrated"])):
+        sizes, times = result[name]["sizes"], result[name]["times"]
+        assert list(sizes) == kinds
+        assert all(0.49 < sizes[kind]["kept"] <= 0.5 for kind in kinds[1:])
+        assert all(sizes[kind]["flops_of_an_image"] < sizes["dense"]["flops_of_an_image"] for kind in kinds[1:])
+        turns = [(one["threads"], one["batch"], one["network"]) for one in times]
+        assert turns == [(threads, batch, kind) for threads in (1, 2) for batch in (1, 2) for kind in kinds]
+        for one in times:
+            assert one["rounds"] == 2
+            assert one["milliseconds"]["clock"] > 0
+            for kind in ("clock", "processor"):
+                faster = one["faster"][kind]
+                assert 0 < faster["smallest"] <= faster["median"] <= faster["largest"]
+            if one["network"] == "dense":
+                assert one["faster"]["clock"] == {"median": 1.0, "smallest": 1.0, "largest": 1.0}
+    assert len(result["bars"]) == 4
+    assert result["provenance"]["packages"]["torch"]
+
+
+def test_the_kept_figures_are_of_a_whole_vit_b_32_and_meet_the_bar():
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    sizes = kept["vit_b_32"]["sizes"]
+    assert not kept["small"]
+    assert sizes["dense"]["parameters"] == 88_361_216  # image tower without text, and a head of 1,000 classes
+    assert 0.495 < sizes["uniform"]["kept"] <= 0.5
+    assert len(kept["bars"]) == 4
+    for what, bar in kept["bars"].items():
+        assert bar["met"] == (bar["clock"] >= 1.5)
+        assert bar["met"], what
