@@ -92,7 +92,8 @@ def _robustness(axes: Axes, models: Sequence[PrunedModel], twin: PrunedModel | N
     x, y = [alpha for alpha, _ in found], [100 * er.estimate for _, er in found]
     if all(er.interval is not None for _, er in found):
         ends = [(100 * er.interval.low, 100 * er.interval.high) for _, er in found if er.interval is not None]
-        axes.fill_between(x, *zip(*ends, strict=True), color="0.2", alpha=0.15, linewidth=0)
+        lows, highs = [low for low, _ in ends], [high for _, high in ends]
+        axes.fill_between(x, lows, highs, color="0.2", alpha=0.15, linewidth=0)
     axes.plot(x, y, "o-", color="0.2", markersize=4.5, linewidth=1.9)
     if twin is not None and twin.unpruned.robustness is not None:
         axes.axhline(100 * twin.unpruned.robustness.mean.estimate, zorder=1, **_TWIN)
