@@ -113,6 +113,9 @@ def test_every_set_weighs_the_same():
     assert largest_pruned(sets, [3, 2, 1], 3, before, points=0.05, replicates=5).kept == 2
     assert largest_pruned(sets, [3, 2, 1], 3, before, points=0.055, replicates=5).kept == 1
     assert largest_pruned(sets, [3, 2, 1], 3, before, points=0.049, replicates=5).kept == 3
+    # 0.1 and 0.2 are 0.15000000000000002 in the mean
+    tie = {"one": answers([0, 1], 10)[0], "two": answers([0, 2], 10)[0]}
+    assert largest_pruned(tie, [2, 1], 2, dict.fromkeys(tie, all_small), points=0.15, replicates=5).kept == 1
     backwards = {"large": large, "small": small}
     assert largest_pruned(sets, [3, 2, 1], 3, before) == largest_pruned(backwards, [3, 2, 1], 3, before)
 
@@ -155,6 +158,16 @@ def test_equals_the_naive_loop_where_most_questions_are_closed(n):
         ends = by_hand_interval([correct], [unpruned], kept, 40, 0.01, unbroken, 200, 3, 0.95)
         np.testing.assert_allclose([interval.low, interval.high], ends, rtol=0, atol=1e-12)
     assert found.fraction.low < found.fraction.high
+
+
+def test_sets_are_drawn_by_themselves():
+    parts = [noisy(400, 60, seed=place) for place in range(3)]
+    correct, unpruned, kept = [part[0] for part in parts], [part[1] for part in parts], parts[0][2]
+    sets, before = dict(zip("abc", correct, strict=True)), dict(zip("abc", unpruned, strict=True))
+    found = largest_pruned(sets, kept, 60, before, replicates=100, seed=5)
+    for unbroken, interval in ((False, found.fraction), (True, found.unbroken)):
+        ends = by_hand_interval(correct, unpruned, kept, 60, 0.01, unbroken, 100, 5, 0.95)
+        np.testing.assert_allclose([interval.low, interval.high], ends, rtol=0, atol=1e-12)
 
 
 def test_what_is_open():
