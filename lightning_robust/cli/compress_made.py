@@ -134,9 +134,11 @@ def made(budgets: Budgets, images: Iterable[Any], device: Any) -> Made:
 def _calibrated(budgets: Budgets, calibration: Calibration) -> dict[float, Version]:
     cuts = {name: calibration.decompose(name) for name in budgets.matrices}
     energies = {name: cut.energies.cpu() for name, cut in cuts.items()}
+    # errors of all matrices in one unit: how far they move the logits
+    weights = {name: cut.total for name, cut in cuts.items()}
     shapes, found = budgets.shapes(centred=True), dict[float, Version]()
     for share in budgets.keep:
-        ranks = allocate(energies, shapes, share, fixed=budgets.fixed)
+        ranks = allocate(energies, shapes, share, fixed=budgets.fixed, weights=weights)
         found[share] = Version(CALIBRATED, share, _cut(budgets, cuts, ranks), ranks)
     return found
 
