@@ -23,6 +23,8 @@ from lightning_robust.results.record_file import write_record
 __all__ = ["is_compressed", "load_compressed", "save_compressed"]
 
 _TOWER, _HEAD = "encoder.visual.", "head."
+#: What libraries raise for a description that they cannot build.
+_BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, AssertionError)
 
 
 def save_compressed(folder: str | Path, network: Network, model: nn.Module) -> None:
@@ -44,7 +46,7 @@ def save_compressed(folder: str | Path, network: Network, model: nn.Module) -> N
     state = model.state_dict()
     if not whole:
         state = {name: value for name, value in state.items() if name.startswith((_TOWER, _HEAD))}
-    head = None if network.head_layer is None else head_weight(model.get_submodule(network.head_layer))
+    W = None if network.head_layer is None else head_weight(model.get_submodule(network.head_layer))
     facts = CompressedFacts(
         name=network.name,
         origin=network.origin,
@@ -55,14 +57,15 @@ def save_compressed(folder: str | Path, network: Network, model: nn.Module) -> N
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         representation_layer=network.representation_layer,
         head_layer=network.head_layer,
-        head=None if head is None else (head.shape[0], head.shape[1]),
+        head=None if W is None else (W.shape[0], W.shape[1]),
         class_names=network.class_names,
         provenance=collect_provenance(),
     )
-    # a folder is whole once its facts are there: those of an earlier one would tell another structure
-    (Path(folder) / FACTS_FILE).unlink(missing_ok=True)
+    file = Path(folder) / FACTS_FILE
+    if file.is_file():
+        file.unlink()  # a folder is whole once its facts are there: those of an earlier one tell another structure
     save_tensors(Path(folder) / STATE_FILE, state)
-    write_record(facts, Path(folder) / FACTS_FILE)
+    write_record(facts, file)
 
 
 def is_compressed(name: str) -> bool:
@@ -95,19 +98,21 @@ def load_compressed(name: str) -> Network:
     state = load_tensors(folder / STATE_FILE)
     try:
         model, transform = _built(facts, state)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError) as error:
+        blocks = blocks_of(model, "" if facts.form == "network" else facts.representation_layer)
+        head = None if facts.head_layer is None else model.get_submodule(facts.head_layer)
+        model.get_submodule(facts.representation_layer.removesuffix(":input"))
+    except _BROKEN as error:
         raise ValueError(
             f"{folder / FACTS_FILE} describes no network that can be built: {first_line(error)}."
         ) from error
     _fill(model, state, folder)
-    head = None if facts.head_layer is None else head_weight(model.get_submodule(facts.head_layer))
     return Network(
         name=name,
         model=model.eval(),
         transform=transform,
         representation_layer=facts.representation_layer,
-        blocks=blocks_of(model, "" if facts.form == "network" else facts.representation_layer),
-        head=head,
+        blocks=blocks,
+        head=None if head is None else head_weight(head),
         head_layer=facts.head_layer,
         unit_norm=facts.form == "tower",
         checkpoint_hash=file_sha256(folder / STATE_FILE),
@@ -124,7 +129,6 @@ def _built(facts: CompressedFacts, state: dict[str, Tensor]) -> tuple[nn.Module,
     else:
         tower, transform = built_tower(facts)
         model = Embedding(tower) if facts.head is None else ImageClassifier(tower, torch.zeros(facts.head))
-    model.requires_grad_(True)
     return restructured(model.to(getattr(torch, facts.dtype)), facts.ranks, set(state)), transform
 
 

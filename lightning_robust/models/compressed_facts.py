@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_robust.errors import UserError
 from lightning_robust.results.provenance import Provenance
 from lightning_robust.results.record_file import read_record
 

@@ -135,7 +135,11 @@ def test_biases_in_place_of_the_layers_own_also_where_there_is_none(network):
     for name in without[:3]:
         shift = torch.rand(found[name].rows, dtype=torch.float64)
         seen = []
-        for each in (model, factorise(model, {}, {name: shift}), factorise(model, svd_factors({name: found[name]}), {name: shift})):
+        for each in (
+            model,
+            factorise(model, {}, {name: shift}),
+            factorise(model, svd_factors({name: found[name]}), {name: shift}),
+        ):
             copied = opened(each)
             layer = found[name].layer if each is model or name.endswith("weight") else f"{name}ection"
             copied.get_submodule(layer).register_forward_hook(lambda _, args, given, seen=seen: seen.append(given))
