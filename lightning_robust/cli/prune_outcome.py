@@ -73,9 +73,9 @@ def _conventions(opened: Opened) -> Iterator[str]:
     for order, words in PRUNE_ORDERS.items():
         yield f"{order}: {words}"
     yield (
-        f"headline: the largest fraction pruned, over every number kept from 1 on, that loses at most "
-        f"{opened.args.points:g} points of accuracy; interval: paired bootstrap over the images, in which each replicate finds its "
-        "own, 95 %"
+        "headline: the largest fraction pruned, over every number kept from 1 on, that loses at most "
+        f"{opened.args.points:g} points of accuracy; interval: paired bootstrap over the images, in which each "
+        "replicate finds its own, 95 %"
     )
     yield (
         "features: set to zero before h is scaled to unit length; in order of the share of calibration images with "
