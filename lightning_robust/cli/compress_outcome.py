@@ -144,8 +144,8 @@ def _conventions(outcome: Outcome) -> tuple[str, ...]:
         "parameters: those of image network and head, without a text tower; of a masked network all are stored",
         "calibrated: each matrix W becomes A B with the least error of its outputs on the calibration images, counted "
         "by how far it moves the logits to first order (gradients of random projections on every eighth of these "
-        "images); the mean of what is cut goes into the bias; ranks: one budget of parameters over all matrices for the "
-        "least sum of these errors; a matrix that would not become smaller stays dense",
+        "images); the mean of what is cut goes into the bias; ranks: one budget of parameters over all matrices, for "
+        "the least sum of these errors; a matrix that would not become smaller stays dense",
         "uniform: plain truncated SVD, the same share of every matrix, batch norms as they are",
         "magnitude: torch.nn.utils.prune, the smallest weights of the same matrices set to zero, as many as leave the "
         "same number of parameters; neither smaller nor faster",
