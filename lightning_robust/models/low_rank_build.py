@@ -123,8 +123,8 @@ def replaced(
     trains = next((p.requires_grad for p in old.parameters()), True)
     like = next(iter(site.pieces.values())).weight
     # by what each is in its site
-    part = {piece.part: _like(parts[name], like) for name, piece in site.pieces.items()}
-    bias = {piece.part: None if (b := biases[name]) is None else b.to(like) for name, piece in site.pieces.items()}
+    part = {piece.part: _like(parts[name], like, fuse) for name, piece in site.pieces.items()}
+    bias = {piece.part: None if (b := biases[n]) is None else b.to(like, copy=fuse) for n, piece in site.pieces.items()}
     if site.kind == "projection":
         project_by_layer(old, _layer(part["weight"], bias["weight"]).train(old.training).requires_grad_(trains))
         return model
@@ -158,8 +158,10 @@ def _built(site: Site, old: Any, part: Mapping[str, Part], bias: Mapping[str, Te
     return LowRankAttention(old, {**{_PROJECTIONS[each]: apart[each] for each in "qkv"}, **out})
 
 
-def _like(part: Part, like: Tensor) -> Part:
-    return (part[0].to(like), part[1].to(like)) if isinstance(part, tuple) else part
+def _like(part: Part, like: Tensor, own: bool) -> Part:
+    if isinstance(part, tuple):
+        return part[0].to(like), part[1].to(like)
+    return part.clone() if own else part  # views of one parameter become parameters of their own
 
 
 def _layer(part: Part, bias: Tensor | None) -> nn.Module:
@@ -167,7 +169,7 @@ def _layer(part: Part, bias: Tensor | None) -> nn.Module:
         return LowRankLinear(*part, bias)
     layer = nn.Linear(part.shape[1], part.shape[0], bias=bias is not None, device="meta")  # nothing is drawn
     layer.weight = nn.Parameter(part)
-    layer.bias = None if bias is None else nn.Parameter(bias)
+    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias))
     return layer
 
 
@@ -175,7 +177,7 @@ def _convolution(old: nn.Conv2d, part: Part, bias: Tensor | None) -> nn.Module:
     if isinstance(part, tuple):
         return LowRankConv2d(*part, old, bias)
     layer = copy.deepcopy(old)
-    layer.bias = None if bias is None else nn.Parameter(bias)
+    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias))
     return layer
 
 
@@ -183,5 +185,9 @@ def _joined(part: Mapping[str, Part], bias: Mapping[str, Tensor | None], names: 
     """One bias for several parts: zeros where one has none."""
     if all(bias[each] is None for each in names):
         return None
-    rows = {each: (part[each][0] if isinstance(part[each], tuple) else part[each]) for each in names}
-    return torch.cat([rows[e].new_zeros(len(rows[e])) if (b := bias[e]) is None else b for e in names])
+    return torch.cat([_zeros(part[each]) if (b := bias[each]) is None else b for each in names])
+
+
+def _zeros(part: Part) -> Tensor:
+    A = part[0] if isinstance(part, tuple) else part
+    return A.new_zeros(len(A))

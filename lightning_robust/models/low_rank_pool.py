@@ -44,7 +44,7 @@ class LowRankAttentionPool(nn.Module):
         return h
 
 
-class LowRankVisionTransformer(VisionTransformer):  # type: ignore[misc]
+class LowRankVisionTransformer(VisionTransformer):
     """open_clip's vision transformer whose last step, `pooled @ proj`, is a layer: `projection`.
 
     Made of a `VisionTransformer` by `project_by_layer`, never by itself.

@@ -106,8 +106,9 @@ def _judged(name: str, module: nn.Module, parent: nn.Module | None) -> tuple[Sit
         return _attention(name, module)
     if isinstance(module, AttentionPool2d):
         return _pool(name, module), ""
-    if type(module) is VisionTransformer and isinstance(getattr(module, "proj", None), nn.Parameter):
-        piece = Piece(module.proj.detach().T, None, "weight", joined(name, "projection"))
+    proj = module._parameters.get("proj")
+    if type(module) is VisionTransformer and proj is not None:
+        piece = Piece(proj.detach().T, None, "weight", joined(name, "projection"))
         return Site(name, "projection", {joined(name, "proj"): piece}), ""
     own = isinstance(module, nn.Linear | nn.Conv2d)
     if own and type(module).forward not in (nn.Linear.forward, nn.Conv2d.forward):
