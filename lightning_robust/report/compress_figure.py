@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from lightning_robust.report.compress_ranks_figure import budgeted, ranks_figure
 from lightning_robust.report.compress_speed_figure import speed_figure
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import POINTS, SHIFTS
@@ -20,10 +21,11 @@ from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results import Interval, atomic_path
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
 
-__all__ = ["ACCURACY_PICTURES", "SPEED_PICTURES", "accuracy_figure", "write_compression_figures"]
+__all__ = ["ACCURACY_PICTURES", "RANKS_PICTURES", "SPEED_PICTURES", "accuracy_figure", "write_compression_figures"]
 
 ACCURACY_PICTURES = ("accuracy.png", "accuracy.svg")
 SPEED_PICTURES = ("speed.png", "speed.svg")
+RANKS_PICTURES = ("ranks.png", "ranks.svg")
 
 _Value = Callable[[CompressedPoint], tuple[float, float, float]]
 """Value and the ends of its interval, in points; NaN where there is none."""
@@ -34,11 +36,14 @@ def write_compression_figures(record: CompressRecord, folder: Path) -> None:
 
     Args:
         record: The compression.
-        folder: Where to write; it exists. Without times there is no picture of speed.
+        folder: Where to write; it exists. Without times there is no picture of speed, without sizes of
+            the matrices none of ranks.
     """
     pictures = [(accuracy_figure(record), ACCURACY_PICTURES)]
     if record.dense.latency:
         pictures.append((speed_figure(record), SPEED_PICTURES))
+    if budgeted(record):
+        pictures.append((ranks_figure(record), RANKS_PICTURES))
     for figure, names in pictures:
         for name in names:
             with atomic_path(folder / name) as temporary:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lightning_robust.report import print_compression, write_compression_figures
 from lightning_robust.report.compress_figure import accuracy_figure
+from lightning_robust.report.compress_ranks_figure import budgeted, kept_shares, ranks_figure
 from lightning_robust.report.compress_speed_figure import speed_figure
 from lightning_robust.report.compress_summary import SHIFTS, loss, smallest
 from lightning_robust.report.compress_words import all_series, count_words, file_words, milliseconds, point_label
@@ -169,17 +170,18 @@ def test_epochs_are_named_where_they_differ(record):
 def test_the_pictures_are_written_whole(record, tmp_path):
     write_compression_figures(record, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "accuracy.png", "accuracy.svg", "speed.png", "speed.svg",
+        "accuracy.png", "accuracy.svg", "ranks.png", "ranks.svg", "speed.png", "speed.svg",
     ]  # fmt: skip
-    for name in ("accuracy", "speed"):
+    for name in ("accuracy", "ranks", "speed"):
         with Image.open(tmp_path / f"{name}.png") as picture:
-            assert min(picture.size) > 600
+            assert min(picture.size) > 400
             assert np.asarray(picture.convert("L")).std() > 5
         assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
 
 
-def test_without_times_there_is_no_picture_of_speed(tmp_path):
-    write_compression_figures(compress_record(keeps=(0.5,), timed=False), tmp_path)
+def test_without_times_and_sizes_there_is_no_picture_of_them(tmp_path):
+    record = compress_record(keeps=(0.5,), timed=False)
+    write_compression_figures(replace(record, matrices={}), tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["accuracy.png", "accuracy.svg"]
 
 
@@ -233,3 +235,21 @@ def test_the_lines_of_speed(record):
     for series in all_series(record):
         cost = [(record.speedup(p, "64"), -100 * loss(record, p, "reference")) for p in series.points]
         assert tuple(np.round(np.array(cost).ravel(), 9)) in lines
+
+
+def test_the_ranks_are_drawn_as_shares_of_their_matrices(record):
+    points = budgeted(record)
+    assert [point.keep for point in points] == [0.75, 0.5, 0.25]
+    figure = ranks_figure(record)
+    (axes, _) = figure.axes
+    drawn = np.asarray(axes.get_images()[0].get_array())
+    assert drawn.shape == (2, 3)
+    for j, point in enumerate(points):
+        ranks = [point.ranks["first.weight"], point.ranks["second.weight"]]
+        assert drawn[:, j] == pytest.approx([ranks[0] * 136 / 3840, ranks[1] * 192 / 9216])
+        assert [text.get_text() for text in axes.texts][j::3] == [str(rank) for rank in ranks]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first  96 × 40", "second  96 × 96"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["77%", "54%", "31%"]
+    dense = replace(points[0], ranks={"first.weight": None, "second.weight": 4})
+    assert kept_shares(record, dense) == {"first.weight": 1.0, "second.weight": 4 * 192 / 9216}
+    assert budgeted(replace(record, matrices={})) == []
