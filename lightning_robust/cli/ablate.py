@@ -94,7 +94,7 @@ def _at_head(opened: Opened, loaded: LoadedModels, progress: EvaluationProgress)
     progress.images(args.model, _images(opened, loaded, 1))
     with from_user(ValueError):
         read = head_features(opened, loaded, loaded.candidates, progress.seen)[0]
-    groups, missing = head_groups(read, args.features, args.directions, _seeds(args))
+    groups, missing = head_groups(read, args.features, args.directions, _seeds(args), args.clip)
     plans = planned(groups)
     different, rows = runs(plans)
     rules = opened.rules(read.model.own_heads)
@@ -132,7 +132,7 @@ def _at_layer(opened: Opened, loaded: LoadedModels, layer: str, progress: Evalua
     reader = LayerReader(opened, loaded, layer, progress.seen)
     progress.images(args.model, _images(opened, loaded, 1))
     pooled, moments = reader.calibration()
-    groups, missing = layer_groups(pooled, moments, args.features, _seeds(args))
+    groups, missing = layer_groups(pooled, moments, args.features, _seeds(args), args.clip)
     plans = planned(groups, singles=1)
     different, rows = runs(plans)
     rules = opened.rules(loaded.own_heads)

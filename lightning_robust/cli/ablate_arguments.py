@@ -43,6 +43,13 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
         f"most important ones (default: {UNITS}; an inner layer has none)",
     )
     parser.add_argument(
+        "--clip",
+        type=_deviations,
+        default=3.0,
+        metavar="Z",
+        help="standard deviations from its mean that clip leaves a unit (default: %(default)g)",
+    )
+    parser.add_argument(
         "--seeds",
         type=positive,
         default=5,
@@ -63,3 +70,13 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
         help="top images of each unit on the contact sheet (default: %(default)s)",
     )
     add_evaluation_options(parser)
+
+
+def _deviations(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of standard deviations, 0 or more")
+    return number

@@ -74,7 +74,7 @@ class Group:
 
 
 def head_groups(
-    found: HeadFeatures, features: int, directions: int, seeds: Sequence[int]
+    found: HeadFeatures, features: int, directions: int, seeds: Sequence[int], clip_at: float
 ) -> tuple[list[Group], list[str]]:
     """The groups at h: features, directions of the raw head, directions of the centred head.
 
@@ -83,6 +83,7 @@ def head_groups(
         features: At most so many; 0 leaves them out.
         directions: Likewise of each form of the head.
         seeds: Of the draws of random units.
+        clip_at: Standard deviations that clip leaves a unit.
 
     Returns:
         The groups, and a sentence for whatever is not there.
@@ -96,13 +97,13 @@ def head_groups(
     groups, missing = [], list[str]()
     if features:
         ranking = feature_ranking(h)
-        groups.append(_feature_group(ranking, features, seeds, h, head))
+        groups.append(_feature_group(ranking, features, seeds, clip_at, h, head))
     for centred in (False, True) if directions else ():
         if len(thin_svd(head, centred=centred)[0]) == 0:
             missing.append(f"the {'centred' if centred else 'raw'} head has no directions")
             continue
         report = direction_importance(head, h, centred=centred)
-        groups.append(_direction_group(report, directions, seeds, h, head))
+        groups.append(_direction_group(report, directions, seeds, clip_at, h, head))
     if not groups:
         raise UserError(f"nothing is left to ablate: {'; '.join(missing) or '--features and --directions are 0'}")
     for group in groups:
@@ -111,7 +112,7 @@ def head_groups(
 
 
 def layer_groups(
-    pooled: Tensor, moments: PositionMoments, features: int, seeds: Sequence[int]
+    pooled: Tensor, moments: PositionMoments, features: int, seeds: Sequence[int], clip_at: float
 ) -> tuple[list[Group], list[str]]:
     """The group of an inner layer: its outlier features.
 
@@ -120,6 +121,7 @@ def layer_groups(
         moments: Of every feature over images and positions: mean and clip are taken from these.
         features: At most so many.
         seeds: Of the draws of random features.
+        clip_at: Standard deviations that clip leaves a feature.
 
     Returns:
         The group, and a sentence for whatever is not there.
@@ -131,7 +133,7 @@ def layer_groups(
         raise UserError("--features 0 leaves nothing to ablate at an inner layer, which has no directions")
     if not bool(pooled.isfinite().all(dim=1).any()):
         raise UserError("no calibration image has finite features at this layer, so no unit can be chosen")
-    group = _feature_group(feature_ranking(pooled), features, seeds, pooled, None, moments)
+    group = _feature_group(feature_ranking(pooled), features, seeds, clip_at, pooled, None, moments)
     return [group], _short_of_controls(group)
 
 
@@ -139,6 +141,7 @@ def _feature_group(
     ranking: FeatureRanking,
     most: int,
     seeds: Sequence[int],
+    clip_at: float,
     h: Tensor,
     head: Tensor | None,
     moments: PositionMoments | None = None,
@@ -148,7 +151,7 @@ def _feature_group(
     members = ranking.order[: min(most, len(report.indices)) if by_rule else min(most, d)]
 
     def values(chosen: Sequence[int], axes: Tensor) -> UnitValues:
-        return unit_values(h, axes) if moments is None else moments.values(chosen)
+        return unit_values(h, axes, clip_at) if moments is None else moments.values(chosen, clip_at)
 
     controls = []
     for seed in seeds:
@@ -182,7 +185,7 @@ def _feature_words(by_rule: bool, taken: int, found: int, defined: bool) -> str:
 
 
 def _direction_group(
-    report: DirectionImportanceReport, most: int, seeds: Sequence[int], h: Tensor, head: Tensor
+    report: DirectionImportanceReport, most: int, seeds: Sequence[int], clip_at: float, h: Tensor, head: Tensor
 ) -> Group:
     form = "centred" if report.centred else "raw"
     order = report.importance.argsort(descending=True, stable=True).tolist()
@@ -192,10 +195,10 @@ def _direction_group(
     for seed in seeds:
         if drawn := random_members(report.r, {*members, *report.privileged}, len(members), seed):
             V = report.directions[:, list(drawn)]
-            controls.append(Control(OF_THE_HEAD, seed, drawn, V, unit_values(h, V)))
+            controls.append(Control(OF_THE_HEAD, seed, drawn, V, unit_values(h, V, clip_at)))
     for seed in seeds:
         Q = random_rotation(h.shape[1], len(members), seed)
-        controls.append(Control(OF_THE_SPACE, seed, (), Q, unit_values(h, Q)))
+        controls.append(Control(OF_THE_SPACE, seed, (), Q, unit_values(h, Q, clip_at)))
     units = report.directions[:, list(members)]
     nothing = torch.full((len(members),), torch.nan, dtype=torch.float64)
     privileged = len(report.privileged)
@@ -213,7 +216,7 @@ def _direction_group(
             of=report.r,
         ),
         units=units,
-        values=unit_values(h, units),
+        values=unit_values(h, units, clip_at),
         figures=unit_figures(h, units, head, centred=report.centred),
         far_out=nothing,
         mean_z=nothing.clone(),

@@ -144,6 +144,7 @@ def _record(found: Ablated, scores: Tensor, images: JudgedImages, folder: Path) 
         groups=tuple(group.record for group in found.groups),
         units=tuple(_units(found, scores, images, folder)),
         ablations=ablations,
+        clip_at=args.clip,
         random_concepts=() if found.concepts is None else found.concepts.random,
         files={name: what for name, what in FILES.items() if name != CONCEPTS or found.concepts is not None},
     )
@@ -207,14 +208,14 @@ def _conventions(found: Ablated) -> Iterator[str]:
         )
         yield (
             "ablation: the smallest change of h, as the encoder gives it, after which the units' values ⟨u, h⟩ are 0 "
-            "(zero), their mean over the calibration images (mean), or limited to 3 standard deviations from it "
-            "(clip); a model that normalises does so afterwards; several at once, not in turn"
+            f"(zero), their mean over the calibration images (mean), or limited to {opened.args.clip:g} standard "
+            "deviations from it (clip); a model that normalises does so afterwards; several at once, not in turn"
         )
     else:
         yield (
             f"layer: {found.layer}, {found.form}; outliers are found in what is pooled, ablated at every position: 0 "
-            "(zero), the mean over calibration images and positions (mean), or limited to 3 standard deviations of the "
-            "values at positions from it (clip)"
+            "(zero), the mean over calibration images and positions (mean), or limited to "
+            f"{opened.args.clip:g} standard deviations of the values at positions from it (clip)"
         )
     yield (
         "random units: as many as a group has, none of them found by the rule, a draw for each seed; one by one "

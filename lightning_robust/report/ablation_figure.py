@@ -85,7 +85,8 @@ def _panel(axes: Axes, record: AblationRecord, group: UnitGroup, what: str) -> N
         above = [0.0 if one is None or one.high is None else one.high - one.estimate for one in changes]
         axes.errorbar(
             x, y, yerr=[[max(0.0, v) for v in below], [max(0.0, v) for v in above]], fmt="osD"[place],
-            color=COLOURS[kind], markersize=4, linewidth=1.2, capsize=2, label=_KIND_WORDS[kind],
+            color=COLOURS[kind], markersize=4, linewidth=1.2, capsize=2,
+            label=_KIND_WORDS[kind].format(clip_at=record.clip_at),
         )  # fmt: skip
     axes.axhline(0, color="0.3", linewidth=0.8)
     names = [member_name(group.unit, member).replace(" ", "\n") for member in group.members]
@@ -99,7 +100,7 @@ def _panel(axes: Axes, record: AblationRecord, group: UnitGroup, what: str) -> N
 _KIND_WORDS = {
     "zero": "set to zero",
     "mean": "set to its mean",
-    "clip": "limited to 3 standard deviations",
+    "clip": "limited to {clip_at:g} standard deviations",
 }
 
 

@@ -182,9 +182,9 @@ def _concept(unit: AblatedUnit) -> str:
 
 def _notes(record: AblationRecord) -> Iterator[str]:
     yield (
-        "zero, mean, clip: the unit's value becomes 0, its mean, or is limited to 3 standard deviations from it (over "
-        "the calibration images). Bold: the 95 % interval excludes 0. Random: mean (smallest to largest) over the "
-        "draws, set to zero one by one, and as many as the group has together."
+        f"zero, mean, clip: the unit's value becomes 0, its mean, or is limited to {record.clip_at:g} standard "
+        "deviations from it (over the calibration images). Bold: the 95 % interval excludes 0. Random: mean (smallest "
+        "to largest) over the draws, one by one, and as many as the group has together."
     )
     if record.at_head:
         yield (

@@ -172,6 +172,7 @@ class AblationRecord:
         model: which model.
         layer: whose features are ablated. form: its axis and pooling in words. d: features.
         at_head: whether it is h, what the head reads, rather than an inner layer.
+        clip_at: standard deviations from its mean that ``clip`` leaves a unit.
         calibration: images that units were chosen and their means and limits taken on.
         untouched: accuracies of the model as it is. robustness: its effective robustness.
         groups: of units that are ablated together.
@@ -201,6 +202,7 @@ class AblationRecord:
     groups: tuple[UnitGroup, ...]
     units: tuple[AblatedUnit, ...]
     ablations: tuple[Ablation, ...]
+    clip_at: float = 3.0
     random_concepts: tuple[float, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -23,7 +23,7 @@ __all__ = [
 
 KINDS = ("zero", "mean", "clip")
 CLIP_AT = 3.0
-"""Standard deviations from its mean that ``clip`` leaves a unit."""
+"""Standard deviations from its mean that ``clip`` leaves a unit where nothing else is asked for."""
 
 _BLOCK = 256
 """Images whose logits are held at once: 2 MB for 1,000 classes."""
@@ -38,7 +38,7 @@ class UnitValues:
 
     Attributes:
         mean, std: of each unit's value ``⟨u, h⟩`` (population), ``(m,)``.
-        low, high: ``mean ∓ 3 · std``, what ``clip`` limits it to, ``(m,)``.
+        low, high: ``mean ∓ 3 · std`` (or another number), what ``clip`` limits it to, ``(m,)``.
         n: images; those with a NaN or infinite feature are left out.
     """
 
@@ -115,12 +115,13 @@ def feature_axes(d: int, features: Sequence[int]) -> Float64[Tensor, "d m"]:
     return axes
 
 
-def unit_values(features: Float[Tensor, "n d"], units: Float[Tensor, "d m"]) -> UnitValues:
+def unit_values(features: Float[Tensor, "n d"], units: Float[Tensor, "d m"], clip_at: float = CLIP_AT) -> UnitValues:
     """Mean, spread and clipping limits of units over images.
 
     Args:
         features: h as the encoder gives it, ``(n, d)``.
         units: columns of unit length, ``(d, m)``.
+        clip_at: standard deviations from its mean that ``clip`` leaves a unit.
 
     Raises:
         TypeError: if the features are not floating point.
@@ -137,14 +138,14 @@ def unit_values(features: Float[Tensor, "n d"], units: Float[Tensor, "d m"]) -> 
         raise ValueError("no image has finite features, so the units have no mean.")
     coordinates = h.to(torch.float64) @ units.to(h.device, torch.float64)
     mean, std = coordinates.mean(dim=0), coordinates.std(dim=0, correction=0)
-    return UnitValues(mean, std, mean - CLIP_AT * std, mean + CLIP_AT * std, len(h))
+    return UnitValues(mean, std, mean - clip_at * std, mean + clip_at * std, len(h))
 
 
 def ablated(features: Float[Tensor, "n d"], ablation: AblationOf) -> Float64[Tensor, "n d"]:
     """Representations with units ablated: the smallest change of h after which their values are the wanted ones.
 
     ``h + U (UᵀU)⁺ (t − Uᵀh)`` with the units as columns of U and t what the kind makes of the values: 0, the mean over
-    calibration images, or the value limited to three standard deviations from it. For a feature that sets one
+    calibration images, or the value limited to a few standard deviations from it. For a feature that sets one
     coordinate. Units that are not orthogonal are ablated at once, not in turn: zero removes all that they span. Of
     units that depend on one another, values that contradict each other are met in the least squares.
 

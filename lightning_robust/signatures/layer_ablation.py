@@ -72,7 +72,7 @@ class LayerAblation:
 
     Example:
         >>> model = nn.Sequential(nn.Identity())
-        >>> one = UnitValues(*(torch.tensor([0.5]) for _ in range(4)), n=1)
+        >>> one = UnitValues(*(torch.tensor([0.5], dtype=torch.float64) for _ in range(4)), n=1)
         >>> with LayerAblation(model, "0") as ablation:
         ...     ablation.current = FeatureAblation((1,), "mean", one)
         ...     model(torch.tensor([[1.0, 2.0]]))
@@ -175,11 +175,12 @@ class PositionMoments:
         self.mean += apart * (len(rows) / total)
         self.n = total
 
-    def values(self, features: Sequence[int]) -> UnitValues:
+    def values(self, features: Sequence[int], clip_at: float = CLIP_AT) -> UnitValues:
         """Of some features.
 
         Args:
             features: their positions.
+            clip_at: standard deviations from its mean that ``clip`` leaves a feature.
 
         Raises:
             ValueError: if no image was seen.
@@ -188,4 +189,4 @@ class PositionMoments:
             raise ValueError("no image has finite features, so the features have no mean.")
         at = list(features)
         mean, std = self.mean[at], (self.squares[at] / self.n).sqrt()
-        return UnitValues(mean, std, mean - CLIP_AT * std, mean + CLIP_AT * std, self.images)
+        return UnitValues(mean, std, mean - clip_at * std, mean + clip_at * std, self.images)

@@ -422,6 +422,15 @@ def test_concepts_are_ranked_as_sklearn_does(folder):
         assert len(list(csv.DictReader(file))) == 15
 
 
+def test_clip_takes_other_limits(folder):
+    assert ablate("--features", "1", "--directions", "0", "--images", "0", "--clip", "0") == 0
+    record = read_ablation(results(folder) / "results.json")
+    assert record.clip_at == 0
+    assert (record.units[0].low, record.units[0].high) == (record.units[0].mean, record.units[0].mean)
+    limited_, mean = (record.ablations_of(record.groups[0], kind, together=True)[0] for kind in ("clip", "mean"))
+    assert limited_.rows == mean.rows  # no deviation from the mean is left
+
+
 def test_without_shifts(folder, monkeypatch, images):
     place(folder, monkeypatch, images, shifts=0)
     assert ablate("--features", "1", "--directions", "1", "--images", "1") == 0
@@ -457,6 +466,7 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(folder, monkeypatch,
         (["--concepts", "nowhere"], "nowhere"),
         (["--run_name", "a/b"], "a run's name is one folder name"),
         (["--split", "train"], "invalid choice"),
+        (["--clip", "-1"], "'-1' is not a number of standard deviations, 0 or more"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(folder, capsys, arguments, sentence):
