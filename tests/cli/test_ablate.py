@@ -431,6 +431,33 @@ def test_clip_takes_other_limits(folder):
     assert limited_.rows == mean.rows  # no deviation from the mean is left
 
 
+def test_a_set_with_class_names_of_its_own_is_answered_by_its_own_head(folder, monkeypatch, images):
+    place(folder, monkeypatch, images, own_names=True)
+    assert ablate("--features", "0", "--directions", "2", "--images", "0") == 0
+    record = read_ablation(results(folder) / "results.json")
+    naive = Naive()
+    group = record.groups[0]
+    (one,) = record.ablations_of(group, "zero", together=True)
+    units = units_of(one, naive, 2)
+    for rows, change in ((record.untouched, None), (one.rows, lambda h: without(h, units, naive.calibration, "zero"))):
+        assert {row.set: (row.correct, row.matched_correct) for row in rows} == {
+            name: (int(right.sum()), matched) for name, (right, matched) in naive.right(change).items()
+        }
+
+
+def test_a_model_whose_features_are_no_numbers_is_refused(folder, capsys):
+    tower = ImageTower(load_encoder("scenes-clip").model.visual)
+    with torch.no_grad():
+        tower.visual.attnpool.c_proj.bias[5] = math.nan
+    save_classifier(
+        folder / "broken", ImageClassifier(tower, torch.randn(4, 128)), encoder="scenes-clip", class_names=NAMES
+    )
+    for layer in ([], ["--layer", "encoder.visual"], ["--layer", "encoder.visual.attnpool"]):
+        assert ablate(*layer, model="broken") == 2
+        assert "no calibration image has finite features" in capsys.readouterr().err
+    assert not (folder / "checkpoints").exists()
+
+
 def test_without_shifts(folder, monkeypatch, images):
     place(folder, monkeypatch, images, shifts=0)
     assert ablate("--features", "1", "--directions", "1", "--images", "1") == 0
