@@ -458,6 +458,21 @@ def test_a_model_whose_features_are_no_numbers_is_refused(folder, capsys):
     assert not (folder / "checkpoints").exists()
 
 
+def test_half_of_the_judged_images_calibrate(folder):
+    assert ablate("--features", "1", "--directions", "0", "--images", "1", "--calibration", "half") == 0
+    record = read_ablation(results(folder) / "results.json")
+    assert (record.calibration, record.untouched[0].images) == (24, 24)
+    with (results(folder) / "images.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["place"]) for row in rows if row["set"] == "reference"] == list(range(1, 48, 2))
+    naive = Naive()
+    h = np.concatenate([naive.features(loader.batches) for loader in naive.loaders])
+    name = f"feature_{record.units[0].index}"
+    found = pyarrow.parquet.read_table(results(folder) / "scores.parquet").to_pydict()[name]
+    np.testing.assert_allclose(found[:24], h[1:48:2, record.units[0].index], atol=1e-5)
+    assert record.units[0].mean == pytest.approx(h[0:48:2, record.units[0].index].mean(), rel=1e-5)
+
+
 def test_without_shifts(folder, monkeypatch, images):
     place(folder, monkeypatch, images, shifts=0)
     assert ablate("--features", "1", "--directions", "1", "--images", "1") == 0
