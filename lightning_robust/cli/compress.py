@@ -82,7 +82,10 @@ class _Compression:
         calibrate_loaded(self.loaded, opened.data, self.args.split, opened.here, opened.device)
         images = CalibrationImages(self.images, self.args.images, progress.seen)
         progress.images("calibration", len(images))
-        return made(self.budgets, images, opened.device)
+        found = made(self.budgets, images, opened.device)
+        reference = opened.sets[0].name
+        self.sentences += tuple(f"a calibration image of {reference} was left out: {one}" for one in images.unreadable)
+        return found
 
     def _finetuned(self, versions: Sequence[Version], progress: EvaluationProgress) -> list[Version]:
         plan: Finetuning = self.finetuning

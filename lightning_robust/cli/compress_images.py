@@ -1,19 +1,24 @@
 """The images that a compression is calibrated on: evenly spaced over those that may be used."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lightning_robust.cli.evaluate_sets import OrderedLoader
 from lightning_robust.data.image_sets import spread
+from lightning_robust.data.reading import TolerantLoader
 
 __all__ = ["CalibrationImages"]
 
 
 class CalibrationImages:
     """Batches of images alone; a data set that is sorted by class gives images of every class.
+
+    Only the chosen images are read where the loader says how; others are read as far as the last one.
 
     Args:
         loader: The images that may be used.
@@ -22,30 +27,48 @@ class CalibrationImages:
     """
 
     def __init__(self, loader: OrderedLoader, most: int, seen: Callable[[int], None] | None = None) -> None:
-        self._loader, self._seen = loader, seen
-        self._chosen = set(spread(loader.share, most))
+        self._chosen = spread(loader.share, most)
+        self._batches, self._seen = loader.batches, seen
+        if (some := _some(loader.batches, self._chosen)) is not None:
+            self._batches, self._chosen = some, list(range(len(self._chosen)))
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """What was left out, a sentence for each image."""
-        return self._loader.unreadable
+        """What the last pass left out, a sentence for each image."""
+        return tuple(getattr(self._batches, "unreadable", ()))
 
     def __iter__(self) -> Iterator[Tensor]:
-        passed, last = 0, max(self._chosen, default=-1)
+        passed, chosen = 0, set(self._chosen)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "An image is left out")  # the record names each
-            for images, *_ in self._loader.batches:
-                mine = [row for row in range(len(images)) if passed + row in self._chosen]
+            for images, *_ in self._batches:
+                mine = [row for row in range(len(images)) if passed + row in chosen]
                 passed += len(images)
                 if mine:
                     yield images[mine]
-                    self._tell(len(mine))
-                if passed > last:
+                    if self._seen is not None:
+                        self._seen(len(mine))
+                if passed > max(chosen, default=-1):
                     return
 
-    def _tell(self, count: Any) -> None:
-        if self._seen is not None:
-            self._seen(count)
+
+def _some(batches: Any, chosen: Sequence[int]) -> Any:
+    """A loader of the images at these places alone; None where that is not known to be possible."""
+    loader = getattr(batches, "loader", batches)  # with the places of its images, or without
+    if type(loader) not in (DataLoader, TolerantLoader) or loader.batch_size is None:
+        return None
+    order = list(loader.sampler)
+    places: Any = [order[k] for k in chosen]
+    if isinstance(loader, TolerantLoader):
+        tolerant: Any = loader.dataset
+        return TolerantLoader(
+            tolerant.dataset, loader.batch_size, num_workers=loader.num_workers,
+            max_unreadable=loader.max_unreadable, sampler=places,
+        )  # fmt: skip
+    return DataLoader(
+        loader.dataset, loader.batch_size, sampler=places, num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn, pin_memory=loader.pin_memory, generator=torch.Generator(),
+    )  # fmt: skip

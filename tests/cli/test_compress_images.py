@@ -1,10 +1,12 @@
 """Calibration images: evenly spaced over what may be used, whatever the batches, and no more read than needed."""
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_robust.cli.compress_images import CalibrationImages
 from lightning_robust.cli.evaluate_sets import OrderedLoader
 from lightning_robust.data.image_sets import spread
+from lightning_robust.data.reading import TolerantLoader, UnreadableImageError
 
 
 class Batches:
@@ -42,3 +44,32 @@ def test_progress_and_what_was_left_out():
     chosen(40, 8, 10, counts.append)
     assert counts == [2, 2, 2, 2, 2]
     assert CalibrationImages(OrderedLoader(Batches(4, 2), 4, 4), 4).unreadable == ("x: it is empty",)
+
+
+class Counted(Dataset):
+    def __init__(self, broken=()):
+        self.asked, self.broken = [], broken
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        if index in self.broken:
+            raise UnreadableImageError(f"{index}: it is empty")
+        return torch.full((1,), float(index)), index
+
+
+def test_only_the_chosen_images_are_read_of_a_known_loader():
+    for kind in (DataLoader, TolerantLoader):
+        data = Counted()
+        images = CalibrationImages(OrderedLoader(kind(data, batch_size=6), 40, 40), 9)
+        assert torch.cat(list(images)).flatten().long().tolist() == spread(40, 9) == data.asked
+        assert len(images) == 9
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_told():
+    loader = OrderedLoader(TolerantLoader(Counted(broken=(20,)), batch_size=3), 40, 40)
+    images = CalibrationImages(loader, 4)
+    assert torch.cat(list(images)).flatten().long().tolist() == [0, 10, 30]
+    assert images.unreadable == ("20: it is empty",)
