@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -73,26 +74,26 @@ def find_sites(model: nn.Module) -> Sites:
     Returns:
         Each parameter of two dimensions or more is in a site or has a reason.
     """
-    sites, inside, uses = Sites(), set[str](), dict[int, int]()
+    sites, inside = Sites(), set[str]()
     modules = dict(model.named_modules(remove_duplicate=False))
-    for owner in modules.values():
-        for parameter in owner._parameters.values():
-            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    uses = Counter(id(parameter) for owner in modules.values() for parameter in owner._parameters.values())
     for name, module in modules.items():
         if name in inside:
             continue
         site, reason = _judged(name, module, modules.get(name.rpartition(".")[0]))
-        if site is not None and any(uses.get(id(p), 1) > 1 for p in module.parameters()):
+        owners = {name: module}
+        if isinstance(module, nn.MultiheadAttention | AttentionPool2d):  # it reads the weights of the layers in it
+            owners |= {joined(name, child): inner for child, inner in module.named_modules() if child}
+            inside |= owners.keys()
+        own = {joined(at, each): p for at, owner in owners.items() for each, p in owner._parameters.items()}
+        if site is not None and any(p is not None and uses[id(p)] > 1 for p in own.values()):
             site, reason = None, "tied: another layer has the same parameter"
-        if site is not None:
-            sites.found.append(site)
         covered = set() if site is None else {matrix.partition("[")[0] for matrix in site.pieces}
-        if site is not None and site.kind in ("attention", "pool"):
-            inside |= {joined(name, child) for child, _ in module.named_modules() if child}
-        for attribute, parameter in module._parameters.items():
-            full = joined(name, attribute)
+        sites.found += [] if site is None else [site]
+        for full, parameter in own.items():
             if parameter is not None and parameter.ndim >= 2 and full not in covered:
-                sites.left[full] = _PARAMETRISED if ".parametrizations." in f".{full}" else reason or _reason(module)
+                parametrised = ".parametrizations." in f".{full}"
+                sites.left[full] = _PARAMETRISED if parametrised else reason or _reason(module)
     return sites
 
 

@@ -1,0 +1,46 @@
+"""open_clip's attention pooling and projection of low rank, with answers from open_clip's own modules."""
+
+import pytest
+import torch
+from open_clip.modified_resnet import AttentionPool2d
+from open_clip.transformer import VisionTransformer
+from torch import nn
+from truncated import svd_factors, with_products
+
+from lightning_robust.models.low_rank_build import factorise
+from lightning_robust.models.low_rank_matrices import matrices
+from lightning_robust.models.low_rank_pool import LowRankAttentionPool, LowRankVisionTransformer, project_by_layer
+
+
+def pool():
+    torch.manual_seed(0)
+    return AttentionPool2d(3, 12, 2, 5).double()
+
+
+@pytest.mark.parametrize("some", ["", "q_proj", "k_proj", "v_proj", "c_proj"])
+def test_the_pooled_vector_and_its_gradients(some):
+    dense = pool()
+    factors = {name: each for name, each in svd_factors(matrices(dense), 0.5).items() if some in name}
+    low, dense = factorise(dense, factors), with_products(dense, factors)
+    assert isinstance(low, LowRankAttentionPool)
+    one = torch.randn(2, 12, 3, 3, dtype=torch.float64, requires_grad=True)
+    other = one.detach().clone().requires_grad_()
+    torch.testing.assert_close(low(one), dense(other), rtol=1e-10, atol=1e-10)
+    low(one).square().sum().backward()
+    dense(other).square().sum().backward()
+    torch.testing.assert_close(one.grad, other.grad)
+    torch.testing.assert_close(low.positional_embedding.grad, dense.positional_embedding.grad)
+    assert all(p.grad is not None for p in low.parameters())
+
+
+def test_the_projection_is_a_layer_of_the_same_tower():
+    model = VisionTransformer(image_size=8, patch_size=4, width=8, layers=1, heads=2, mlp_ratio=2, output_dim=4).eval()
+    images = torch.rand(2, 3, 8, 8)
+    expected, W = model(images), model.proj.detach().T
+    layer = nn.Linear(8, 4, bias=False)
+    layer.weight = nn.Parameter(W.clone())
+    project_by_layer(model, layer)
+    assert isinstance(model, LowRankVisionTransformer)
+    torch.testing.assert_close(model(images), expected)
+    assert "proj" not in model.state_dict()
+    assert "projection.weight" in model.state_dict()
