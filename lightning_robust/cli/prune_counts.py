@@ -1,7 +1,8 @@
 """How many images a head answers right, and as the whole head does, at every number of directions that it keeps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from torch import Tensor
 from lightning_robust.cli.judged import accuracy_row, robustness_of
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.cli.prune_parts import HeadParts, Part
+from lightning_robust.cli.prune_threads import threads_of
 from lightning_robust.models.class_mask import NO_CLASS
 from lightning_robust.models.evaluate_rules import AnswerRule
 from lightning_robust.results import AccuracyRow
@@ -19,6 +21,9 @@ __all__ = ["Answers", "Counts", "Predictions", "count_answers", "judged_at", "ro
 
 Predictions = Callable[[Part, AnswerRule], Tensor]
 """From a set and a rule to predicted classes `(K, n)`: a row for each number kept, from all down to none."""
+
+_PIECE: Final = 2048
+"""Images that are answered at once: the classes of every k are 8 bytes each, right or wrong is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,32 +71,61 @@ def count_answers(
         own_whole: Agreement is with the first of the K heads, not with the model's head.
         seen: Called with numbers of images, for progress.
     """
-    right, agreement, not_numbers = {}, {}, {}
-    by_rule: dict[str, tuple[NDArray[np.int64], int]] = {}
-    agrees = np.zeros((0, 0), dtype=bool)
-    for index, part in enumerate(head.parts):
-        name = part.set
-        for known, rule in part.rules.items():
-            predicted = predictions(part, rule)
-            correct, covered = rule.correct(predicted, part.targets)
-            if index == 0:
-                by_rule[known] = (correct.sum(dim=1).cpu().numpy(), int(covered.sum()))
-            if known == "":
-                same = (predicted == (predicted[:1] if own_whole else part.whole[""])).cpu().numpy()
-                right[name], agreement[name] = correct.cpu().numpy(), same.sum(axis=1)
-                not_numbers[name] = (predicted == NO_CLASS).sum(dim=1).cpu().numpy()
-                agrees = same if index == 0 else agrees
-        if seen is not None:
-            seen(len(part.read))
+    found = dict[str, dict[str, _Share]]()
+    for part in head.parts:
+        shares = list[dict[str, _Share]]()
+        with threads_of(part.h.device) as apply:
+            pieces = part.split(_PIECE)
+            for piece, share in zip(
+                pieces, apply(lambda piece: _shares(piece, predictions, own_whole), pieces), strict=True
+            ):
+                shares.append(share)
+                if seen is not None:
+                    seen(len(piece.h))
+        found[part.set] = {rule: _together([share[rule] for share in shares]) for rule in part.rules}
+    own, reference = {name: rules[""] for name, rules in found.items()}, found[head.parts[0].set]
     counts = Counts(
-        images={name: flags.shape[1] for name, flags in right.items()},
-        correct={name: flags.sum(axis=1) for name, flags in right.items()},
-        agreement=agreement,
-        not_numbers=not_numbers,
-        matched={shift: by_rule[rule][0] for shift, rule in head.matched.items()},
-        matched_images={shift: by_rule[rule][1] for shift, rule in head.matched.items()},
+        images={name: share.right.shape[1] for name, share in own.items()},
+        correct={name: share.right.sum(axis=1) for name, share in own.items()},
+        agreement={name: share.agrees.sum(axis=1) for name, share in own.items()},
+        not_numbers={name: share.not_numbers for name, share in own.items()},
+        matched={shift: reference[rule].right.sum(axis=1) for shift, rule in head.matched.items()},
+        matched_images={shift: reference[rule].covered for shift, rule in head.matched.items()},
     )
-    return counts, Answers(right, agrees)
+    return counts, Answers({name: share.right for name, share in own.items()}, reference[""].agrees)
+
+
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """Answers of K heads to some images under one rule; `covered`: how many of these count."""
+
+    right: NDArray[np.bool_]
+    agrees: NDArray[np.bool_]
+    not_numbers: NDArray[np.int64]
+    covered: int
+
+
+def _shares(part: Part, predictions: Predictions, own_whole: bool) -> dict[str, _Share]:
+    found = {}
+    for name, rule in part.rules.items():
+        predicted = predictions(part, rule)
+        right, covered = rule.correct(predicted, part.targets)
+        found[name] = _Share(
+            right.cpu().numpy(),
+            (predicted == (predicted[:1] if own_whole else part.whole[name])).cpu().numpy(),
+            (predicted == NO_CLASS).sum(dim=1).cpu().numpy(),
+            int(covered.sum()),
+        )
+    return found
+
+
+def _together(shares: Sequence[_Share]) -> _Share:
+    return _Share(
+        np.concatenate([share.right for share in shares], axis=1),
+        np.concatenate([share.agrees for share in shares], axis=1),
+        np.sum([share.not_numbers for share in shares], axis=0),
+        sum(share.covered for share in shares),
+    )
 
 
 def whole_counts(head: HeadParts) -> tuple[Counts, Answers]:

@@ -1,5 +1,7 @@
 """What a head reads, set by set, with the answers of the whole head: what every pruned head is compared with."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +37,15 @@ class Part:
     targets: Tensor
     rules: Mapping[str, AnswerRule]
     whole: Mapping[str, Tensor]
+
+    def split(self, images: int) -> list[Part]:
+        """The same in pieces of so many images; one that has none where there are none."""
+        starts = range(0, max(1, len(self.h)), images)
+        return [self._rows(slice(start, start + images)) for start in starts]
+
+    def _rows(self, rows: slice) -> Part:
+        whole = {name: classes[rows] for name, classes in self.whole.items()}
+        return Part(self.set, self.h[rows], self.read[rows], self.targets[rows], self.rules, whole)
 
 
 @dataclass(frozen=True, eq=False)
