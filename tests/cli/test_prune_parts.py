@@ -8,11 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_robust.cli import prune_counts
 from lightning_robust.cli.head_features import HeadFeatures, HeadModel, SetFeatures
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.cli.processes import Processes
 from lightning_robust.cli.prune_curves import GRID, JUDGED_FRACTIONS, grid_of
 from lightning_robust.cli.prune_pruned import pruned_model, sweep_draws
+from lightning_robust.cli.prune_threads import threads_of
 from lightning_robust.data import DistributionShift
 from lightning_robust.errors import UserError
 
@@ -112,6 +114,39 @@ def test_progress_is_told_of_every_answer():
     found, told = features(), []
     pruned_model(found, "asked", opened(), (0, 1), told.append)
     assert sum(told) == sweep_draws(2) * sum(len(part.h) for part in found.judged)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_pieces_and_threads_change_nothing(monkeypatch, threads, piece):
+    found = features(n=20, calibration=15)
+    expected, _ = pruned_model(found, "asked", opened(), (0,))
+    monkeypatch.setattr(prune_counts, "_PIECE", piece)
+    before, told = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    try:
+        assert pruned_model(found, "asked", opened(), (0,), told.append)[0] == expected
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert sum(told) == sweep_draws(1) * sum(len(part.h) for part in found.judged)
+
+
+def test_an_error_in_a_thread_is_raised_and_the_threads_are_given_back():
+    def failing():
+        with threads_of(torch.device("cpu")) as apply:
+            assert torch.get_num_threads() == 1
+            assert list(apply(lambda _: torch.get_num_threads(), range(3))) == [1, 1, 1]
+            list(apply(lambda x: 1 // x, [1, 0, 1]))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            failing()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_images_without_finite_features_are_wrong_for_every_k():
