@@ -19,7 +19,8 @@ class OutputGradients:
     For `r ~ N(0, I)` and an error e at one position of a layer's output, `E (gᵀ e)² = ‖J e‖²` with `g = Jᵀ r`: the
     squared movement of the output to first order, so `eᵀ G e` says what an error costs (Hutchinson 1990). With the
     covariance of the inputs it is the Kronecker approximation of the Gauss-Newton matrix (Martens & Grosse 2015, K-FAC,
-    arXiv 1503.05671), here of the output itself: no labels, no loss. It takes 8·out² bytes a matrix.
+    arXiv 1503.05671), here of the output itself: no labels, no loss. Of a matrix with more rows than columns only the
+    span of its columns counts (`torch.linalg.qr`), so that G takes 8·min(out, in)² bytes.
 
     Every image has a projection of its own, drawn by its number, so that batches change nothing.
 
@@ -46,8 +47,11 @@ class OutputGradients:
         self._model = model
         self._names: dict[str, list[str]] = defaultdict(list)
         self._outputs: list[tuple[str, Tensor]] = []
+        self._spans: dict[str, Tensor] = {}
         for name, matrix in found.items():
             self._names[matrix.layer].append(name)
+            if matrix.rows > matrix.columns:
+                self._spans[name] = torch.linalg.qr(matrix.weight.double())[0]
         for layer in self._names:
             model.get_submodule(layer).register_forward_hook(partial(self._keep, layer))
 
@@ -94,4 +98,5 @@ class OutputGradients:
         if isinstance(self._model.get_submodule(layer), nn.Conv2d):
             gradient = gradient.movedim(-3, -1)
         for name, g in zip(names, gradient.flatten(0, -2).double().chunk(len(names), dim=1), strict=True):
+            g = g @ self._spans[name] if name in self._spans else g
             self._sums[name] = g.T @ g + self._sums.get(name, 0)

@@ -35,12 +35,13 @@ class Truncation:
     """The best approximations of one weight matrix at every rank, from one decomposition, in float64.
 
     Attributes:
-        weight: `R W`, `(out, in)`, with R = I where there is no sensitivity, else `R² = G/ḡ + 0.01 I` for its mean
-            eigenvalue ḡ. A convolution's W is flattened to `(out, in·kh·kw)`.
-        basis: Output directions `u_i` as orthonormal columns, most energy first, `(out, m)`, m = min(out, in).
-        energies: `ḡ E⟨u_i, R W x⟩²` (about the mean where it is corrected), `(m,)`; `σ_i²` without images.
-        mean: Mean of `R W x`, `(out,)`; None where it is not corrected.
-        undo: `R⁻¹`, `(out, out)`; None where R = I.
+        weight: `P W`, `(p, in)`. A convolution's W is flattened to `(out, in·kh·kw)`. P = I where there is nothing to
+            change, else an orthonormal basis of W's span (where out > in) times R, with `R² = G/ḡ + 0.01 I` for the
+            mean eigenvalue ḡ of a sensitivity G.
+        basis: Output directions `u_i` as orthonormal columns, most energy first, `(p, m)`, m = min(out, in).
+        energies: `ḡ E⟨u_i, P W x⟩²` (about the mean where it is corrected), `(m,)`; `σ_i²` without images.
+        mean: Mean of `P W x`, `(p,)`; None where it is not corrected.
+        undo: From the coordinates of `P W x` back to outputs, `(out, p)`; None where P = I.
     """
 
     weight: Tensor
@@ -117,7 +118,8 @@ def decompose(
             Second moments about 0, or about the mean if `mean` is given.
         mean: Of the inputs, `(in,)`, or of the outputs without bias, `(out,)`; as `side` says.
         side: "input" or "output", which the moments are of.
-        sensitivity: G, `(out, out)`, such as `OutputGradients` has; None counts all errors alike.
+        sensitivity: G, `(out, out)`; or of the coordinates in W's span, `(in, in)` where out > in, as `OutputGradients`
+            has it; None counts all errors alike.
 
     Raises:
         ValueError: If shapes do not fit, a value is not finite, or a mean or a sensitivity has no covariance beside it.
@@ -142,38 +144,37 @@ def decompose(
     C = _checked_matrix("covariance", covariance)
     if C.shape != (size, size):
         raise ValueError(f"The covariance of the {side}s is {size} × {size}, not {' × '.join(map(str, C.shape))}.")
-    undo, scale, output_mean = None, 1.0, _output_mean(W, mean, side)
+    output_mean, undo, scale = _output_mean(W, mean, side), None, 1.0
+    C = W @ C @ W.T if side == "input" else C
+    if len(W) > W.shape[1]:  # outputs and the best A lie in the span of W: the rest is done there
+        undo, W = torch.linalg.qr(W)
+        C, output_mean = undo.T @ C @ undo, None if output_mean is None else undo.T @ output_mean
     if sensitivity is not None:
-        R, undo, scale = _root(W, sensitivity)
-        W, output_mean = R @ W, None if output_mean is None else R @ output_mean
-        C = R @ C @ R if side == "output" else C
-    basis = _input_basis(W, C) if side == "input" else _output_basis(W, C)
-    seen = basis.T @ W @ C @ W.T @ basis if side == "input" else basis.T @ C @ basis
-    return Truncation(W, basis, scale * seen.diagonal().clamp(min=0), output_mean, undo)
+        R, inverse, scale = _root(_within(sensitivity, undo, len(weight), len(W)))
+        W, C, output_mean = R @ W, R @ C @ R, None if output_mean is None else R @ output_mean
+        undo = inverse if undo is None else undo @ inverse
+    basis = _basis(W, C)
+    energies = scale * (basis.T @ C @ basis).diagonal().clamp(min=0)
+    return Truncation(W, basis, energies, output_mean, undo)
 
 
-def _root(W: Tensor, sensitivity: Tensor) -> tuple[Tensor, Tensor, float]:
+def _within(sensitivity: Tensor, span: Tensor | None, out: int, width: int) -> Tensor:
     G = _checked_matrix("sensitivity", sensitivity)
-    if G.shape != (len(W), len(W)):
-        raise ValueError(f"The sensitivity is {len(W)} × {len(W)}, not {' × '.join(map(str, G.shape))}.")
+    if G.shape == (width, width):
+        return G
+    if span is None or G.shape != (out, out):
+        raise ValueError(f"The sensitivity is {out} × {out}, not {' × '.join(map(str, G.shape))}.")
+    return span.T @ G @ span
+
+
+def _root(G: Tensor) -> tuple[Tensor, Tensor, float]:
     values, vectors = torch.linalg.eigh((G + G.T) / 2)
     scale = float(values.clamp(min=0).mean())
     roots = (values.clamp(min=0) / (scale or 1.0) + _DAMPING).sqrt()
     return vectors * roots @ vectors.T, vectors / roots @ vectors.T, scale
 
 
-def _input_basis(W: Tensor, covariance: Tensor) -> Tensor:
-    ridge = _RIDGE * float(covariance.diagonal().mean()) or _RIDGE
-    values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
-    root = (values.clamp(min=0) + ridge).sqrt()
-    U, _, _ = torch.linalg.svd(W @ vectors * root, full_matrices=False)
-    return U
-
-
-def _output_basis(W: Tensor, covariance: Tensor) -> Tensor:
-    if W.shape[0] > W.shape[1]:  # outputs lie in the span of W: there, no direction of the basis can leave it
-        span, within = torch.linalg.qr(W)
-        return span @ _output_basis(within, span.T @ covariance @ span)
+def _basis(W: Tensor, covariance: Tensor) -> Tensor:
     gram = W @ W.T
     # Σ = λI gives λ W Wᵀ, so the ratio of traces is the mean variance of an input, as the outputs see it
     scale = float(covariance.diagonal().sum()) / (float(gram.diagonal().sum()) or 1.0)
