@@ -14,6 +14,7 @@ from lightning_robust.cli.evaluate_untrained import calibrate_loaded
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.errors import UserError
 from lightning_robust.models.class_mask import largest_class
+from lightning_robust.models.compressed_architecture import head_weight
 from lightning_robust.models.evaluate_points import Point, evaluate_points
 from lightning_robust.models.modes import eval_mode, kept_random_state
 from lightning_robust.signatures import ActivationProbe
@@ -128,7 +129,7 @@ def _head(loaded: LoadedModels, candidate: Candidate, point: Point) -> HeadModel
         origin=candidate.origin,
         checkpoint_hash=candidate.checkpoint_hash,
         alpha=candidate.alpha,
-        head=layer.weight.detach().float().cpu().clone(),
+        head=head_weight(layer).float().cpu(),
         bias=None if bias is None else bias.detach().float().cpu().clone(),
         unit_norm=loaded.network.unit_norm,
         own_heads={name: head.detach().float().cpu() for name, head in loaded.own_heads.items()},
