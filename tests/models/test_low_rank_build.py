@@ -259,8 +259,25 @@ def test_a_whole_vit_b_32():
     images = torch.rand(1, 3, 224, 224, dtype=torch.float64)
     found = matrices(model, images)
     assert len(found) == 2 + 12 * 6
-    close(factorise(model, svd_factors(found))(images), model(images), 1e-10)
-    chosen = svd_factors(found, 0.25)
+    whole = {name: (each.weight, torch.eye(each.columns, dtype=torch.float64)) for name, each in found.items()}
+    close(factorise(model, whole)(images), model(images), 1e-10)
+    chosen = {
+        name: (each.weight[:, :150], torch.randn(150, each.columns).double() / 150) for name, each in found.items()
+    }
     low = factorise(model, chosen)
     close(low(images), with_products(model, chosen)(images), 1e-10)
     assert sum(p.numel() for p in low.parameters()) < 0.5 * sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18", "convnext_atto", "mobilenetv3_small_050"])
+@torch.no_grad()
+def test_whole_networks_of_timm(name):
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=7).double().eval()
+    images = torch.rand(1, 3, 96, 96, dtype=torch.float64)
+    images = nn.functional.interpolate(images, 224) if "vit" in name else images
+    found = matrices(model, images)
+    close(factorise(model, svd_factors(found))(images), model(images), 1e-8)
+    chosen = svd_factors(found, 0.3)
+    close(factorise(model, chosen)(images), with_products(model, chosen)(images), 1e-8)
