@@ -91,8 +91,8 @@ class Calibration:
         sides: Which side of each matrix its moments are of, "input" or "output" (`W x`, the bias not included): the
             narrower one, since both give the same truncation.
         moments: By matrix; those that read the same input share one object.
-        gradients: By matrix, how far an error of its output moves that of the network (`OutputGradients`), `(out, out)`
-            for a position of an image; empty where they were not asked for.
+        gradients: By matrix, how far an error of its output moves that of the network (`OutputGradients`), on
+            average over images; empty where they were not asked for.
     """
 
     images: int
@@ -134,10 +134,14 @@ def calibrate(
     Convolutions are measured at their outputs, as they are with stride and zero padding: `U_k U_kᵀ W` needs only the
     principal directions of `W x`, so a 3 × 3 layer of 512 channels takes 512² numbers and not the 4608² of its unfolded
     inputs. Only a convolution of 1 × 1 and a linear layer that widens are measured at their inputs. Attention counts
-    all its tokens, open_clip's pooling the queries that are used. Together the moments take 8·min(out, in)² bytes a
-    matrix: 0.2 GB for a ViT-B/32.
+    all its tokens, open_clip's pooling the query that is used. Moments and gradients take 8·min(out, in)² bytes a
+    matrix each: together 0.6 GB for a ViT-B/32.
 
-    The model runs in eval mode without gradients, as a copy that shares its weights (`opened`): nothing of it changes,
+    Gradients are what makes small budgets work: on the scenes CLIP (84.9 % on the reference, 64.2 % on the mean of its
+    shifts), a quarter of the parameters keeps 84.3 and 63.8 with them and 84.0 and 62.6 without, 15 % of them 83.1 and
+    59.7 against 78.5 and 55.5. Batch norms are not recalibrated: on reference images that costs shifts 6 points.
+
+    The model runs in eval mode, as a copy that shares its weights (`opened`): nothing of it changes,
     and random states are given back.
 
     Args:
