@@ -16,9 +16,10 @@ from lightning_robust.results.prune_record import (
     write_pruning,
 )
 
-__all__ = ["CURVES", "curve_rows", "print_outcome", "pruning_record", "write_outcome"]
+__all__ = ["CURVES", "curve_rows", "near_chance", "print_outcome", "pruning_record", "write_outcome"]
 
 CURVES = "curves.csv"
+_WORTH_PRUNING = 5  # times what may be lost: an accuracy must be so far above that of no direction at all
 
 
 def pruning_record(
@@ -53,6 +54,7 @@ def pruning_record(
             *baseline_words(opened.baseline, opened.sets),
             *option_words(opened.options, data),
             *sentences,
+            *(said for model in models if (said := near_chance(model, args.points / 100)) is not None),
         ),
         split=args.split,
         baseline=None if opened.baseline is None else baseline_name(opened.baseline),
@@ -92,6 +94,28 @@ def _conventions(opened: Opened) -> Iterator[str]:
         )
 
 
+def near_chance(model: PrunedModel, points: float) -> str | None:
+    """A sentence where a model has so little to lose that its headlines say nothing; else None.
+
+    Args:
+        model: With its curves.
+        points: Accuracy that a headline may lose, a fraction.
+    """
+    curve = model.curve("importance", "raw")
+    if curve is None:
+        return None
+    name = model.unpruned.rows[0].set
+    nothing = model.accuracies(curve, name)[0][-1]
+    above = model.unpruned.reference - nothing
+    if above > _WORTH_PRUNING * points:
+        return None
+    whole = model.unpruned.reference
+    return (
+        f"{model.name} is right on {100 * whole:.1f} % of {name} and on {100 * nothing:.1f} % with no direction left: "
+        f"with so little to lose, how much can go for {100 * points:g} points of accuracy says nothing"
+    )
+
+
 def write_outcome(record: PruneRecord, folder: Path) -> None:
     """Write `results.json`, `curves.csv` and the pictures.
 
@@ -125,6 +149,8 @@ def print_outcome(record: PruneRecord, folder: Path) -> None:
                     "are no numbers; they count as wrong",
                     file=sys.stderr,
                 )
+        if (said := near_chance(model, record.points)) is not None:
+            print(f"lightning-robust: warning: {said}", file=sys.stderr)
     print_pruning(record, folder, Console())
 
 

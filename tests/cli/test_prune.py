@@ -19,6 +19,7 @@ from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
 from lightning_robust.cli.main import main
 from lightning_robust.cli.processes import Processes
+from lightning_robust.cli.prune_outcome import near_chance
 from lightning_robust.models import ImageClassifier, interpolate, load_encoder, save_tensors, split_classifier_state
 from lightning_robust.models.bundled import save_classifier
 from lightning_robust.models.image_tower import ImageTower
@@ -230,6 +231,19 @@ def test_the_whole_model_is_what_evaluate_says(folder, pruned, record):
         for row in expected.rows:
             assert [counts[0] for counts in curve.correct[row.set]] == [row.correct] * curve.draws
             assert [counts[0] for counts in curve.agreement[row.set]] == [row.images] * curve.draws
+
+
+def test_a_model_at_chance_has_nothing_to_lose(folder, capsys, record):
+    assert prune("--model", "untrained:scenes-clip", "--seeds", "1") == 0
+    found = results(folder)
+    (model,) = found.models
+    said = near_chance(model, 0.01)
+    last = model.accuracies(model.curve("importance", "raw"), "reference")[0][-1]
+    assert model.unpruned.reference - last <= 0.05, "the toy's untrained model has learnt something"
+    assert f"is right on {100 * model.unpruned.reference:.1f} % of reference and on {100 * last:.1f} %" in said
+    assert said in found.conventions
+    assert f"warning: {said}" in capsys.readouterr().err
+    assert near_chance(record.models[0], 0.03) is None
 
 
 def test_every_control_is_there(record):
