@@ -34,6 +34,7 @@ class Budgets:
         keep: Shares, descending.
         matrices: What can be cut, by name.
         total: Parameters of the network.
+        leave: Its head, which stays as it is: its directions are what `prune` and `probe` look at.
     """
 
     network: nn.Module
@@ -41,6 +42,7 @@ class Budgets:
     keep: tuple[float, ...]
     matrices: Mapping[str, MatrixOfLayer]
     total: int
+    leave: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, network: Network, keep: Sequence[float]) -> "Budgets":
@@ -55,12 +57,13 @@ class Budgets:
         """
         image: Tensor = network.transform(Image.new("RGB", (64, 64)))
         model = without_text(network, image)
-        found = matrices(model, image[None])
+        leave = () if network.head_layer is None else (network.head_layer,)
+        found = matrices(model, image[None], leave=leave)
         if not found:
             raise UserError(f"{network.name} has no weight matrix that can be cut")
         if strange := [name for name, one in found.items() if not bool(one.weight.isfinite().all())]:
             raise UserError(f"the matrix {strange[0]} of {network.name} has values that are not finite: nothing to cut")
-        budgets = cls(model, image, tuple(keep), found, parameter_count(model))
+        budgets = cls(model, image, tuple(keep), found, parameter_count(model), leave)
         with from_user(ValueError):
             for share in keep:
                 uniform_ranks(budgets.shapes(centred=True), share, fixed=budgets.fixed)
@@ -123,7 +126,7 @@ def made(budgets: Budgets, images: Iterable[Any], device: Any) -> Made:
     """
     network = budgets.network.to(device).eval()
     with from_user(ValueError):
-        calibration = calibrate(network, images)
+        calibration = calibrate(network, images, leave=budgets.leave)
     calibrated, uniform = _calibrated(budgets, calibration), _uniform(budgets)
     versions = [Version(DENSE, 1.0, network)]
     for share in budgets.keep:
@@ -182,7 +185,7 @@ def without_text(network: Network, image: Tensor) -> nn.Module:
         UserError: If the image tower alone does not give the representation.
     """
     model = network.model
-    if not isinstance(model, ImageClassifier):
+    if not isinstance(model, ImageClassifier) or isinstance(model.encoder, ImageTower):
         return model
     with torch.no_grad():
         given = model.encoder.visual(image[None])

@@ -141,7 +141,8 @@ def _conventions(outcome: Outcome) -> tuple[str, ...]:
     opened = outcome.opened
     return (
         opened.calibration_words,
-        "parameters: those of image network and head, without a text tower; of a masked network all are stored",
+        "parameters: those of image network and head, without a text tower; of a masked network all are stored; the "
+        "head itself is never cut, for its directions are what prune and probe look at",
         "calibrated: each matrix W becomes A B with the least error of its outputs on the calibration images, counted "
         "by how far it moves the logits to first order (gradients of random projections on every eighth of these "
         "images); the mean of what is cut goes into the bias; ranks: one budget of parameters over all matrices, for "

@@ -126,6 +126,7 @@ def test_sizes(finished, clip):
     tower = clip.model.encoder.visual
     total = sum(p.numel() for p in tower.parameters()) + 4 * 128
     assert record.dense.parameters == record.dense.nonzero == total
+    assert "head.weight" not in record.matrices  # its directions are for prune
     assert record.matrices["encoder.visual.layer4.0.conv2.weight"] == (128, 128 * 9)
     for keep in LISTED:
         for method in ("calibrated", "uniform"):
@@ -257,12 +258,13 @@ def test_refusals_before_any_image_is_read(folder, capsys, monkeypatch, argument
 
 
 def test_values_that_are_no_numbers_and_paths_are_refused(folder, capsys, monkeypatch):
-    head = torch.randn(4, 128)
-    head[1, 0] = torch.nan
-    classifier(folder / "own", head)
+    tower = load_encoder("scenes-clip").model.visual
+    tower.conv1.weight.data[0, 0] = torch.nan
+    model = ImageClassifier(ImageTower(tower), torch.randn(4, 128))
+    save_classifier(folder / "own", model, encoder="scenes-clip", class_names=NAMES)
     monkeypatch.setenv("TOY_LOG", str(folder / "log"))
     assert compress("--model", "own") == 2
-    assert "the matrix head.weight of own has values that are not finite" in capsys.readouterr().err
+    assert "matrix encoder.visual.conv1.weight of own has values that are not finite" in capsys.readouterr().err
     for alpha in ("0.00", "1.00"):
         (folder / "run" / "wise_ft").mkdir(parents=True, exist_ok=True)
         (folder / "run" / "wise_ft" / f"alpha={alpha}.safetensors").touch()
