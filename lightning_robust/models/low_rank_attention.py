@@ -71,7 +71,7 @@ class LowRankBlocks(nn.Module):
 
     def split(self, x: Tensor) -> list[Tensor]:
         """Map `(…, in)` to one `(…, out)` for each part."""
-        # as rows: a slice of a matrix goes into the next product as it is, bias and all; of three dimensions it is copied
+        # as rows: a slice of a matrix goes into the next product as it is, bias and all; else it is copied
         inner = functional.linear(x.flatten(end_dim=-2) if x.ndim > 2 else x, self.first)
         parts = [self._second(name, inner[..., where[0] : where[1]]) for name, where in self._slices.items()]
         return [part.unflatten(0, x.shape[:-1]) for part in parts] if x.ndim > 2 else parts
