@@ -179,7 +179,7 @@ def _basis(W: Tensor, covariance: Tensor) -> Tensor:
     # Σ = λI gives λ W Wᵀ, so the ratio of traces is the mean variance of an input, as the outputs see it
     scale = float(covariance.diagonal().sum()) / (float(gram.diagonal().sum()) or 1.0)
     mixed = covariance + (_RIDGE * scale or _RIDGE) * gram
-    _, vectors = torch.linalg.eigh((mixed + mixed.T) / 2)
+    vectors: Tensor = torch.linalg.eigh((mixed + mixed.T) / 2).eigenvectors
     return vectors.flip(1)
 
 
