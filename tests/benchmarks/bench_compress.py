@@ -120,9 +120,9 @@ def measure(networks: dict[str, nn.Module], image: torch.Tensor, batches: list[i
         torch.set_num_threads(threads)
         for batch in batches:
             images = torch.randn(batch, *image.shape)
-            turns = interleaved_times(
-                list(networks.values()), images, rounds=arguments.rounds, least=min(5, arguments.rounds), seconds=120
-            )
+            # one image is quick and uneven: more rounds
+            rounds = arguments.rounds * (1 if arguments.small or batch > 1 else 4)
+            turns = interleaved_times(list(networks.values()), images, rounds=rounds, least=min(5, rounds), seconds=120)
             for name, own in zip(names, turns, strict=True):
                 timed.append(
                     {
