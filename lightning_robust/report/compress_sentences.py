@@ -38,6 +38,11 @@ def _methods(record: CompressRecord) -> list[str]:
     if epochs:
         count = f"{', '.join(map(str, epochs))} epoch{'s' if epochs != [1] else ''}"
         lines.append(f"+ft: finetuned for {count} on the reference's training images, which changes no size.")
+    if any(point.method == "dense" and point.finetuned_epochs for point in record.points):
+        lines.append(
+            "dense+ft: the whole network, finetuned. What it wins and loses is finetuning's doing, so +ft is to be "
+            "compared with it."
+        )
     return lines
 
 

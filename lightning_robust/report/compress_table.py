@@ -43,14 +43,20 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
     _print_summary(record, console)
     times = ", and time of a batch in ms beside the dense network in the same rounds"
     _heading(console, f"Size{times if record.dense.latency else ''}")
-    made = [point for point in record.points if not (point.finetuned_epochs and _untuned(record, point))]
+    points = _by_budget(record)
+    made = [point for point in points if not (point.finetuned_epochs and _untuned(record, point))]
     _print(record, made, [_size(record, made), _speed(record, made)], console)
     _heading(console, "Accuracy in % and change against dense in points (95 % paired bootstrap)")
-    points = record.points
     _print(record, points, [_accuracy(record, points), _robustness(points), _each_shift(points)], console)
     for sentence in compress_sentences(record):
         console.print(sentence, highlight=False, markup=False)
     _print_folders(record, folder, console)
+
+
+def _by_budget(record: CompressRecord) -> list[CompressedPoint]:
+    """The dense network, then every budget with what was finetuned beside what it came from."""
+    methods = list(dict.fromkeys(point.method for point in record.points))
+    return sorted(record.points, key=lambda point: (-point.keep, methods.index(point.method), point.finetuned_epochs))
 
 
 def _heading(console: Console, words: str) -> None:

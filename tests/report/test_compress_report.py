@@ -253,3 +253,25 @@ def test_the_ranks_are_drawn_as_shares_of_their_matrices(record):
     dense = replace(points[0], ranks={"first.weight": None, "second.weight": 4})
     assert kept_shares(record, dense) == {"first.weight": 1.0, "second.weight": 4 * 192 / 9216}
     assert budgeted(replace(record, matrices={})) == []
+
+
+def test_what_was_finetuned_stands_beside_what_it_came_from_whatever_the_order_of_the_record(record, tmp_path):
+    dense_tuned = replace(record.dense, finetuned_epochs=1, differences=record.points[1].differences)
+    untuned, tuned = ([p for p in record.points[1:] if (p.finetuned_epochs > 0) == late] for late in (False, True))
+    text = printed(replace(record, points=(record.dense, *untuned, dense_tuned, *tuned)), tmp_path)
+    table = text[text.index("Accuracy in %") :]
+    order = (
+        "dense ",
+        "dense+ft",
+        "75%  calibrated ",
+        "calibrated+ft",
+        "uniform ",
+        "uniform+ft",
+        "magnitude*",
+        "50%  cal",
+    )
+    places = [table.index(f"{name}") for name in order]
+    assert places == sorted(places)
+    assert "+ft is to be compared with it" in flat(text)
+    assert "dense+ft" not in text[: text.index("Size")]
+    assert "compared with it" not in flat(printed(record, tmp_path))
