@@ -47,6 +47,7 @@ def folder(tmp_path, monkeypatch, images):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setattr("lightning_robust.report.write_pruning_figures", lambda *_: [])  # but in `pruned`
     write_config(tmp_path / "toy.yaml", images)
     return tmp_path
 
@@ -244,6 +245,11 @@ def test_a_model_at_chance_has_nothing_to_lose(folder, capsys, record):
     assert said in found.conventions
     assert f"warning: {said}" in capsys.readouterr().err
     assert near_chance(record.models[0], 0.03) is None
+
+
+def test_the_folder_holds_everything(pruned):
+    files = {path.name for path in (pruned / "checkpoints" / "prune" / "001").iterdir()}
+    assert files >= {"results.json", "curves.csv", "curves.png", "curves.svg", "headlines.png", "headlines.svg"}
 
 
 def test_every_control_is_there(record):
