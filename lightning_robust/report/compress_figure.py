@@ -92,12 +92,20 @@ def _panel(axes: Axes, record: CompressRecord, series: Sequence[Series], value: 
         places = [100 * record.share(point) for point in one.points]
         values = [value(point) for point in one.points]
         style, order = series_style(one), 3 + (len(series) - k) / (len(series) + 1)
-        axes.plot([100, *places], [dense, *(middle for middle, _, _ in values)], **{**style, "marker": ""}, zorder=3)
+        start = value(_start(record, one))[0]
+        axes.plot([100, *places], [start, *(middle for middle, _, _ in values)], **{**style, "marker": ""}, zorder=3)
         for point, x, (middle, low, high) in zip(one.points, beside(places, k, len(series)), values, strict=True):
             pale = value is _robustness and point.robustness is not None and point.robustness.mean.extrapolated
             bar = [[middle - low], [high - middle]]
             axes.errorbar([x], [middle], yerr=bar, **style, elinewidth=1.1, alpha=0.35 if pale else 1.0, zorder=order)
     _shares_axis(axes, record)
+
+
+def _start(record: CompressRecord, series: Series) -> CompressedPoint:
+    """Where a line begins: at the dense network, finetuned alike where that was made."""
+    epochs = series.points[0].finetuned_epochs
+    alike = (one for one in record.points if one.method == "dense" and one.finetuned_epochs == epochs)
+    return next(alike, record.dense)
 
 
 def _shares_axis(axes: Axes, record: CompressRecord) -> None:
