@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_robust.models.compression_plan import plan_compression
+from lightning_robust.models.calibration import calibrate
+from lightning_robust.models.compression_plan import METHODS, CutNetwork, fixed_costs, plan_compression
+from lightning_robust.models.cost import forward_flops
+from lightning_robust.models.low_rank_matrices import matrices
+from lightning_robust.models.low_rank_structure import ranks_of
+from lightning_robust.models.rank_budget import allocate
 
 
 def drawn(*shape, seed=0):
@@ -29,14 +34,14 @@ def count(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("calibrated", [True, False])
-def test_every_share_is_kept_to_and_the_whole_is_the_network_itself(calibrated):
+@pytest.mark.parametrize("method", METHODS)
+def test_every_share_is_kept_to_and_the_whole_is_the_network_itself(method):
     model, x = network(), images()
-    plans = plan_compression(model, x.split(100), [1.0, 0.75, 0.5, 0.25], calibrated=calibrated)
+    plans = plan_compression(model, x.split(100), [1.0, 0.75, 0.5, 0.25], method=method)
     for keep, plan in plans.items():
         smaller = plan.apply(model)
         assert 0.9 * keep * count(model) < count(smaller) <= keep * count(model)
-        assert {name: None if pair is None else pair[0].shape[1] for name, pair in plan.factors.items()} == plan.ranks
+        assert {**dict.fromkeys(plan.ranks), **ranks_of(smaller)} == plan.ranks
     assert set(plans[1.0].ranks.values()) == {None}
     with torch.no_grad():
         assert torch.equal(plans[1.0].apply(model)(x), model(x))
@@ -48,13 +53,61 @@ def test_the_calibrated_plan_moves_the_output_less_on_other_images():
         z = model(x[512:])
         for keep in (0.75, 0.5, 0.25):
             ours, rival = (
-                plan_compression(model, x[:512].split(128), [keep], calibrated=calibrated)[keep].apply(model)(x[512:])
-                for calibrated in (True, False)
+                plan_compression(model, x[:512].split(128), [keep], method=method)[keep].apply(model)(x[512:])
+                for method in ("calibrated", "uniform")
             )
             assert (ours - z).square().mean() < 0.5 * (rival - z).square().mean()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_share_of_the_multiplications_is_kept_to(method):
+    model, x = network(), images(64)
+    whole = forward_flops(model, x[:1])
+    for keep, plan in plan_compression(model, [x], [1.0, 0.7, 0.4], method=method, of="flops").items():
+        assert (0.9 if method != "uniform" else 0.8) * keep * whole < forward_flops(plan.apply(model), x[:1])
+        assert forward_flops(plan.apply(model), x[:1]) <= keep * whole
+    assert fixed_costs(model, matrices(model, x[:1]), x[:1])["flops"] == 0  # all of them are in matrices
+
+
+def test_factors_are_those_of_the_decomposition_at_each_rank_and_nobody_shares_their_memory():
+    model, x = network(), images()
+    calibration = calibrate(model, [x])
+    found = calibration.matrices
+    cut = CutNetwork.of(found, fixed_costs(model, found, x[:1]), calibration)
+    for name, one in found.items():
+        truncation = calibration.decompose(name)
+        for rank in (1, cut.shapes[name].largest()):
+            wanted = truncation.at(rank, torch.float32)
+            A, B = cut.cuts[name].factors(rank)
+            assert torch.allclose(A @ B, wanted.A @ wanted.B, atol=1e-5)
+            shift = wanted.shift if one.bias is None else one.bias + wanted.shift
+            assert torch.allclose(cut.cuts[name].bias(rank, one.bias), shift, atol=1e-5)
+    plan = cut.plan(0.5)
+    before, smaller = [one.A.clone() for one in cut.cuts.values()], plan.apply(model)
+    with torch.no_grad():
+        for parameter in smaller.parameters():
+            parameter.zero_()
+    assert all(torch.equal(a, one.A) for a, one in zip(before, cut.cuts.values(), strict=True))
+
+
+def test_plain_is_one_budget_over_singular_values():
+    model, x = network(), images(8)
+    plan = plan_compression(model, [x], [0.5], method="plain")[0.5]
+    found = matrices(model, x[:1])
+    energies = {name: torch.linalg.svdvals(one.weight.double()).square() for name, one in found.items()}
+    fixed = fixed_costs(model, found, x[:1])["parameters"]
+    cut = CutNetwork.of(found, {"parameters": fixed})
+    assert plan.ranks == allocate(energies, cut.shapes, 0.5, fixed=fixed)
+    (name, rank), *_ = ((name, rank) for name, rank in plan.ranks.items() if rank is not None)
+    A, B = cut.cuts[name].factors(rank)
+    error = (found[name].weight - A @ B).square().sum().item()
+    assert error == pytest.approx(energies[name][rank:].sum().item(), rel=1e-4)  # Eckart and Young
+    assert cut.cuts[name].bias(rank, None) is None
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match=r"one of calibrated, plain, uniform, not 'best'"):
+        plan_compression(network(), [images(8)], [0.5], method="best")
     with pytest.raises(ValueError, match="Rank 1 everywhere still keeps"):
         plan_compression(network(), [images(8)], [0.01])
     with pytest.raises(ValueError, match="no images"):
