@@ -3,17 +3,20 @@
 import argparse
 import copy
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from lightning_robust.cli.compress_costs import costs_of
 from lightning_robust.cli.compress_finetuning import Finetuning, planned_finetuning
+from lightning_robust.cli.compress_held import Held
 from lightning_robust.cli.compress_images import CalibrationImages
 from lightning_robust.cli.compress_made import Budgets, Made, made
 from lightning_robust.cli.compress_outcome import Outcome, write_compressed
-from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, UNIFORM, Version, answered
+from lightning_robust.cli.compress_versions import DENSE, MAGNITUDE, Version, answered
 from lightning_robust.cli.evaluate_asked import asked_models
 from lightning_robust.cli.evaluate_models import LoadedModels, load_models
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
@@ -56,47 +59,58 @@ class _Compression:
         transform = self.loaded.transform
         self.images = opened.calibration_loader(transform)
         opened.judged_loaders(transform)  # refuses what cannot be judged
-        self.budgets = Budgets.of(self.loaded.network, sorted(set(self.args.keep), reverse=True))
+        self.budgets = Budgets.of(self.loaded.network, sorted(set(self.args.keep), reverse=True), self.args.budget)
         self.finetuning = planned_finetuning(
             self.args.finetune, self.args.finetune_lr, opened.data, self.args.seed, opened.device
         )
 
     def run(self) -> None:
         """Calibrate, cut, finetune, let all answer, time all, write and print."""
+        with tempfile.TemporaryDirectory() as folder:  # for weights of versions that are too large to be held
+            self._run(Held(self.budgets.bytes(tuned=self.finetuning.epochs > 0), Path(folder)))
+
+    def _run(self, held: Held) -> None:
         count = self.budgets.versions + (self.finetuning.epochs > 0) * self.budgets.finetuned
         with EvaluationProgress(True, 0, count) as progress:
-            found = self._made(progress)
-            versions = [*found.versions, *self._finetuned(found.versions, progress)]
+            found = self._made(held, progress)
+            versions = [*found.versions, *self._finetuned(found.versions, held, progress)]
             loaders = self.opened.judged_loaders(self.loaded.transform)
             progress.images(f"{len(versions)} versions", sum(loader.share for loader in loaders))
             answers = answered(versions, self.loaded, self.opened, progress.seen)
             progress.models(count)
-            progress.images("timing, batch sizes", len(self.args.latency_batch))
+            progress.images("timing, rounds", len(set(self.args.latency_batch)) * len(self.budgets.keep))
             costs = costs_of(versions, self.budgets.image, self.args.latency_batch, self.opened.device, progress.seen)
         said = (*self.sentences, self.finetuning.sentence)
         write_compressed(Outcome(self.opened, self.loaded, found, versions, answers, costs, said))
 
-    def _made(self, progress: EvaluationProgress) -> Made:
+    def _made(self, held: Held, progress: EvaluationProgress) -> Made:
         opened = self.opened
         opened.data.transform = self.loaded.transform
         calibrate_loaded(self.loaded, opened.data, self.args.split, opened.here, opened.device)
         images = CalibrationImages(self.images, self.args.images, progress.seen)
         progress.images("calibration", len(images))
-        found = made(self.budgets, images, opened.device)
+        found = made(self.budgets, images, opened.device, held)
         reference = opened.sets[0].name
         self.sentences += tuple(f"a calibration image of {reference} was left out: {one}" for one in images.unreadable)
         return found
 
-    def _finetuned(self, versions: Sequence[Version], progress: EvaluationProgress) -> list[Version]:
+    def _finetuned(self, versions: Sequence[Version], held: Held, progress: EvaluationProgress) -> list[Version]:
         plan: Finetuning = self.finetuning
         found = []
         for one in versions if plan.epochs else ():
-            if one.method not in (DENSE, CALIBRATED, UNIFORM):
+            if one.method == MAGNITUDE:
                 continue
             progress.images(f"finetuning {one.name}", plan.epochs * plan.images)
-            network = _tuned(plan, one.network, self.opened.data, progress.seen)
-            found.append(Version(one.method, one.keep, network, one.ranks, plan.epochs))
+            network = _tuned(plan, one.make(), self.opened.data, progress.seen)
+            with from_user(ValueError):
+                make = held.changed(network, _own(one))
+            found.append(Version(one.method, one.keep, make, one.ranks, plan.epochs))
         return found
+
+
+def _own(version: Version) -> Callable[[], nn.Module]:
+    """Gives a network that may be changed, where versions are not held: all but the dense one are new then."""
+    return (lambda: copy.deepcopy(version.make())) if version.method == DENSE else version.make
 
 
 def _tuned(plan: Finetuning, network: nn.Module, data: Any, seen: Callable[[int], None]) -> nn.Module:

@@ -34,6 +34,13 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         f"(default: {' '.join(f'{share:g}' for share in KEEP)})",
     )
     parser.add_argument(
+        "--budget",
+        choices=("parameters", "flops"),
+        default="parameters",
+        help="what --keep counts: parameters, or the multiplications of one image, which time goes with (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
         "--finetune",
         type=not_negative,
         metavar="EPOCHS",
@@ -68,7 +75,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
 def _share(text: str) -> float:
     number = _number(text)
     if number is None or not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share of the parameters, above 0 and below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share, above 0 and below 1")
     return number
 
 

@@ -1,7 +1,7 @@
 """What the versions of a network cost, all measured in one run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_robust.cli.compress_versions import DENSE, Version
 from lightning_robust.models.cost import (
+    file_bytes,
     forward_flops,
     interleaved_times,
     latencies,
@@ -30,12 +31,14 @@ class Costs:
         parameters: Entries of its parameters.
         nonzero: Those that are not zero.
         flops: Floating-point operations of one image.
+        file_bytes: Bytes of its weights as a file.
         latency: By batch size in digits.
     """
 
     parameters: int
     nonzero: int
     flops: int
+    file_bytes: int
     latency: dict[str, Latency]
 
 
@@ -48,43 +51,69 @@ def costs_of(
 ) -> list[Costs]:
     """Count, and time in turns, all on one device.
 
-    Finetuning changes numbers and not shapes, so a finetuned version is not timed again: it has the times of the one
-    that it was made from.
+    The versions of one share run in turns with the dense network, then those of the next, so that no more than these
+    are in memory. Finetuning changes numbers and not shapes, so a finetuned version is not timed again: it has the
+    times of the one that it was made from.
 
     Args:
         versions: The versions, the dense one first.
         image: One preprocessed image, `(3, H, W)`, which gives the shape.
         batches: Batch sizes.
         device: Where.
-        seen: Called with 1 after each batch size, for progress.
+        seen: Called with 1 after each batch size of each share, for progress.
 
     Raises:
         ValueError: If a finetuned version has no version that it was made from.
     """
-    timed = [one for one in versions if not one.epochs]
-    for one in timed:
-        one.network.to(device).eval()
+    dense = versions[0]
+    found: dict[tuple[str, float], Costs] = {}
+    shares = sorted({one.keep for one in versions if one.method != DENSE and not one.epochs}, reverse=True)
+    for share in shares or [dense.keep]:
+        here = [dense, *(one for one in versions if one.method != DENSE and one.keep == share and not one.epochs)]
+        for one, costs in zip(
+            here, _costs(here, image, batches, device, SECONDS / max(len(shares), 1), seen), strict=True
+        ):
+            found.setdefault(_made_as(one), costs)
+    told = []
+    for one in versions:
+        if _made_as(one) not in found:
+            raise ValueError(f"there is no {one.method} version of {one.keep:g} that is not finetuned.")
+        own = found[_made_as(one)]
+        told.append(replace(own, nonzero=nonzero_count(one.make())) if one.epochs else own)
+    return told
+
+
+def _made_as(version: Version) -> tuple[str, float]:
+    return version.method, 1.0 if version.method == DENSE else version.keep
+
+
+def _costs(
+    versions: Sequence[Version],
+    image: Tensor,
+    batches: Sequence[int],
+    device: Any,
+    seconds: float,
+    seen: Callable[[int], None] | None,
+) -> list[Costs]:
+    networks = [one.make().to(device).eval() for one in versions]
     found: dict[str, list[Latency]] = {}
     for size in dict.fromkeys(batches):
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(size, *image.shape, generator=generator).to(device)
-        times = interleaved_times(
-            [one.network for one in timed], images, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS
-        )
+        times = interleaved_times(networks, images, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=seconds)
         found[str(size)] = latencies(times)
         if seen is not None:
             seen(1)
-    places = [_source(one, timed) for one in versions]
     shape = image[None].to(device)
-    flops = [forward_flops(one.network, shape) for one in timed]
     return [
         Costs(
-            parameter_count(one.network),
-            nonzero_count(one.network),
-            flops[place],
+            parameter_count(network),
+            nonzero_count(network),
+            forward_flops(network, shape),
+            file_bytes(network),
             {size: by_place[place] for size, by_place in found.items()},
         )
-        for one, place in zip(versions, places, strict=True)
+        for place, network in enumerate(networks)
     ]
 
 
@@ -94,15 +123,8 @@ def latency_words(device: Any) -> str:
     where = f"{threads} thread{'s' if threads > 1 else ''} of the CPU"
     where = where if torch.device(device).type == "cpu" else str(device)
     return (
-        f"latency: one forward pass of a batch of random images on {where}, all networks in turns within each of "
-        f"{LEAST_ROUNDS} to {ROUNDS} rounds, each round beginning with another network, after two passes that do not "
-        "count; median and range over the rounds; the speed-up is the median of the ratios within the rounds; a "
-        "finetuned network has the shape, and so the time, of the one that it was made from"
+        f"latency: one forward pass of a batch of random images on {where}, the networks of one share in turns with "
+        f"the dense one within each of {LEAST_ROUNDS} to {ROUNDS} rounds, each round beginning with another network, "
+        "after two passes that do not count; median and range over the rounds; the speed-up is the median of the "
+        "ratios within the rounds; a finetuned network has the shape, and so the time, of the one that it was made from"
     )
-
-
-def _source(version: Version, timed: Sequence[Version]) -> int:
-    for place, one in enumerate(timed):
-        if one.method == version.method and (one.method == DENSE or one.keep == version.keep):
-            return place
-    raise ValueError(f"there is no {version.method} version of {version.keep:g} that is not finetuned.")

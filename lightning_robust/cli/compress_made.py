@@ -2,26 +2,30 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, MAGNITUDE, UNIFORM, Version
+from lightning_robust.cli.compress_held import Held, bytes_of
+from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, MAGNITUDE, PLAIN, UNIFORM, Version
 from lightning_robust.errors import UserError, from_user
-from lightning_robust.models.calibration import Calibration, calibrate
+from lightning_robust.models.calibration import calibrate
 from lightning_robust.models.classifier import ImageClassifier
-from lightning_robust.models.cost import parameter_count
+from lightning_robust.models.compression_plan import CompressionPlan, CutNetwork, fixed_costs, matrix_shapes
 from lightning_robust.models.image_tower import ImageTower
-from lightning_robust.models.low_rank_build import factorise
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer, matrices
-from lightning_robust.models.magnitude_pruning import magnitude_pruned
+from lightning_robust.models.magnitude_pruning import magnitude_masks, masked
 from lightning_robust.models.network import Network
-from lightning_robust.models.rank_budget import MatrixShape, allocate, uniform_ranks
-from lightning_robust.models.truncation import Truncation, decompose
+from lightning_robust.models.rank_budget import uniform_ranks
 
 __all__ = ["Budgets", "Made", "made"]
+
+LOW_RANK = (CALIBRATED, PLAIN, UNIFORM)
+"""Methods that make a network smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +36,28 @@ class Budgets:
         network: Image network and head, without a text tower.
         image: An image as the network is given it, `(3, H, W)`; black.
         keep: Shares, descending.
+        counted: What they are shares of: "parameters" or "flops".
         matrices: What can be cut, by name.
-        total: Parameters of the network.
+        fixed: What the network costs outside of them, both ways.
         leave: Its head, which stays as it is: its directions are what `prune` and `probe` look at.
     """
 
     network: nn.Module
     image: Tensor
     keep: tuple[float, ...]
+    counted: str
     matrices: Mapping[str, MatrixOfLayer]
-    total: int
+    fixed: Mapping[str, int]
     leave: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, network: Network, keep: Sequence[float]) -> "Budgets":
+    def of(cls, network: Network, keep: Sequence[float], counted: str = "parameters") -> "Budgets":
         """Look at a network.
 
         Args:
             network: The dense one.
             keep: Shares, descending.
+            counted: What they are shares of.
 
         Raises:
             UserError: If it has no matrix that can be cut, or a share is too small for it.
@@ -63,39 +70,36 @@ class Budgets:
             raise UserError(f"{network.name} has no weight matrix that can be cut")
         if strange := [name for name, one in found.items() if not bool(one.weight.isfinite().all())]:
             raise UserError(f"the matrix {strange[0]} of {network.name} has values that are not finite: nothing to cut")
-        budgets = cls(model, image, tuple(keep), found, parameter_count(model), leave)
+        fixed, shapes = fixed_costs(model, found, image[None]), matrix_shapes(found, centred=True)
         with from_user(ValueError):
             for share in keep:
-                uniform_ranks(budgets.shapes(centred=True), share, fixed=budgets.fixed)
-        return budgets
+                uniform_ranks(shapes, share, of=counted, fixed=fixed[counted])
+        return cls(model, image, tuple(keep), counted, found, fixed, leave)
 
     @property
-    def fixed(self) -> int:
-        """Parameters that are in none of the matrices."""
-        return self.total - sum(matrix.parameters for matrix in self.matrices.values())
+    def methods(self) -> tuple[str, ...]:
+        """In which ways each share is kept; a mask saves no multiplication, so it is no rival in these."""
+        return LOW_RANK if self.counted == "flops" else (*LOW_RANK, MAGNITUDE)
 
     @property
     def versions(self) -> int:
-        """How many are made: the dense one, and three at each share."""
-        return 1 + 3 * len(self.keep)
+        """How many are made: the dense one, and one in each way at each share."""
+        return 1 + len(self.methods) * len(self.keep)
 
     @property
     def finetuned(self) -> int:
         """How many of them can be finetuned."""
-        return 1 + 2 * len(self.keep)
+        return 1 + len(LOW_RANK) * len(self.keep)
 
-    def shapes(self, *, centred: bool) -> dict[str, MatrixShape]:
-        """Sizes of the matrices.
+    def bytes(self, *, tuned: bool) -> int:
+        """Roughly the size of all versions together.
 
         Args:
-            centred: Whether a layer without a bias is given one, which counts.
+            tuned: Whether they are finetuned too.
         """
-        return {
-            name: MatrixShape(
-                one.rows, one.columns, one.positions or 1, one.rows if centred and one.bias is None else 0
-            )
-            for name, one in self.matrices.items()
-        }
+        masks = len(self.keep) * (MAGNITUDE in self.methods)
+        low = 1 + len(LOW_RANK) * sum(self.keep)
+        return round(bytes_of(self.network) * (masks + low * (2 if tuned else 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,65 +117,51 @@ class Made:
     calibration_images: int
 
 
-def made(budgets: Budgets, images: Iterable[Any], device: Any) -> Made:
-    """Calibrate, and make every version.
+def made(budgets: Budgets, images: Iterable[Any], device: Any, held: Held | None = None) -> Made:
+    """Calibrate, and plan every version.
 
     Args:
         budgets: The network and the shares.
         images: Calibration images in batches.
         device: Where the calibration runs.
+        held: What holds networks; None holds all.
 
     Raises:
         UserError: If there are no images, or a layer's values on them are not all finite.
     """
+    held = held or Held(0, Path())
     network = budgets.network.to(device).eval()
     with from_user(ValueError):
         calibration = calibrate(network, images, leave=budgets.leave)
-    calibrated, uniform = _calibrated(budgets, calibration), _uniform(budgets)
-    versions = [Version(DENSE, 1.0, network)]
+    found, count = calibration.matrices, calibration.images  # where the network is now
+    calibrated = CutNetwork.of(found, budgets.fixed, calibration)
+    del calibration  # as large as the network
+    plain = CutNetwork.of(found, budgets.fixed)
+    versions = [Version(DENSE, 1.0, partial(_itself, network))]
     for share in budgets.keep:
-        versions += [calibrated[share], uniform[share], _magnitude(budgets, share)]
-    return Made(tuple(versions), budgets, calibration.images)
+        for method in LOW_RANK:
+            cut = calibrated if method == CALIBRATED else plain
+            plan = cut.plan(share, of=budgets.counted, uniform=method == UNIFORM)
+            versions.append(Version(method, share, held.made(partial(_applied, plan, network)), plan.ranks))
+        if MAGNITUDE in budgets.methods:
+            versions.append(Version(MAGNITUDE, share, held.made(_magnitude(budgets, share))))
+    return Made(tuple(versions), budgets, count)
 
 
-def _calibrated(budgets: Budgets, calibration: Calibration) -> dict[float, Version]:
-    cuts = {name: calibration.decompose(name) for name in budgets.matrices}
-    energies = {name: cut.energies.cpu() for name, cut in cuts.items()}
-    # errors of all matrices in one unit: how far they move the logits
-    weights = {name: cut.total for name, cut in cuts.items()}
-    shapes, found = budgets.shapes(centred=True), dict[float, Version]()
-    for share in budgets.keep:
-        ranks = allocate(energies, shapes, share, fixed=budgets.fixed, weights=weights)
-        found[share] = Version(CALIBRATED, share, _cut(budgets, cuts, ranks), ranks)
-    return found
+def _itself(network: nn.Module) -> nn.Module:
+    return network
 
 
-def _uniform(budgets: Budgets) -> dict[float, Version]:
-    cuts = {name: decompose(one.weight) for name, one in budgets.matrices.items()}
-    shapes, found = budgets.shapes(centred=False), dict[float, Version]()
-    for share in budgets.keep:
-        ranks = uniform_ranks(shapes, share, fixed=budgets.fixed)
-        found[share] = Version(UNIFORM, share, _cut(budgets, cuts, ranks), ranks)
-    return found
+def _applied(plan: CompressionPlan, network: nn.Module) -> nn.Module:
+    return plan.apply(network).eval()
 
 
-def _magnitude(budgets: Budgets, share: float) -> Version:
+def _magnitude(budgets: Budgets, share: float) -> "partial[nn.Module]":
     parameters = list(dict.fromkeys(name.partition("[")[0] for name in budgets.matrices))
-    kept = round(share * budgets.total) - budgets.fixed
-    return Version(MAGNITUDE, share, magnitude_pruned(budgets.network, parameters, kept))
-
-
-def _cut(budgets: Budgets, known: Mapping[str, Truncation], ranks: Mapping[str, int | None]) -> nn.Module:
-    factors, biases = dict[str, tuple[Tensor, Tensor] | None](), dict[str, Tensor]()
-    for name, rank in ranks.items():
-        if rank is None:
-            continue
-        cut = known[name].at(rank, torch.float32)
-        factors[name] = (cut.A, cut.B)
-        own = budgets.matrices[name].bias
-        if cut.shift is not None:
-            biases[name] = cut.shift if own is None else own.to(cut.shift) + cut.shift
-    return factorise(budgets.network, factors, biases).eval()
+    fixed = budgets.fixed["parameters"]
+    total = fixed + sum(one.parameters for one in budgets.matrices.values())
+    masks = magnitude_masks(budgets.network, parameters, max(0, round(share * total) - fixed))
+    return partial(masked, budgets.network, masks)
 
 
 def without_text(network: Network, image: Tensor) -> nn.Module:

@@ -20,7 +20,6 @@ from lightning_robust.cli.evaluation_words import accuracy_words, baseline_name,
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.cli.run_folder import new_run_folder
 from lightning_robust.models.compressed_facts import STATE_FILE
-from lightning_robust.models.cost import file_bytes
 from lightning_robust.results import DataDescription, ModelEvaluation, collect_provenance, write_table
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord, write_compression
 from lightning_robust.results.names import ACCURACIES, RESULTS
@@ -101,6 +100,7 @@ def _record(outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path) -
         origin=dense.origin,
         checkpoint_hash=dense.checkpoint_hash,
         alpha=dense.alpha,
+        budget=outcome.made.budgets.counted,
         calibration_images=outcome.made.calibration_images,
         threads=torch.get_num_threads(),
         matrices={name: (one.rows, one.columns) for name, one in outcome.made.budgets.matrices.items()},
@@ -125,7 +125,7 @@ def _points(
                 parameters=costs.parameters,
                 nonzero=costs.nonzero,
                 flops=costs.flops,
-                file_bytes=file_bytes(version.network) if own is None else (folder / own / STATE_FILE).stat().st_size,
+                file_bytes=costs.file_bytes if own is None else (folder / own / STATE_FILE).stat().st_size,
                 latency=costs.latency,
                 ranks=dict(version.ranks),
                 rows=model.rows,
@@ -138,18 +138,27 @@ def _points(
 
 
 def _conventions(outcome: Outcome) -> tuple[str, ...]:
-    opened = outcome.opened
+    opened, of = outcome.opened, outcome.made.budgets.counted
+    counted = "multiplications of one image" if of == "flops" else "parameters"
+    magnitude = (
+        "magnitude pruning is left out: a mask saves no multiplications"
+        if of == "flops"
+        else "magnitude: as torch.nn.utils.prune.global_unstructured, the smallest weights of the same matrices set to "
+        "zero, as many as leave the same number of parameters; neither smaller nor faster"
+    )
     return (
         opened.calibration_words,
+        f"--keep: a share of the {counted} of image network and head, what no matrix has included",
         "parameters: those of image network and head, without a text tower; of a masked network all are stored; the "
         "head itself is never cut, for its directions are what prune and probe look at",
         "calibrated: each matrix W becomes A B with the least error of its outputs on the calibration images, counted "
         "by how far it moves the logits to first order (gradients of random projections on every eighth of these "
-        "images); the mean of what is cut goes into the bias; ranks: one budget of parameters over all matrices, for "
-        "the least sum of these errors; a matrix that would not become smaller stays dense",
-        "uniform: plain truncated SVD, the same share of every matrix, batch norms as they are",
-        "magnitude: torch.nn.utils.prune, the smallest weights of the same matrices set to zero, as many as leave the "
-        "same number of parameters; neither smaller nor faster",
+        "images); the mean of what is cut goes into the bias; ranks: one budget over all matrices, for the least sum "
+        "of these errors; a matrix that would not become smaller stays dense",
+        "plain: truncated SVD, without calibration; ranks: the same one budget over all matrices, for the least sum "
+        "of the shares of squared singular values that are cut",
+        "uniform: the same truncated SVD, with the same share of every matrix",
+        magnitude,
         "floating-point operations: matrix products, convolutions and attention of one image, a multiplication and an "
         "addition counted as two",
         latency_words(opened.device),

@@ -39,7 +39,7 @@ def save_versions(versions: Sequence[Version], loaded: LoadedModels, data: Any, 
     for one in versions:
         if one.name in names:
             with from_user(ValueError):
-                save_compressed(folder / names[one.name], network, one.network.cpu())
+                save_compressed(folder / names[one.name], network, one.make().cpu())
     return names
 
 

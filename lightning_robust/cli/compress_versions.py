@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import nn
 
@@ -11,9 +10,9 @@ from lightning_robust.cli.evaluate_models import Candidate, LoadedModels
 from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.opened_evaluation import Opened
 
-__all__ = ["CALIBRATED", "DENSE", "MAGNITUDE", "UNIFORM", "Version", "answered"]
+__all__ = ["CALIBRATED", "DENSE", "MAGNITUDE", "PLAIN", "UNIFORM", "Version", "answered"]
 
-DENSE, CALIBRATED, UNIFORM, MAGNITUDE = "dense", "calibrated", "uniform", "magnitude"
+DENSE, CALIBRATED, PLAIN, UNIFORM, MAGNITUDE = "dense", "calibrated", "plain", "uniform", "magnitude"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +20,17 @@ class Version:
     """One network, made in one way.
 
     Attributes:
-        method: `dense`, `calibrated`, `uniform` or `magnitude`.
-        keep: Share of the parameters that was asked for.
-        network: From images to logits; on any device.
+        method: `dense`, `calibrated`, `plain`, `uniform` or `magnitude`.
+        keep: Share of the budget that was asked for.
+        make: Gives the network, from images to logits, in eval mode: where all versions together are too large to be
+            held at once, a new one at each call.
         ranks: By matrix, None where it is dense; empty for what was not truncated.
         epochs: Of finetuning after it was made.
     """
 
     method: str
     keep: float
-    network: nn.Module
+    make: Callable[[], nn.Module]
     ranks: Mapping[str, int | None] = field(default_factory=dict)
     epochs: int = 0
 
@@ -65,15 +65,11 @@ def answered(
     )
     together = LoadedModels(
         candidates,
-        {one.name: _point(one.network) for one in versions},
-        nn.ModuleList([one.network for one in versions]),
+        {one.name: one.make for one in versions},
+        nn.ModuleList([versions[0].make()]),
         loaded.transform,
         loaded.network,
         loaded.own_heads,
     )
     loaders = opened.judged_loaders(loaded.transform)
     return answers_of(together, candidates, opened.sets, loaders, opened.here, opened.device, seen)
-
-
-def _point(network: nn.Module) -> Callable[[], Any]:
-    return lambda: network

@@ -18,7 +18,7 @@ from lightning_robust.models.rank_budget import MatrixShape, Ranks, allocate, un
 from lightning_robust.models.truncation import Truncation, decompose
 
 METHODS = ("calibrated", "plain", "uniform")
-"""Factors and ranks: for what is read and one budget; plain SVD and one budget; plain SVD and the same share of each."""
+"""Cut for what is read, one budget over all; plain SVD, one budget over all; plain SVD, the same share of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class CutMatrix:
         if self.mean is None or self.along is None:
             return None
         shift = (self.mean - self.A[:, :rank].double() @ self.along[:rank]).to(self.A.dtype)
-        return shift if own is None else own + shift
+        return shift if own is None else own.to(shift) + shift
 
 
 @dataclass(frozen=True, eq=False)

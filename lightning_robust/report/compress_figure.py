@@ -16,7 +16,7 @@ from lightning_robust.report.compress_ranks_figure import budgeted, ranks_figure
 from lightning_robust.report.compress_speed_figure import speed_figure
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import POINTS, SHIFTS
-from lightning_robust.report.compress_words import Series, all_series, model_words
+from lightning_robust.report.compress_words import Series, all_series, kept_words, model_words
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results import Interval, atomic_path
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
@@ -51,7 +51,7 @@ def write_compression_figures(record: CompressRecord, folder: Path) -> None:
 
 
 def accuracy_figure(record: CompressRecord) -> Figure:
-    """Draw accuracy on the reference, the mean of the shifts and effective robustness against parameters kept.
+    """Draw accuracy on the reference, the mean of the shifts and effective robustness against the share kept.
 
     Bars are 95 % intervals: of accuracies by paired bootstrap of the change against the dense network, about whose
     accuracy they are drawn. The dotted line lies one point below the dense network. Effective robustness is pale where
@@ -73,7 +73,7 @@ def accuracy_figure(record: CompressRecord) -> Figure:
     for axes, (title, value) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _panel(axes, record, series, value)
         finish(axes, title)
-        axes.set_xlabel("parameters kept (%); to the right: smaller", fontsize=9.5)
+        axes.set_xlabel(f"{kept_words(record)} kept (%); to the right: smaller", fontsize=9.5)
         if value is not _robustness:
             axes.axhline(value(record.dense)[0] - 100 * POINTS, color="0.35", linewidth=1, linestyle=(0, (1, 2)))
     handles = [*series_handles(series), *_lines(record)]

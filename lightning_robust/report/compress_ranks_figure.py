@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lightning_robust.report.compress_words import model_words
+from lightning_robust.report.compress_words import kept_words, model_words
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
 
@@ -61,7 +61,7 @@ def ranks_figure(record: CompressRecord) -> Figure:
     bar.ax.tick_params(labelsize=8.5)
     axes.set_yticks(range(len(names)), [plain(_matrix_words(record, name)) for name in names], fontsize=7.5)
     axes.set_xticks(range(len(points)), [f"{100 * record.share(point):.0f}%" for point in points], fontsize=9)
-    axes.set_xlabel("parameters of the network kept", fontsize=9.5)
+    axes.set_xlabel(f"{kept_words(record)} of the network kept", fontsize=9.5)
     axes.hlines([k + 0.5 for k in range(len(names) - 1)], -0.5, len(points) - 0.5, color="white", linewidth=0.6)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from lightning_robust.report.compress_words import MASKED
+from lightning_robust.report.compress_summary import gains
+from lightning_robust.report.compress_words import MASKED, in_points, kept_words
 from lightning_robust.results.compress_record import CompressRecord
 
-__all__ = ["EXTRAPOLATED", "compress_sentences"]
+__all__ = ["EXTRAPOLATED", "compress_sentences", "gain_sentence"]
 
 EXTRAPOLATED = "†"
 """Stands behind an effective robustness outside the baseline's range."""
+
+
+def gain_sentence(record: CompressRecord) -> str:
+    """Which part of the gain over uniform ranks is the one budget's and which the calibration's; empty if not known.
+
+    Args:
+        record: The compression.
+    """
+    parts = []
+    for gain in gains(record):
+        (budget, budget_shifts), (calibration, calibration_shifts) = gain.budget, gain.calibration
+        first, second = in_points(budget), in_points(calibration)
+        if record.dense.shifts:
+            first, second = f"{first} / {in_points(budget_shifts)}", f"{second} / {in_points(calibration_shifts)}"
+        parts.append(f"at {100 * gain.keep:g}% the budget (plain - uniform) {first}, calibration on top {second}")
+    if not parts:
+        return ""
+    where = "reference / mean of shifts" if record.dense.shifts else "the reference"
+    return f"Where the gain over uniform comes from, in points on {where}: {'; '.join(parts)}."
 
 
 def compress_sentences(record: CompressRecord) -> list[str]:
@@ -28,8 +48,10 @@ def compress_sentences(record: CompressRecord) -> list[str]:
 def _methods(record: CompressRecord) -> list[str]:
     words = {
         "calibrated": "calibrated: each weight matrix as a product of two thin ones, the best for what it reads on "
-        f"{record.calibration_images:,} reference images that are not judged; one budget over all layers.",
-        "uniform": "uniform: the same share of each matrix, by its singular values alone.",
+        f"{record.calibration_images:,} reference images that are not judged; one budget of {kept_words(record)} over "
+        "all layers.",
+        "plain": "plain: the best product for the matrix itself (SVD), no calibration; the same one budget.",
+        "uniform": "uniform: the best product for the matrix itself too, the same share of each matrix.",
         "magnitude": f"magnitude{MASKED}: the smallest weights set to zero by a mask. They are stored and multiplied "
         "still: neither smaller nor faster. Kept counts what is not zero.",
     }
@@ -51,10 +73,10 @@ def _speed(record: CompressRecord) -> list[str]:
         return []
     batches = sorted(record.dense.latency, key=int)
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
-    also = f"; in the first table for batch {batches[-1]}" if len(batches) > 1 else ""
     lines = [
-        f"b={batches[0]}: a batch of so many images. faster: dense time over this time in the same round, median over "
-        f"the rounds [smallest, largest], by the clock, {threads}, {record.provenance.device}{also}."
+        f"{', '.join(f'b={batch}' for batch in batches)}: how many times faster than dense with a batch of so many "
+        f"images, median over rounds of both in turns, by the clock, {threads}, {record.provenance.device}"
+        f"{f'; in the first table batch {batches[-1]}' if len(batches) > 1 else ''}."
     ]
     over = [
         dense.processor_ms / own.processor_ms / speed
@@ -78,8 +100,8 @@ def _robustness(record: CompressRecord) -> list[str]:
     if not found:
         return []
     lines = [
-        f"ER: effective robustness, mean over the shifts, in points over the baseline {record.baseline}; standard: "
-        "with the scatter of single standard models too. Of a network near chance on the reference it says nothing."
+        f"ER: effective robustness, mean over the shifts, in points over the baseline {record.baseline}. Of a network "
+        "near chance on the reference it says nothing."
     ]
     if any(one.mean.extrapolated for one in found):
         lines.append(

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import SHIFTS, loss
-from lightning_robust.report.compress_words import Series, all_series, model_words
+from lightning_robust.report.compress_words import Series, all_series, kept_words, model_words
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results.compress_record import CompressRecord
 
@@ -19,7 +19,7 @@ __all__ = ["speed_figure"]
 
 
 def speed_figure(record: CompressRecord) -> Figure:
-    """Draw speed against parameters kept, a panel for each batch size, and below what accuracy that speed costs.
+    """Draw speed against the share kept, a panel for each batch size, and below what accuracy that speed costs.
 
     Bars reach from the slowest to the fastest round. The dotted line is what operations alone would give.
 
@@ -69,7 +69,7 @@ def _speed_panel(axes: Axes, record: CompressRecord, series: Sequence[Series], b
     axes.plot([100], [1], "D", color="black", markersize=6, zorder=6)
     axes.invert_xaxis()
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel("parameters kept (%); to the right: smaller", fontsize=9.5)
+    axes.set_xlabel(f"{kept_words(record)} kept (%); to the right: smaller", fontsize=9.5)
     finish(axes, f"times faster than dense, batch of {batch}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightning_robust.report.compress_words import Series, all_series
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
 
-__all__ = ["POINTS", "SHIFTS", "Smallest", "loss", "smallest"]
+__all__ = ["POINTS", "SHIFTS", "Gain", "Smallest", "gains", "loss", "shown_shares", "smallest"]
 
 POINTS = 0.01
 """So much accuracy may be lost, as in the headline of direction pruning: one point."""
@@ -50,6 +50,56 @@ def smallest(record: CompressRecord, points: float = POINTS) -> list[Smallest]:
         for series in all_series(record)
         if series.points[0].method != "dense"  # the dense network, finetuned
     ]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one budget over all layers gives at a share, and what calibration adds, as differences of accuracies.
+
+    Attributes:
+        keep: the share that was asked for.
+        budget: by reference and mean of the shifts, plain less uniform.
+        calibration: likewise, calibrated less plain.
+    """
+
+    keep: float
+    budget: tuple[float, float]
+    calibration: tuple[float, float]
+
+
+def gains(record: CompressRecord) -> list[Gain]:
+    """Take the gain of calibrated networks over uniform ones apart, before finetuning.
+
+    Args:
+        record: The compression.
+
+    Returns:
+        For each of `shown_shares` at which all three were made.
+    """
+    reference, found = record.dense.reference.set, []
+    for keep in shown_shares(record):
+        here = {one.method: one for one in record.points[1:] if one.keep == keep and not one.finetuned_epochs}
+        if {"calibrated", "plain", "uniform"} <= set(here):
+            lost = {
+                method: (loss(record, here[method], reference), loss(record, here[method], SHIFTS))
+                for method in ("calibrated", "plain", "uniform")
+            }
+            found.append(Gain(keep, _less(lost["uniform"], lost["plain"]), _less(lost["plain"], lost["calibrated"])))
+    return found
+
+
+def shown_shares(record: CompressRecord) -> list[float]:
+    """The shares that the first table shows: the one nearest to a half, and the smallest.
+
+    Args:
+        record: The compression.
+    """
+    shares = sorted({point.keep for point in record.points if point.method != "dense"}, reverse=True)
+    return list(dict.fromkeys((min(shares, key=lambda share: abs(share - 0.5)), shares[-1]))) if shares else []
+
+
+def _less(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return one[0] - other[0], one[1] - other[1]
 
 
 def loss(record: CompressRecord, point: CompressedPoint, name: str) -> float:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from lightning_robust.report.cells import DASH
-from lightning_robust.report.compress_sentences import EXTRAPOLATED, compress_sentences
-from lightning_robust.report.compress_summary import SHIFTS, smallest
+from lightning_robust.report.compress_sentences import EXTRAPOLATED, compress_sentences, gain_sentence
+from lightning_robust.report.compress_summary import SHIFTS, shown_shares, smallest
 from lightning_robust.report.compress_words import (
     count_words,
     file_words,
@@ -23,11 +23,17 @@ from lightning_robust.report.fitting import print_fitting
 from lightning_robust.results import Interval
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
 from lightning_robust.results.effective_robustness import ShiftRobustness
-from lightning_robust.results.names import RESULTS
+from lightning_robust.results.names import ACCURACIES, RESULTS
 
 __all__ = ["print_compression"]
 
 _Column = tuple[str, Sequence[str]]
+_EACH = ("dense", "calibrated")
+"""Of these each shift is printed."""
+
+
+_WIDE = 130
+"""Characters from which intervals stand in the table."""
 
 
 def print_compression(record: CompressRecord, folder: Path, console: Console) -> None:
@@ -36,21 +42,28 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
     Args:
         record: The compression.
         folder: Where its files are.
-        console: Where to print; 80 characters are enough, a wide one has fewer and wider tables.
+        console: Where to print; 80 characters are enough, with 130 intervals stand beside accuracies.
     """
     _heading(console, f"{escape(model_words(record))}, compressed")
     console.print(f"{record.data.dataset}, {record.split} images", highlight=False, markup=False)
     _print_summary(record, console)
-    times = ", and time of a batch in ms beside the dense network in the same rounds"
-    _heading(console, f"Size{times if record.dense.latency else ''}")
-    points = _by_budget(record)
-    made = [point for point in points if not (point.finetuned_epochs and _untuned(record, point))]
-    _print(record, made, [_size(record, made), _speed(record, made)], console)
-    _heading(console, "Accuracy in % and change against dense in points (95 % paired bootstrap)")
-    _print(record, points, [_accuracy(record, points), _robustness(points), _each_shift(points)], console)
-    for sentence in compress_sentences(record):
-        console.print(sentence, highlight=False, markup=False)
+    wide, points = console.width >= _WIDE, _by_budget(record)
+    _heading(console, f"Size{', times faster' if record.dense.latency else ''}, accuracy in % and its change in points")
+    console.print(_dense_words(record), highlight=False, markup=False)
+    groups = [_size(record, points, wide), _speed(record, points), _accuracy(record, points, wide)]
+    _print(record, points, [*groups, _robustness(points, wide)], console)
+    _print_shifts(record, points, console)
+    for sentence in [*compress_sentences(record), _intervals(record, wide)]:
+        if sentence:
+            console.print(sentence, highlight=False, markup=False)
     _print_folders(record, folder, console)
+
+
+def _intervals(record: CompressRecord, wide: bool) -> str:
+    if len(record.points) == 1:
+        return ""
+    words = "[ ]: 95 %, changes by paired bootstrap." if wide else "95 % intervals: results.json, or a wider terminal."
+    return f"{words} Milliseconds, ranges of times, files and ranks: {RESULTS}."
 
 
 def _by_budget(record: CompressRecord) -> list[CompressedPoint]:
@@ -63,93 +76,114 @@ def _heading(console: Console, words: str) -> None:
     console.print(f"\n[bold]{words}[/bold]", highlight=False)
 
 
-def _untuned(record: CompressRecord, point: CompressedPoint) -> bool:
-    """Whether the network is there before finetuning too, which changes neither size nor time."""
-    return any(
-        (one.method, one.keep, one.parameters, one.finetuned_epochs) == (point.method, point.keep, point.parameters, 0)
-        for one in record.points
-    )
-
-
 def _print(
-    record: CompressRecord, points: Sequence[CompressedPoint], groups: Sequence[Sequence[_Column]], console: Console
+    record: CompressRecord,
+    points: Sequence[CompressedPoint],
+    groups: Sequence[Sequence[_Column]],
+    console: Console,
+    *,
+    lines: bool = True,
 ) -> None:
-    """A row for each network, a line above each budget."""
+    """A row for each network, and mostly a line above each budget."""
     labels, apart = [], set()
     for k, point in enumerate(points):
         first = k <= 1 or point.keep != points[k - 1].keep
         if first and k:
             apart.add(k)
         asked = f"{100 * point.keep:g}%" if first and k else ""
-        label = f"{asked:<5}{escape(point_label(record, point))}" if k else "dense"
+        name = escape(point_label(record, point))
+        label = name if point.method == "dense" else f"{asked:<5}{name}"
         labels.append(f"[dim]{label}[/dim]" if point.masked else label)
-    print_fitting(console, labels, [group for group in groups if group], apart=apart)
+    print_fitting(console, labels, [group for group in groups if group], apart=apart if lines else ())
 
 
 def _print_summary(record: CompressRecord, console: Console) -> None:
     found = smallest(record)
     if not found:
         return
-    _heading(console, "Smallest network made of each kind that loses at most one point")
+    faster = " (× faster)" if record.dense.latency else ""
+    _heading(console, f"Smallest network of each kind that loses at most one point{faster}")
     columns: list[_Column] = [
-        (escape(f"on {record.dense.reference.set}"), [_reached(record, one.reference) for one in found])
+        (escape(f"by {record.dense.reference.set}"), [_reached(record, one.reference) for one in found])
     ]
     if record.dense.shifts:
-        columns.append(("on the mean of shifts", [_reached(record, one.shifts) for one in found]))
-    print_fitting(console, [escape(one.series.label) for one in found], [columns])
+        columns.append(("by mean of shifts", [_reached(record, one.shifts) for one in found]))
+    shown = [
+        (f"at {100 * keep:g}%", [_both(next((p for p in one.series.points if p.keep == keep), None)) for one in found])
+        for keep in shown_shares(record)
+    ]
+    print_fitting(console, [escape(one.series.label) for one in found], [columns, shown])
+    both = f"{record.dense.reference.set} / mean of shifts" if record.dense.shifts else record.dense.reference.set
+    console.print(f"at: accuracy, {both}; dense: {_both(record.dense)}", highlight=False, markup=False)
+    if sentence := gain_sentence(record):
+        console.print(sentence, highlight=False, markup=False)
+
+
+def _both(point: CompressedPoint | None) -> str:
+    if point is None:
+        return DASH
+    words = f"{100 * point.reference.accuracy:.1f}"
+    return f"{words} / {100 * point.shifts_mean:.1f}" if point.shifts else words
 
 
 def _reached(record: CompressRecord, point: CompressedPoint | None) -> str:
     if point is None:
         return "none"
-    kept = f"{record.share(point):.0%} kept"
+    kept = f"{record.share(point):.0%}"
     if point.masked:
-        return f"{kept}, masked"
+        return f"{kept} (masked)"
     speed = record.speedup(point, max(point.latency, key=int)) if point.latency else None
-    return kept if speed is None else f"{kept}, {speed:.2f} × faster"
+    return kept if speed is None else f"{kept} ({speed:.2f} ×)"
 
 
-def _size(record: CompressRecord, points: Sequence[CompressedPoint]) -> list[_Column]:
-    return [
-        ("kept", [f"{100 * record.share(point):.1f}%" for point in points]),
-        ("stored", [count_words(point.parameters) for point in points]),
-        ("FLOPs", [count_words(point.flops) for point in points]),
-        ("file", [file_words(point.file_bytes) for point in points]),
+def _dense_words(record: CompressRecord) -> str:
+    dense = record.dense
+    words = f"dense: {count_words(dense.parameters)} parameters, {count_words(dense.flops)} FLOPs an image"
+    if dense.file_bytes is not None:
+        words += f", a file of {file_words(dense.file_bytes)}"
+    times = [
+        f"{milliseconds(dense.latency[batch].median_ms)} ms for a batch of {batch}"
+        for batch in sorted(dense.latency, key=int)
     ]
+    return ", ".join((words, *times))
+
+
+def _size(record: CompressRecord, points: Sequence[CompressedPoint], wide: bool) -> list[_Column]:
+    columns: list[_Column] = [
+        ("stored", [f"{100 * point.parameters / record.dense.parameters:.0f}%" for point in points]),
+        ("FLOPs", [f"{100 * point.flops / record.dense.flops:.0f}%" for point in points]),
+    ]
+    return [*columns, ("file", [file_words(point.file_bytes) for point in points])] if wide else columns
 
 
 def _speed(record: CompressRecord, points: Sequence[CompressedPoint]) -> list[_Column]:
-    columns: list[_Column] = []
-    for batch in sorted(record.dense.latency, key=int):
-        times = [point.latency.get(batch) for point in points]
-        columns.append((f"b={batch}", [DASH if one is None else milliseconds(one.median_ms) for one in times]))
-        columns.append(("× faster", [_faster(record, point, batch) for point in points]))
-    return columns
+    return [
+        (f"b={batch}", [DASH if point.method == "dense" else _faster(record, point, batch) for point in points])
+        for batch in sorted(record.dense.latency, key=int)
+    ]
 
 
 def _faster(record: CompressRecord, point: CompressedPoint, batch: str) -> str:
-    speed, own = record.speedup(point, batch), point.latency.get(batch)
-    if speed is None or own is None or point.method == "dense":
-        return DASH
-    if own.speedup_low is None or own.speedup_high is None:
-        return f"{speed:.2f}"
-    return f"{speed:.2f} [{own.speedup_low:.2f}, {own.speedup_high:.2f}]"
+    speed = record.speedup(point, batch)
+    return DASH if speed is None else f"{speed:.2f}"
 
 
-def _accuracy(record: CompressRecord, points: Sequence[CompressedPoint]) -> list[_Column]:
+def _accuracy(record: CompressRecord, points: Sequence[CompressedPoint], wide: bool) -> list[_Column]:
     name = record.dense.reference.set
-    columns: list[_Column] = [
-        (escape(name), _changes([(point.reference.accuracy, point.differences.get(name)) for point in points]))
-    ]
+    cells = [(point.reference.accuracy, point.differences.get(name)) for point in points]
+    columns: list[_Column] = [(escape(name), _changes(cells, wide))]
     if record.dense.shifts:
         cells = [(point.shifts_mean, point.differences.get(SHIFTS)) for point in points]
-        columns.append(("mean of shifts", _changes(cells)))
+        columns.append(("mean of shifts" if wide else "shifts", _changes(cells, wide)))
     return columns
 
 
-def _changes(cells: Sequence[tuple[float, Interval | None]]) -> list[str]:
+def _changes(cells: Sequence[tuple[float, Interval | None]], wide: bool) -> list[str]:
     """Accuracy and change in one cell each, the parts below each other."""
-    changes = [DASH if change is None else f"{in_points(change.estimate)} {_range(change)}" for _, change in cells]
+    changes = [
+        DASH if one is None else f"{in_points(one.estimate)} {_range(one)}" if wide else in_points(one.estimate)
+        for _, one in cells
+    ]
     width = max(map(len, changes))
     return [f"{100 * accuracy:.1f} {change:>{width}}" for (accuracy, _), change in zip(cells, changes, strict=True)]
 
@@ -158,30 +192,28 @@ def _range(interval: Interval) -> str:
     return f"[{in_points(interval.low)}, {in_points(interval.high)}]"
 
 
-def _robustness(points: Sequence[CompressedPoint]) -> list[_Column]:
+def _robustness(points: Sequence[CompressedPoint], wide: bool) -> list[_Column]:
     if not any(point.robustness for point in points):
         return []
-    found = [point.robustness.mean if point.robustness else None for point in points]
-    return [
-        ("ER", [_er(er) for er in found]),
-        ("standard", [DASH if er is None or er.prediction is None else _range(er.prediction) for er in found]),
-    ]
+    return [("ER", [_er(point.robustness.mean if point.robustness else None, wide) for point in points])]
 
 
-def _er(er: ShiftRobustness | None) -> str:
+def _er(er: ShiftRobustness | None, wide: bool) -> str:
     if er is None:
         return DASH
     words = f"{in_points(er.estimate)}{EXTRAPOLATED if er.extrapolated else ''}"
-    return words if er.interval is None else f"{words} {_range(er.interval)}"
+    return words if er.interval is None or not wide else f"{words} {_range(er.interval)}"
 
 
-def _each_shift(points: Sequence[CompressedPoint]) -> list[_Column]:
-    names = [row.set for row in points[0].shifts]
+def _print_shifts(record: CompressRecord, points: Sequence[CompressedPoint], console: Console) -> None:
+    """Each shift for the dense network and the calibrated ones alone: a table of all would be the longest."""
+    names, shown = [row.set for row in points[0].shifts], [one for one in points if one.method in _EACH]
     if len(names) < 2:
-        return []
-    return [
-        (escape(name), [f"{100 * point.shifts[k].accuracy:.1f}" for point in points]) for k, name in enumerate(names)
-    ]
+        return
+    rest = f"; all others: {ACCURACIES}" if len(shown) < len(points) else ""
+    _heading(console, f"Accuracy on each shift, dense and calibrated{rest}")
+    columns = [(escape(name), [f"{100 * one.shifts[k].accuracy:.1f}" for one in shown]) for k, name in enumerate(names)]
+    _print(record, shown, [columns], console, lines=False)
 
 
 def _print_folders(record: CompressRecord, folder: Path, console: Console) -> None:

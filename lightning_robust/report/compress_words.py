@@ -15,20 +15,24 @@ __all__ = [
     "count_words",
     "file_words",
     "in_points",
+    "kept_words",
     "milliseconds",
     "model_words",
     "point_label",
 ]
 
 # Okabe and Ito's palette, told apart by the colour-blind; grey for what is masked only
-_COLOURS = {"dense": "#000000", "calibrated": "#0072B2", "uniform": "#D55E00", "magnitude": "0.45"}
-_OTHER = "#009E73"
+_COLOURS = {
+    "dense": "#000000", "calibrated": "#0072B2", "plain": "#009E73", "uniform": "#D55E00", "magnitude": "0.45",
+}  # fmt: skip
+_OTHER = "#CC79A7"
 _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 _LINES = {
-    "calibrated": "low rank, calibrated",
-    "uniform": "low rank, uniform",
+    "calibrated": "low rank, one budget, calibrated",
+    "plain": "low rank, one budget, plain SVD",
+    "uniform": "low rank, same share of each, plain SVD",
     "magnitude": "magnitude pruning, masked only",
 }
 MASKED = "*"
@@ -107,6 +111,15 @@ def model_words(record: CompressRecord) -> str:
     name = record.model if len(parts) < 4 else str(Path("…", *parts[-4:]))
     # a file of a path says its place in its name
     return name if record.alpha is None or "alpha=" in parts[-1] else f"{name} at α = {record.alpha:g}"
+
+
+def kept_words(record: CompressRecord) -> str:
+    """What the shares of a compression are shares of.
+
+    Args:
+        record: The compression.
+    """
+    return "multiplications" if record.budget == "flops" else "parameters"
 
 
 def in_points(share: float) -> str:

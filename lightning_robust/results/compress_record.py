@@ -59,10 +59,11 @@ class CompressedPoint:
 
     Attributes:
         method: ``"dense"``, ``"calibrated"`` (low rank, calibrated on images, one budget over all layers),
-            ``"uniform"`` (low rank by plain SVD, the same share of every layer) or ``"magnitude"`` (the smallest
-            weights set to zero by a mask).
+            ``"plain"`` (low rank by plain SVD, one budget over all layers by singular values), ``"uniform"`` (low rank
+            by plain SVD, the same share of every layer) or ``"magnitude"`` (the smallest weights set to zero by a
+            mask).
         finetuned_epochs: epochs of finetuning after it was made; 0 for none.
-        keep: share of the parameters that was asked for, in (0, 1].
+        keep: share of the record's budget that was asked for, in (0, 1].
         parameters: entries that it stores, of the image network and its head.
         nonzero: of these, the ones that are not zero.
         flops: floating-point operations of one image, a multiplication and an addition counted as two; a mask saves
@@ -129,6 +130,7 @@ class CompressRecord:
         origin: where its weights come from, in words.
         checkpoint_hash: SHA-256 of the weights.
         alpha: position on a Wise-FT path; None for a model by itself.
+        budget: what is kept to a share: ``"parameters"`` or ``"flops"``.
         calibration_images: reference images, none of them judged, that ranks and factors were estimated from.
         threads: threads of the processor that latency was measured with.
         matrices: outputs and inputs of each weight matrix that can be factored, by the names of ``ranks``; a
@@ -152,6 +154,7 @@ class CompressRecord:
     origin: str
     checkpoint_hash: str
     alpha: float | None = None
+    budget: str = "parameters"
     calibration_images: int
     threads: int
     matrices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -177,7 +180,9 @@ class CompressRecord:
         return self.points[0]
 
     def share(self, point: CompressedPoint) -> float:
-        """What a point keeps of the dense network's parameters: entries that are not zero if masked, else all."""
+        """What a point keeps of the dense network's budget: parameters (those that are not zero if masked) or FLOPs."""
+        if self.budget == "flops":
+            return point.flops / self.dense.flops
         return (point.nonzero if point.masked else point.parameters) / self.dense.parameters
 
     def speedup(self, point: CompressedPoint, batch: str) -> float | None:

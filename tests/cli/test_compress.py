@@ -101,9 +101,9 @@ def clip():
 def test_every_way_at_every_share_and_the_dense_network_first(finished):
     expected = [
         ("dense", 1.0, 0),
-        *((method, keep, 0) for keep in LISTED for method in ("calibrated", "uniform", "magnitude")),
+        *((method, keep, 0) for keep in LISTED for method in ("calibrated", "plain", "uniform", "magnitude")),
         ("dense", 1.0, 2),
-        *((method, keep, 2) for keep in LISTED for method in ("calibrated", "uniform")),
+        *((method, keep, 2) for keep in LISTED for method in ("calibrated", "plain", "uniform")),
     ]
     assert list(by_method(finished[1])) == expected
 
@@ -129,7 +129,7 @@ def test_sizes(finished, clip):
     assert "head.weight" not in record.matrices  # its directions are for prune
     assert record.matrices["encoder.visual.layer4.0.conv2.weight"] == (128, 128 * 9)
     for keep in LISTED:
-        for method in ("calibrated", "uniform"):
+        for method in ("calibrated", "plain", "uniform"):
             point = found[method, keep, 0]
             assert 0.95 * keep * total < point.parameters <= keep * total
             assert point.flops < record.dense.flops
@@ -182,7 +182,7 @@ def test_files_and_tables(finished):
     with (run / "accuracies.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["correct"]) for row in rows] == [row.correct for point in record.points for row in point.rows]
-    assert {row["model"] for row in rows} >= {"dense", "calibrated 0.4", "uniform 0.75, finetuned for 2"}
+    assert {row["model"] for row in rows} >= {"dense", "calibrated 0.4", "plain 0.4", "uniform 0.75, finetuned for 2"}
     saved = {(p.method, p.keep, p.finetuned_epochs): p.folder for p in record.points if p.folder is not None}
     assert saved == {
         ("calibrated", keep, epochs): f"keep={keep:.2f}{'-finetuned' if epochs else ''}"
@@ -229,10 +229,12 @@ def test_a_classifier_without_training_images_and_with_half_of_them_judged(folde
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--keep", "1.5"], "'1.5' is not a share of the parameters, above 0 and below 1"),
+        (["--keep", "1.5"], "'1.5' is not a share, above 0 and below 1"),
         (["--keep", "0"], "'0' is not a share"),
         (["--keep", "nan"], "'nan' is not a share"),
         (["--keep", "half"], "'half' is not a share"),
+        (["--budget", "time"], "invalid choice: 'time' (choose from"),
+        (["--budget", "flops", "--keep", "0.001"], "of the flops; keep at least that"),
         (["--keep", "0.5", "0.50"], "--keep names 0.5 twice"),
         (["--keep", "0.5", "0.001"], "Rank 1 everywhere still keeps"),
         (["--images", "0"], "'0' is not a whole number of at least 1"),

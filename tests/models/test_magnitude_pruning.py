@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from lightning_robust.models.magnitude_pruning import magnitude_pruned
 
@@ -31,6 +32,25 @@ def test_the_largest_of_all_layers_stay(kept):
         assert torch.equal(value, torch.where(stays, before[name], 0.0)), name
     assert sum(int(torch.count_nonzero(pruned.get_parameter(name))) for name in NAMES) == kept
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kept", [1, 57, 239])
+def test_it_is_what_torch_prunes(kept):
+    ours, theirs = magnitude_pruned(network(), NAMES, kept), network()
+    places = [(theirs.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in NAMES]
+    prune.global_unstructured(places, pruning_method=prune.L1Unstructured, amount=240 - kept)
+    for (module, attribute), name in zip(places, NAMES, strict=True):
+        assert torch.equal(getattr(module, attribute), ours.get_parameter(name))
+
+
+@pytest.mark.parametrize("kept", [0, 5, 8, 12])
+def test_of_equal_weights_the_first_stay(kept):
+    layers = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False))
+    nn.init.ones_(layers[0].weight)
+    nn.init.constant_(layers[1].weight, -1.0)
+    pruned = magnitude_pruned(layers, ["0.weight", "1.weight"], kept)
+    stays = torch.cat([pruned[0].weight.flatten(), pruned[1].weight.flatten()]).abs()
+    assert stays.tolist() == [1.0] * kept + [0.0] * (12 - kept)
 
 
 def test_all_kept_is_a_copy():
