@@ -76,15 +76,12 @@ def gains(record: CompressRecord) -> list[Gain]:
     Returns:
         For each of `shown_shares` at which all three were made.
     """
-    reference, found = record.dense.reference.set, []
+    found = []
     for keep in shown_shares(record):
         here = {one.method: one for one in record.points[1:] if one.keep == keep and not one.finetuned_epochs}
         if {"calibrated", "plain", "uniform"} <= set(here):
-            lost = {
-                method: (loss(record, here[method], reference), loss(record, here[method], SHIFTS))
-                for method in ("calibrated", "plain", "uniform")
-            }
-            found.append(Gain(keep, _less(lost["uniform"], lost["plain"]), _less(lost["plain"], lost["calibrated"])))
+            calibrated, plain, uniform = here["calibrated"], here["plain"], here["uniform"]
+            found.append(Gain(keep, _more(plain, uniform), _more(calibrated, plain)))
     return found
 
 
@@ -98,8 +95,8 @@ def shown_shares(record: CompressRecord) -> list[float]:
     return list(dict.fromkeys((min(shares, key=lambda share: abs(share - 0.5)), shares[-1]))) if shares else []
 
 
-def _less(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    return one[0] - other[0], one[1] - other[1]
+def _more(one: CompressedPoint, other: CompressedPoint) -> tuple[float, float]:
+    return one.reference.accuracy - other.reference.accuracy, one.shifts_mean - other.shifts_mean
 
 
 def loss(record: CompressRecord, point: CompressedPoint, name: str) -> float:

@@ -62,8 +62,12 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
 def _intervals(record: CompressRecord, wide: bool) -> str:
     if len(record.points) == 1:
         return ""
-    words = "[ ]: 95 %, changes by paired bootstrap." if wide else "95 % intervals: results.json, or a wider terminal."
-    return f"{words} Milliseconds, ranges of times, files and ranks: {RESULTS}."
+    words = (
+        "[ ]: 95 %, changes by paired bootstrap."
+        if wide
+        else f"95 % intervals: {RESULTS}, or a terminal of {_WIDE} characters."
+    )
+    return f"{words} {'Times, their ranges' if record.dense.latency else 'Files'} and ranks: {RESULTS}."
 
 
 def _by_budget(record: CompressRecord) -> list[CompressedPoint]:

@@ -33,11 +33,24 @@ def head(features, t):
     return np.linalg.solve(features.T @ features + 10 * np.eye(features.shape[1]), features.T @ np.eye(CLASSES)[t])
 
 
-def low_rank(matrices, keep, x=None):
+def one_budget(matrices, keep):
+    """Ranks that take the largest singular values first, as shares of each matrix and per entry, while they fit."""
+    ranks, left = [0] * len(matrices), keep * sum(w.size for w in matrices)
+    values = [np.linalg.svd(w, compute_uv=False) ** 2 for w in matrices]
+    worth = [(-e / v.sum() / sum(w.shape), k) for k, (w, v) in enumerate(zip(matrices, values, strict=True)) for e in v]
+    for _, k in sorted(worth):
+        left -= sum(matrices[k].shape)
+        if left < 0:
+            break
+        ranks[k] += 1
+    return ranks
+
+
+def low_rank(matrices, keep, x=None, chosen=None):
     """Every matrix at the rank that keeps such a share of its entries, best for the inputs x or for none."""
     found, ranks = [], []
-    for w in matrices:
-        rank = max(1, int(keep * w.size / sum(w.shape)))
+    for k, w in enumerate(matrices):
+        rank = chosen[k] if chosen else max(1, int(keep * w.size / sum(w.shape)))
         u = np.linalg.svd(w if x is None else w @ x.T, full_matrices=False)[0][:, :rank]
         found.append(u @ (u.T @ w))
         ranks.append(rank)
@@ -132,9 +145,11 @@ def compress_record(keeps=(0.75, 0.5, 0.25), shifts=("sketch", "art"), *, baseli
         )
     ]  # fmt: skip
     for keep in keeps:
-        for method in ("calibrated", "uniform", "magnitude"):
+        for method in ("calibrated", "plain", "uniform", "magnitude"):
             if method == "magnitude":
                 found, ranks = masked(matrices, keep), []
+            elif method == "plain":
+                found, ranks = low_rank(matrices, keep, chosen=one_budget(matrices, keep))
             else:
                 found, ranks = low_rank(matrices, keep, x if method == "calibrated" else None)
             stored = fixed + (sum(r * sum(w.shape) for r, w in zip(ranks, matrices, strict=True)) if ranks else size)

@@ -17,7 +17,7 @@ from lightning_robust.report import print_compression, write_compression_figures
 from lightning_robust.report.compress_figure import accuracy_figure
 from lightning_robust.report.compress_ranks_figure import budgeted, kept_shares, ranks_figure
 from lightning_robust.report.compress_speed_figure import speed_figure
-from lightning_robust.report.compress_summary import SHIFTS, loss, smallest
+from lightning_robust.report.compress_summary import SHIFTS, gains, loss, shown_shares, smallest
 from lightning_robust.report.compress_words import all_series, count_words, file_words, milliseconds, point_label
 
 FIVE = ("v2-like", "sketch", "rendition", "objectnet-like", "a-like")
@@ -69,17 +69,33 @@ def test_a_loss_of_exactly_one_point_is_one_point():
 def test_the_table_says_what_is_smaller_faster_and_what_it_costs(record, tmp_path):
     text = printed(record, tmp_path)
     assert max(map(len, text.splitlines()[:-4])) <= 80
-    for title in ("Smallest network made of each kind", "Size, and time of a batch", "Accuracy in % and change"):
+    for title in ("Smallest network of each kind", "Size, times faster, accuracy in % and its change in points"):
         assert title in text
     point = next(one for one in record.points if (one.method, one.keep, one.finetuned_epochs) == ("calibrated", 0.5, 0))
-    size = f"50% calibrated {100 * record.share(point):.1f}% {count_words(point.parameters)} {count_words(point.flops)}"
-    assert f"{size} {file_words(point.file_bytes)}" in flat(text)
-    change = point.differences["reference"]
-    accuracy = f"{100 * point.reference.accuracy:.1f} {100 * change.estimate:+.1f} [{100 * change.low:+.1f}, "
-    assert f"50% calibrated {accuracy}" in flat(text)
-    time = point.latency["64"]
-    faster = f"{time.speedup:.2f} [{time.speedup_low:.2f}, {time.speedup_high:.2f}]"
-    assert f"{milliseconds(time.median_ms)} {faster}" in flat(text)
+    size, flops = (100 * one / whole for one, whole in (
+        (point.parameters, record.dense.parameters), (point.flops, record.dense.flops),
+    ))  # fmt: skip
+    faster = " ".join(f"{point.latency[batch].speedup:.2f}" for batch in ("1", "64"))
+    pairs = ((point.reference.accuracy, "reference"), (point.shifts_mean, SHIFTS))
+    accuracies = [(f"{100 * own:.1f}", point.differences[name]) for own, name in pairs]
+    short = " ".join(f"{own} {100 * change.estimate:+.1f}" for own, change in accuracies)
+    er = point.robustness.mean
+    assert f"50% calibrated {size:.0f}% {flops:.0f}% {faster} {short} {100 * er.estimate:+.1f}" in flat(text)
+    assert (
+        "95 % intervals: results.json, or a terminal of 130 characters. Times, their ranges and ranks: results.json."
+        in flat(text)
+    )
+    text = printed(record, tmp_path, 140)
+    long = " ".join(
+        f"{own} {100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+        for own, change in accuracies
+    )
+    er = f"{100 * er.estimate:+.1f} [{100 * er.interval.low:+.1f}, {100 * er.interval.high:+.1f}]"
+    assert f"{size:.0f}% {flops:.0f}% {file_words(point.file_bytes)} {faster} {long} {er}" in flat(text)
+    assert "[ ]: 95 %" in flat(text)
+    dense = record.dense
+    words = f"dense: {count_words(dense.parameters)} parameters, {count_words(dense.flops)} FLOPs an image, a file of "
+    assert f"{words}{file_words(dense.file_bytes)}, {milliseconds(dense.latency['1'].median_ms)} ms for" in flat(text)
     assert "* magnitude" not in text
     assert "They are stored and multiplied still: neither smaller nor faster." in flat(text)
     assert "Networks there, which evaluate, probe and prune take as --model: keep=0.75, keep=0.50, keep=0.25" in flat(
@@ -88,19 +104,49 @@ def test_the_table_says_what_is_smaller_faster_and_what_it_costs(record, tmp_pat
     assert str(tmp_path) in text
 
 
-def test_a_finetuned_network_is_not_listed_twice_in_size(record, tmp_path):
-    text = printed(record, tmp_path)
-    size = text[text.index("Size, and time") : text.index("Accuracy in %")]
-    assert "+ft" not in size
-    assert "+ft" in text[text.index("Accuracy in %") :]
-    tuned_alone = replace(record, points=tuple(p for p in record.points if p.finetuned_epochs or p.method == "dense"))
-    text = printed(tuned_alone, tmp_path)
-    assert "+ft" in text[text.index("Size, and time") : text.index("Accuracy in %")]
+def test_the_first_table_tells_budget_and_calibration_apart(record, tmp_path):
+    text = flat(printed(record, tmp_path))
+    table = text[: text.index("Where the gain")]
+    by = {(p.method, p.keep): p for p in record.points if not p.finetuned_epochs}
+    parts = []
+    for keep, share in ((0.5, "50"), (0.25, "25")):
+        a, b, c = (by[method, keep] for method in ("uniform", "plain", "calibrated"))
+        for one in (a, b, c):
+            assert f"{100 * one.reference.accuracy:.1f} / {100 * one.shifts_mean:.1f}" in table
+        first, second = (
+            f"{100 * (y.reference.accuracy - x.reference.accuracy):+.1f} / {100 * (y.shifts_mean - x.shifts_mean):+.1f}"
+            for x, y in ((a, b), (b, c))
+        )
+        parts.append(f"at {share}% the budget (plain - uniform) {first}, calibration on top {second}")
+    assert f"in points on reference / mean of shifts: {'; '.join(parts)}." in text
+    assert [gain.keep for gain in gains(record)] == [0.5, 0.25]
+    for gain in gains(record):
+        whole = by["calibrated", gain.keep].shifts_mean - by["uniform", gain.keep].shifts_mean
+        assert gain.budget[1] + gain.calibration[1] == pytest.approx(whole)
+
+
+def test_without_a_rival_nothing_is_told_apart(record, tmp_path):
+    lacking = replace(record, points=tuple(p for p in record.points if p.method != "plain"))
+    assert gains(lacking) == []
+    assert "Where the gain" not in printed(lacking, tmp_path)
+    alone = compress_record(keeps=(0.6,), shifts=(), baseline=False, finetune=0)
+    assert shown_shares(alone) == [0.6]
+    assert "in points on the reference: at 60% the budget (plain - uniform) " in flat(printed(alone, tmp_path))
+
+
+def test_a_budget_of_multiplications_is_named(record, tmp_path):
+    flops = replace(record, budget="flops", points=tuple(p for p in record.points if not p.masked))
+    assert flops.share(flops.points[1]) == flops.points[1].flops / flops.dense.flops
+    assert "one budget of multiplications over all layers" in flat(printed(flops, tmp_path))
+    assert "one budget of parameters over all layers" in flat(printed(record, tmp_path))
+    for drawn, word in ((flops, "multiplications kept (%)"), (record, "parameters kept (%)")):
+        for figure in (accuracy_figure(drawn), speed_figure(drawn)):
+            assert figure.axes[0].get_xlabel().startswith(word)
 
 
 def test_masked_is_said_where_a_share_is_named(tmp_path):
     record = compress_record(keeps=(0.9,), finetune=0)
-    assert "magnitude* 91% kept, masked 91% kept, masked" in flat(printed(record, tmp_path))
+    assert "magnitude* 91% (masked) 91% (masked)" in flat(printed(record, tmp_path))
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -113,12 +159,17 @@ def test_many_sets_fit_and_no_line_is_broken(width, tmp_path):
         assert line.count("[") == line.count("]")
     for name in FIVE:
         assert name in tables
-    assert tables.count("calibrated+ft") == (1 + 2 * 2 if width == 140 else 1 + 2 * 3)
+    assert tables.count("calibrated+ft") == 1 + 2 * 2
+    each = tables[tables.index("Accuracy on each shift, dense and calibrated; all others: accuracies.csv") :]
+    assert "uniform" not in each
+    assert "plain" not in each
+    calibrated = record.points[1]
+    assert f"75% calibrated {' '.join(f'{100 * row.accuracy:.1f}' for row in calibrated.shifts)}" in flat(each)
 
 
 def test_without_shifts_baseline_times_and_finetuning(tmp_path):
     text = printed(compress_record(shifts=(), baseline=False, timed=False, finetune=0), Path("runs"))
-    for word in ("shifts", "ER", "faster:", "b=1", "+ft", "nan", "time"):
+    for word in ("shifts", "ER", "× faster", "times faster", "b=1", "+ft", "nan", " ms"):
         assert word not in text
     assert "calibrated" in text
 
@@ -162,9 +213,9 @@ def test_epochs_are_named_where_they_differ(record):
     tuned = next(p for p in record.points if p.finetuned_epochs)
     assert point_label(record, tuned) == "calibrated+ft"
     both = replace(record, points=(*record.points, replace(tuned, finetuned_epochs=3)))
-    assert [s.label for s in all_series(both)][1:3] == ["calibrated+ft1", "uniform"]
+    assert [s.label for s in all_series(both)][1:3] == ["calibrated+ft1", "plain"]
     assert all_series(both)[-1].label == "calibrated+ft3"
-    assert all_series(both)[-1].words == "low rank, calibrated, finetuned 3 epochs"
+    assert all_series(both)[-1].words == "low rank, one budget, calibrated, finetuned 3 epochs"
 
 
 def test_the_pictures_are_written_whole(record, tmp_path):
@@ -259,12 +310,14 @@ def test_what_was_finetuned_stands_beside_what_it_came_from_whatever_the_order_o
     dense_tuned = replace(record.dense, finetuned_epochs=1, differences=record.points[1].differences)
     untuned, tuned = ([p for p in record.points[1:] if (p.finetuned_epochs > 0) == late] for late in (False, True))
     text = printed(replace(record, points=(record.dense, *untuned, dense_tuned, *tuned)), tmp_path)
-    table = text[text.index("Accuracy in %") :]
+    table = text[text.index("Size, times faster") :]
     order = (
         "dense ",
         "dense+ft",
         "75%  calibrated ",
         "calibrated+ft",
+        "plain ",
+        "plain+ft",
         "uniform ",
         "uniform+ft",
         "magnitude*",
@@ -274,4 +327,5 @@ def test_what_was_finetuned_stands_beside_what_it_came_from_whatever_the_order_o
     assert places == sorted(places)
     assert "+ft is to be compared with it" in flat(text)
     assert "dense+ft" not in text[: text.index("Size")]
+    assert "100%" not in text[text.index("dense+ft") - 8 : text.index("dense+ft")]
     assert "compared with it" not in flat(printed(record, tmp_path))
