@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,18 +17,18 @@ from lightning_robust.models.layer_sensitivity import OutputGradients
 from lightning_robust.models.low_rank_build import opened
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer, matrices
 from lightning_robust.models.modes import eval_mode, kept_random_state
+from lightning_robust.models.outer_sums import OuterSum, pieces
 from lightning_robust.models.truncation import Truncation, decompose
-
-_ROWS = 1 << 15  # taken to float64 at a time
 
 
 class InputMoments:
     """Count, mean and centred co-moments of the vectors on one side of a matrix, in float64, merged (Pébay 2008).
 
+    Memory: 8·d² bytes.
+
     Attributes:
         count: Vectors so far: images times positions.
         mean: Their mean, `(d,)`.
-        comoments: `Σ (x − mean)(x − mean)ᵀ`, `(d, d)`: the memory it takes, 8·d² bytes.
 
     Example:
         >>> moments = InputMoments()
@@ -38,7 +39,8 @@ class InputMoments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = self.comoments = torch.zeros((), dtype=torch.float64)
+        self.mean = torch.zeros((), dtype=torch.float64)
+        self._sum = OuterSum()
 
     def add(self, rows: Tensor) -> None:
         """Merge more vectors.
@@ -46,19 +48,27 @@ class InputMoments:
         Args:
             rows: `(n, d)`; nothing happens for n = 0.
         """
-        for part in rows.detach().split(_ROWS):
-            x = part.double()
-            mean = x.mean(dim=0)
-            x = x - mean
-            self._merge(len(x), mean, x.T @ x)
+        for part in pieces(rows.detach()):
+            x = part.new_empty(len(part) + 1, part.shape[1], dtype=torch.float64)
+            x[:-1] = part
+            mean = x[:-1].mean(dim=0)
+            x[:-1] -= mean
+            self._merge(len(part), mean, x)
 
     def merge(self, other: InputMoments) -> None:
         """Merge what another pass has seen.
 
         Args:
-            other: Moments of vectors of the same width.
+            other: Moments of vectors of the same width; not changed.
         """
-        self._merge(other.count, other.mean, other.comoments)
+        if other.count:
+            self._sum.merge(other._sum)
+            self._merge(other.count, other.mean, other.mean.new_empty(1, len(other.mean)))
+
+    @property
+    def comoments(self) -> Tensor:
+        """`Σ (x − mean)(x − mean)ᵀ`, `(d, d)`; a copy."""
+        return self._sum.matrix
 
     @property
     def covariance(self) -> Tensor:
@@ -70,15 +80,12 @@ class InputMoments:
         """`E[x xᵀ]`, `(d, d)`."""
         return self.covariance + torch.outer(self.mean, self.mean)
 
-    def _merge(self, n: int, mean: Tensor, comoments: Tensor) -> None:
-        if not n:
-            return
-        if not self.count:
-            self.count, self.mean, self.comoments = n, mean, comoments
-            return
-        delta, total = mean - self.mean, self.count + n
-        self.comoments = self.comoments + comoments + torch.outer(delta, delta) * (self.count * n / total)
-        self.mean, self.count = self.mean + delta * (n / total), total
+    def _merge(self, n: int, mean: Tensor, rows: Tensor) -> None:
+        """Add centred rows; the last one is for the difference of the means, so that no pass over `(d, d)` is."""
+        delta, total = mean - self.mean if self.count else torch.zeros_like(mean), self.count + n
+        rows[-1] = delta * math.sqrt(self.count * n / total)
+        self._sum.add(rows)
+        self.mean, self.count = (self.mean + delta * (n / total) if self.count else mean), total
 
 
 @dataclass(frozen=True, eq=False)

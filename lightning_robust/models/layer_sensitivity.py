@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer
+from lightning_robust.models.outer_sums import OuterSum, pieces
 
 
 class OutputGradients:
@@ -43,15 +44,14 @@ class OutputGradients:
 
     def __init__(self, model: nn.Module, found: Mapping[str, MatrixOfLayer]) -> None:
         self.images = 0
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, OuterSum] = defaultdict(OuterSum)
         self._model = model
         self._names: dict[str, list[str]] = defaultdict(list)
         self._outputs: list[tuple[str, Tensor]] = []
-        self._spans: dict[str, Tensor] = {}
+        self._widening = {name: one.weight for name, one in found.items() if one.rows > one.columns}
+        self._spans: dict[str, Tensor] = {}  # not before there are gradients: each takes 8·out·in bytes
         for name, matrix in found.items():
             self._names[matrix.layer].append(name)
-            if matrix.rows > matrix.columns:
-                self._spans[name] = torch.linalg.qr(matrix.weight.double())[0]
         for layer in self._names:
             model.get_submodule(layer).register_forward_hook(partial(self._keep, layer))
 
@@ -87,7 +87,7 @@ class OutputGradients:
         """The sums over one image; zeros for a matrix that the output does not depend on; empty without images."""
         if not self.images:
             return {}
-        return {name: self._sums[name] / self.images for name in self._sums}
+        return {name: one.matrix / self.images for name, one in self._sums.items()}
 
     def _keep(self, layer: str, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         self._outputs.append((layer, output))
@@ -97,6 +97,12 @@ class OutputGradients:
         names = self._names[layer]
         if isinstance(self._model.get_submodule(layer), nn.Conv2d):
             gradient = gradient.movedim(-3, -1)
-        for name, g in zip(names, gradient.flatten(0, -2).double().chunk(len(names), dim=1), strict=True):
-            g = g @ self._spans[name] if name in self._spans else g
-            self._sums[name] = g.T @ g + self._sums.get(name, 0)
+        for name, rows in zip(names, gradient.flatten(0, -2).chunk(len(names), dim=1), strict=True):
+            for part in pieces(rows):
+                g = part.double()
+                self._sums[name].add(g @ self._span(name) if name in self._widening else g)
+
+    def _span(self, name: str) -> Tensor:
+        if name not in self._spans:
+            self._spans[name] = torch.linalg.qr(self._widening[name].detach().double())[0]
+        return self._spans[name]

@@ -36,7 +36,7 @@ class Truncation:
 
     Attributes:
         weight: `P W`, `(p, in)`. A convolution's W is flattened to `(out, in·kh·kw)`. P = I where there is nothing to
-            change, else an orthonormal basis of W's span (where out > in) times R, with `R² = G/ḡ + 0.01 I` for the
+            change, else an orthonormal basis of W's span (where out > in) times R, with `RᵀR = G/ḡ + 0.01 I` for the
             mean eigenvalue ḡ of a sensitivity G.
         basis: Output directions `u_i` as orthonormal columns, most energy first, `(p, m)`, m = min(out, in).
         energies: `ḡ E⟨u_i, P W x⟩²` (about the mean where it is corrected), `(m,)`; `σ_i²` without images.
@@ -122,7 +122,8 @@ def decompose(
             has it; None counts all errors alike.
 
     Raises:
-        ValueError: If shapes do not fit, a value is not finite, or a mean or a sensitivity has no covariance beside it.
+        ValueError: If shapes do not fit, a value is not finite, a sensitivity has an eigenvalue below 0, or a mean or a
+            sensitivity has no covariance beside it.
 
     Example:
         >>> W = torch.diag(torch.tensor([3.0, 1.0]))
@@ -136,26 +137,36 @@ def decompose(
     if covariance is None:
         if mean is not None or sensitivity is not None:
             raise ValueError("A mean and a sensitivity are used only together with a covariance; give both, or none.")
-        U, S, _ = torch.linalg.svd(W, full_matrices=False)
-        return Truncation(W, U, S.square(), None)
+        return Truncation(W, *_singular(W), None)
     if side not in SIDES:
         raise ValueError(f"side is one of {', '.join(SIDES)}, not {side!r}.")
     size = W.shape[1] if side == "input" else W.shape[0]
     C = _checked_matrix("covariance", covariance)
     if C.shape != (size, size):
         raise ValueError(f"The covariance of the {side}s is {size} × {size}, not {' × '.join(map(str, C.shape))}.")
-    output_mean, undo, scale = _output_mean(W, mean, side), None, 1.0
-    C = W @ C @ W.T if side == "input" else C
+    middle, undo, scale = _checked_mean(mean, side, size), None, 1.0
     if len(W) > W.shape[1]:  # outputs and the best A lie in the span of W: the rest is done there
         undo, W = torch.linalg.qr(W)
-        C, output_mean = undo.T @ C @ undo, None if output_mean is None else undo.T @ output_mean
+        if side == "output":
+            C, middle = undo.T @ C @ undo, None if middle is None else undo.T @ middle
+    if side == "input":
+        C, middle = W @ C @ W.T, None if middle is None else W @ middle
     if sensitivity is not None:
-        R, inverse, scale = _root(_within(sensitivity, undo, len(weight), len(W)))
-        W, C, output_mean = R @ W, R @ C @ R, None if output_mean is None else R @ output_mean
-        undo = inverse if undo is None else undo @ inverse
+        R, scale = _root(_within(sensitivity, undo, len(weight), len(W)))
+        W, C, middle = R @ W, R @ C @ R.T, None if middle is None else R @ middle
+        identity = torch.eye(len(R), dtype=R.dtype, device=R.device)
+        undo = torch.linalg.solve_triangular(R, identity if undo is None else undo, upper=True, left=False)
     basis = _basis(W, C)
-    energies = scale * (basis.T @ C @ basis).diagonal().clamp(min=0)
-    return Truncation(W, basis, energies, output_mean, undo)
+    energies = scale * (C @ basis * basis).sum(dim=0).clamp(min=0)
+    return Truncation(W, basis, energies, middle, undo)
+
+
+def _singular(W: Tensor) -> tuple[Tensor, Tensor]:
+    if len(W) < W.shape[1]:  # twice as fast on the transpose
+        _, S, Vh = torch.linalg.svd(W.T, full_matrices=False)
+        return Vh.T, S.square()
+    U, S, _ = torch.linalg.svd(W, full_matrices=False)
+    return U, S.square()
 
 
 def _within(sensitivity: Tensor, span: Tensor | None, out: int, width: int) -> Tensor:
@@ -167,11 +178,15 @@ def _within(sensitivity: Tensor, span: Tensor | None, out: int, width: int) -> T
     return span.T @ G @ span
 
 
-def _root(G: Tensor) -> tuple[Tensor, Tensor, float]:
-    values, vectors = torch.linalg.eigh((G + G.T) / 2)
-    scale = float(values.clamp(min=0).mean())
-    roots = (values.clamp(min=0) / (scale or 1.0) + _DAMPING).sqrt()
-    return vectors * roots @ vectors.T, vectors / roots @ vectors.T, scale
+def _root(G: Tensor) -> tuple[Tensor, float]:
+    """Upper triangular R with `RᵀR = G/ḡ + 0.01 I`, and ḡ."""
+    scale = float(G.diagonal().mean().clamp(min=0))
+    damped = (G + G.T) / (2 * (scale or 1.0))
+    damped.diagonal().add_(_DAMPING)
+    R, failed = torch.linalg.cholesky_ex(damped, upper=True)
+    if int(failed):
+        raise ValueError("The sensitivity has an eigenvalue below 0; it is a sum of squares.")
+    return R, scale
 
 
 def _basis(W: Tensor, covariance: Tensor) -> Tensor:
@@ -183,14 +198,12 @@ def _basis(W: Tensor, covariance: Tensor) -> Tensor:
     return vectors.flip(1)
 
 
-def _output_mean(W: Tensor, mean: Tensor | None, side: str) -> Tensor | None:
+def _checked_mean(mean: Tensor | None, side: str, size: int) -> Tensor | None:
     if mean is None:
         return None
-    size = W.shape[1] if side == "input" else W.shape[0]
     if mean.shape != (size,) or not bool(mean.isfinite().all()):
         raise ValueError(f"The mean of the {side}s is {size} finite numbers, not of shape {tuple(mean.shape)}.")
-    mean = mean.detach().double()
-    return W @ mean if side == "input" else mean
+    return mean.detach().double()
 
 
 def _checked_matrix(what: str, matrix: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from open_clip.modified_resnet import AttentionPool2d
@@ -40,6 +41,57 @@ def test_moments_merge_to_those_of_all_rows(sizes):
     torch.testing.assert_close(whole.mean, mean)
     torch.testing.assert_close(whole.covariance, covariance)
     torch.testing.assert_close(whole.second_moment, rows.double().T @ rows.double() / 10)
+
+
+@pytest.mark.parametrize("width", [5, 300])
+def test_a_mean_of_a_thousand_deviations_costs_no_digits(width):
+    # a drift, so that the means of the batches differ
+    rows = drawn(4000, width) + 1000 + torch.linspace(0, 3, 4000)[:, None]
+    moments = InputMoments()
+    for part in rows.split(700):
+        moments.add(part)
+    exact = rows.numpy().astype(np.longdouble)
+    mean = exact.mean(0)
+    centred = (exact - mean).astype(np.float64)
+    np.testing.assert_allclose(moments.mean, mean.astype(np.float64), rtol=1e-14)
+    np.testing.assert_allclose(moments.covariance, centred.T @ centred / 4000, rtol=0, atol=1e-12)
+    assert torch.equal(moments.covariance, moments.covariance.T)
+
+
+SIDES = {
+    "input, square": (lambda: nn.Linear(9, 9), "input"),
+    "input, widening": (lambda: nn.Linear(9, 30), "input"),
+    "output, narrowing": (lambda: nn.Linear(30, 9), "output"),
+    "output, narrowing without bias": (lambda: nn.Linear(30, 9, bias=False), "output"),
+    "output, in more than one block": (lambda: nn.Linear(300, 260), "output"),
+    "input, in more than one block": (lambda: nn.Linear(260, 300), "input"),
+}
+
+
+@pytest.mark.parametrize("kind", SIDES)
+@pytest.mark.parametrize("sensitive", [True, False])
+def test_the_side_that_is_measured_changes_nothing(kind, sensitive):
+    make, side = SIDES[kind]
+    layer = seeded(make).double()
+    out, width = layer.weight.shape
+    x = drawn(2 * width, width, seed=1).double() @ drawn(width, width, seed=2).double() / width
+    model = nn.Sequential(layer, nn.Tanh(), seeded(lambda: nn.Linear(out, 4)).double())
+    found = calibrate(model, x.split(100), gradients_every=3)
+    assert found.sides["0.weight"] == side
+    read = {"input": x, "output": x @ layer.weight.detach().T}
+    G = found.gradients["0.weight"] if sensitive else None
+    ours = found.decompose("0.weight", sensitive=sensitive)
+    for of, rows in read.items():
+        mean, covariance = moments_by_hand(rows)
+        theirs = decompose(layer.weight, covariance, mean=mean, side=of, sensitivity=G)
+        assert theirs.total == pytest.approx(ours.total, rel=1e-10)
+        np.testing.assert_allclose(ours.energies, theirs.energies, rtol=0, atol=1e-10 * ours.total)
+        for k in (1, min(out, width) // 2, min(out, width)):
+            a, b = ours.at(k), theirs.at(k)
+            # directions of like energies may turn: what rank k gives for what is read is compared
+            gap = (x - x.mean(0)) @ (a.A @ a.B - b.A @ b.B).T
+            assert gap.square().sum() <= 1e-16 * read["output"].square().sum()
+            np.testing.assert_allclose(a.shift, b.shift, rtol=0, atol=1e-8 * float(mean.norm()))
 
 
 CONVOLUTIONS = {

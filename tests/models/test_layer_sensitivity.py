@@ -148,5 +148,7 @@ def test_refusals():
         calibrate(Pair(), [drawn(3, 2)])
     with pytest.raises(ValueError, match="sensitivity is 2 × 2, not 3 × 3"):
         decompose(drawn(2, 3), torch.eye(3), sensitivity=torch.eye(3))
+    with pytest.raises(ValueError, match="sensitivity has an eigenvalue below 0"):
+        decompose(drawn(2, 3), torch.eye(3), sensitivity=torch.diag(torch.tensor([1.0, -0.5])))
     with pytest.raises(ValueError, match="both, or none"):
         decompose(drawn(2, 3), sensitivity=torch.eye(2))
