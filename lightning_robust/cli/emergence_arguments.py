@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lightning_robust.cli.argument_types import not_negative, positive
+from lightning_robust.cli.argument_types import positive, seed
 
 
 def add_emergence(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_emergence(parser: argparse.ArgumentParser) -> None:
         "whenever you like: the same command skips what is done and goes on with what was broken off."
     )
     parser.add_argument(
-        "--seeds", nargs="+", type=not_negative, default=[0, 1, 2], metavar="N",
+        "--seeds", nargs="+", type=seed, default=[0, 1, 2], metavar="N",
         help="seeds of weights, images and order (default: 0 1 2)",
     )  # fmt: skip
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="configs to compare (default: all of the folder)")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lightning_robust.cli.argument_types import not_negative, positive
+from lightning_robust.cli.argument_types import not_negative, positive, seed
 from lightning_robust.cli.fit_baseline_arguments import add_fit_options
 
 
@@ -46,7 +46,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help="of intervals and untrained weights (0)"
+        "--seed", type=seed, default=0, metavar="N", help="of intervals and untrained weights (0)"
     )
     parser.add_argument("--download", action="store_true", help="let the data module fetch what is not here")
     parser.add_argument(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lightning_robust.cli.argument_types import positive
+from lightning_robust.cli.argument_types import positive, seed
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 FILE_FORMS = (
@@ -94,4 +94,4 @@ def _add_images(parser: argparse.ArgumentParser, what: str, most: int | None) ->
     parser.add_argument("--max_images", type=positive, metavar="N", help=f"at most so many (default: {default})")
     parser.add_argument("--batch_size", type=positive, metavar="N", help="(default: that of the data)")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda … (default: cuda where there is one)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of sampled labels and of the data (default: 0)")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of sampled labels and of the data (default: 0)")

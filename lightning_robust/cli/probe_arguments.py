@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lightning_robust.cli.argument_types import positive
+from lightning_robust.cli.argument_types import positive, seed
 
 
 def add_probe(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +50,6 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_images", type=positive, metavar="N", help="at most so many images (default: all)")
     parser.add_argument("--batch_size", type=positive, metavar="N", help="(default: 128, or the run's)")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of everything random (default: 0, or the run's)")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of everything random (default: 0, or the run's)")
     parser.add_argument("--download", action="store_true", help="fetch data sets of the Hub that are not here")
     parser.add_argument("--run_name", metavar="NAME", help="folder below checkpoints/probe (default: a number)")
