@@ -10,16 +10,30 @@ from torch import Tensor, nn
 
 from lightning_robust.cli.evaluate_models import Candidate, LoadedModels
 from lightning_robust.cli.evaluate_sets import OrderedLoader
-from lightning_robust.cli.evaluate_untrained import calibrate_loaded
 from lightning_robust.cli.opened_evaluation import Opened
-from lightning_robust.errors import UserError
+from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.class_mask import largest_class
 from lightning_robust.models.compressed_architecture import head_weight
 from lightning_robust.models.evaluate_points import Point, evaluate_points
 from lightning_robust.models.modes import eval_mode, kept_random_state
+from lightning_robust.models.untrained import calibrate_untrained
 from lightning_robust.signatures import ActivationProbe
 
-__all__ = ["HeadFeatures", "HeadModel", "SetFeatures", "head_features"]
+__all__ = [
+    "UNTRAINED_WORDS",
+    "HeadFeatures",
+    "HeadModel",
+    "SetFeatures",
+    "calibrate_on_calibration_images",
+    "head_features",
+]
+
+UNTRAINED_WORDS = (
+    "batch norms of random weights have the statistics of the calibration images, and in `evaluate` those of the "
+    "images that are judged: accuracies of an untrained model may differ from those of `evaluate`"
+)
+"""For the conventions of a record whose models are untrained and have batch norms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +120,8 @@ def head_features(
     if network.head_layer is None or not network.representation_layer:
         raise UserError(f"{network.name} does not say what its head reads: a linear head that has a name is needed")
     opened.data.transform = loaded.transform
-    calibrate_loaded(loaded, opened.data, opened.args.split, opened.here, opened.device)
     loaded.place(opened.device)
+    calibrate_on_calibration_images(opened, loaded)
     points = [loaded.points[candidate.key] for candidate in wanted]
     with torch.no_grad(), eval_mode(loaded.module), kept_random_state():
         heads = [_head(loaded, candidate, point) for candidate, point in zip(wanted, points, strict=True)]
@@ -118,6 +132,26 @@ def head_features(
     return [
         HeadFeatures(head, calibration[row], tuple(found[row] for found in judged)) for row, head in enumerate(heads)
     ]
+
+
+def calibrate_on_calibration_images(opened: Opened, loaded: LoadedModels) -> None:
+    """Give the batch norms of random weights statistics of the calibration images; other models are left alone.
+
+    The images come in the data module's own batches, whatever `--batch_size` says, and nothing that is judged is read.
+
+    Args:
+        opened: Data, and which images calibrate.
+        loaded: The models, on their device.
+
+    Raises:
+        UserError: If the images cannot give statistics.
+    """
+    if not loaded.untrained or not batch_norms(loaded.module):
+        return
+    loader = opened.calibration_loader(loaded.transform, own_batches=True)
+    with warnings.catch_warnings(), from_user(ValueError):
+        warnings.filterwarnings("ignore", "An image is left out")  # the record names each
+        calibrate_untrained(loaded.module, (batch[0] for batch in loader.batches))
 
 
 def _head(loaded: LoadedModels, candidate: Candidate, point: Point) -> HeadModel:

@@ -104,28 +104,30 @@ class Opened:
             loaders[0] = _half(loaders[0], 1)
         return loaders
 
-    def calibration_loader(self, transform: Any) -> OrderedLoader:
+    def calibration_loader(self, transform: Any, *, own_batches: bool = False) -> OrderedLoader:
         """The loader of the reference images that everything is chosen and estimated on.
 
         Args:
             transform: The model's preprocessing.
+            own_batches: Whether `--batch_size` is left out of it: for what depends on the batches.
 
         Raises:
             UserError: If they cannot be had; `--calibration half` needs the judged images alone.
         """
         if self.args.calibration == HALF:
-            return _half(self._loaders(transform, self.args.split)[0], 0)
+            return _half(self._loaders(transform, self.args.split, own_batches=own_batches)[0], 0)
         try:
-            return self._loaders(transform, self.calibration_split)[0]
+            return self._loaders(transform, self.calibration_split, own_batches=own_batches)[0]
         except (UserError, ValueError, OSError) as error:  # as data modules refuse what is not there
             raise UserError(
                 f"calibration needs {self.calibration_split} images of {self.sets[0].name}, and they cannot be had "
                 f"({error}); --calibration half takes every second judged image instead"
             ) from error
 
-    def _loaders(self, transform: Any, split: str) -> list[OrderedLoader]:
+    def _loaders(self, transform: Any, split: str, *, own_batches: bool = False) -> list[OrderedLoader]:
         self.data.transform = transform
-        return ordered_loaders(self.data, split, 1, self.args.batch_size, self.args.num_workers)
+        size = None if own_batches else self.args.batch_size
+        return ordered_loaders(self.data, split, 1, size, self.args.num_workers)
 
 
 def open_evaluation(args: argparse.Namespace, here: Processes) -> Opened:

@@ -12,6 +12,7 @@ from toy_evaluation_data import NAMES, write_images
 
 from lightning_robust.cli.evaluate_asked import asked_models
 from lightning_robust.cli.evaluate_models import load_models
+from lightning_robust.cli.evaluate_sets import ordered_loaders
 from lightning_robust.cli.head_features import head_features
 from lightning_robust.cli.judged import SetOutcome, judge
 from lightning_robust.cli.main import main
@@ -21,6 +22,7 @@ from lightning_robust.cli.processes import Processes
 from lightning_robust.errors import UserError
 from lightning_robust.models import ImageClassifier, interpolate, load_encoder, save_tensors, split_classifier_state
 from lightning_robust.models.networks import load_network
+from lightning_robust.models.untrained import calibrate_untrained
 from lightning_robust.results import read_evaluation
 
 HERE = Path(__file__).parent
@@ -80,7 +82,7 @@ def outcomes_of(opened, found):
 
 
 @pytest.mark.parametrize("own_names", [False, True])
-@pytest.mark.parametrize("model", ["scenes-clip", "untrained:scenes-clip"])
+@pytest.mark.parametrize("model", ["scenes-clip", "untrained:scenes-clip"])  # the toy's splits are one
 def test_the_head_on_features_answers_as_evaluate_does(images, model, own_names):
     write_config(images, own_names=own_names)
     assert main(["evaluate", "--device", "cpu", "--data", "toy.yaml", "--model", model]) == 0
@@ -106,6 +108,33 @@ def test_half_of_the_reference_calibrates_and_the_other_half_is_judged(images):
     torch.testing.assert_close(half.calibration.h, whole.judged[0].h[::2], atol=1e-4, rtol=1e-4)
     assert len(half.judged[1].h) == len(whole.judged[1].h)
     assert "every second test image" in opened.calibration_words
+
+
+def statistics_of(opened, model, part):
+    """Batch norms by hand: of the images at even or odd places, or of all."""
+    loaded = load_models(asked_models([model])[0], opened.data, opened.sets, 0)
+    opened.data.transform = loaded.transform
+    every = [
+        (images, torch.as_tensor(places)) for images, _, places in ordered_loaders(opened.data, "test", 1)[0].batches
+    ]
+    calibrate_untrained(
+        loaded.module, [images[places % 2 == part] if part is not None else images for images, places in every]
+    )
+    with torch.no_grad():
+        return torch.cat([loaded.module.encode(images) for images, _ in every])
+
+
+@pytest.mark.parametrize("batch", [[], ["--batch_size", "5"]])
+def test_batch_norms_of_random_weights_know_calibration_images_alone(images, batch):
+    """Half of the images calibrates, and the other half, which is judged, has no say in it, nor have the batches."""
+    write_config(images)
+    model = "untrained:scenes-clip"
+    opened = opened_by("--calibration", "half", *batch)
+    (found,) = features_of(opened, model)
+    expected, judged = (statistics_of(opened_by(), model, part) for part in (0, 1))
+    torch.testing.assert_close(found.judged[0].h, expected[1::2], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.calibration.h, expected[::2], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(judged, expected, atol=1e-3)
 
 
 def test_the_points_of_a_path_have_heads_and_features_of_their_own(images):
