@@ -45,9 +45,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--num_workers", type=not_negative, metavar="N", help="processes that read (default: the data's)"
     )
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
-    parser.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="of intervals and untrained weights (0)"
-    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of intervals and untrained weights (0)")
     parser.add_argument("--download", action="store_true", help="let the data module fetch what is not here")
     parser.add_argument(
         "--run_name",
