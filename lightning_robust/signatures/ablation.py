@@ -31,6 +31,9 @@ _BLOCK = 256
 _CANCELLED = 1e-4
 """What is left of ‖h‖² below which logits are computed anew rather than by subtraction."""
 
+_ROUNDING = 16 * torch.finfo(torch.float64).eps
+"""Of each of the sums that a logit is made of, relative to ‖h‖ and the largest row of W."""
+
 
 @dataclass(frozen=True, eq=False)
 class UnitValues:
@@ -191,6 +194,10 @@ def ablated_predictions(
     result is that of ``ablated``, normalisation and head one after the other, in float64 (``_CANCELLED``: images of
     which an ablation takes nearly everything are computed that way).
 
+    Where an ablation takes all that the head reads, as zero of all its directions does, what is left of the logits is
+    rounding: those that differ by no more than that count as equal, so that the bias decides, and without one the
+    first class wins, as with no direction kept in ``pruned_predictions``.
+
     Args:
         head: weight ``W``, ``(C, d)``.
         features: h as the encoder gives it, ``(n, d)``.
@@ -237,17 +244,22 @@ class _Plan:
         self.ablation, self.W = ablation, W
         self.U, self.dual = _dual(ablation.units, h)
         self.moved, self.gram = W @ self.dual, self.dual.T @ self.dual
+        self.rounding = _ROUNDING * sum(self.U.shape) * float(torch.linalg.vector_norm(W, dim=1).max())
 
     def logits(self, h: Tensor, logits: Tensor, squares: Tensor, unit_norm: bool) -> Float64[Tensor, "n C"]:
         coordinates = h @ self.U
         step = self.ablation.targets(coordinates) - coordinates
         left = squares + 2 * (step * (h @ self.dual)).sum(dim=1) + (step @ self.gram * step).sum(dim=1)
-        scores = _scaled(logits + step @ self.moved.T, left, unit_norm)
+        plain = logits + step @ self.moved.T
+        scores = _scaled(plain, left, unit_norm)
         lost = left < _CANCELLED * squares
         if bool(lost.any()):
             rest = h[lost] + step[lost] @ self.dual.T
+            plain[lost] = rest @ self.W.T
             scores[lost] = (unit_rows(rest) if unit_norm else rest) @ self.W.T
-        return scores
+        size = squares.sqrt() + torch.linalg.vector_norm(step, dim=1)
+        equal = plain.amax(dim=1) - plain.amin(dim=1) <= self.rounding * size
+        return torch.where(equal[:, None], 0.0, scores)
 
 
 def _scaled(logits: Tensor, squares: Tensor, unit_norm: bool) -> Tensor:

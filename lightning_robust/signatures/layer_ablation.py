@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,8 @@ class LayerAblation:
     Args:
         model: any module, not compiled.
         layer: as ``ActivationProbe`` takes it, ``"name"`` for a submodule's output or ``"name:input"`` for its first
-            input; of several outputs the first tensor is changed.
+            input, and every other argument that is the same tensor (attention reads query, key and value from one); of
+            several outputs the first tensor is changed.
 
     Attributes:
         current: the ablation of the next forwards; None leaves the network as it is.
@@ -102,10 +103,15 @@ class LayerAblation:
         self.fired = True
         if self.current is None:
             return None
-        if args:
-            return self._changed(args), kwargs
-        first = next(iter(kwargs))
-        return args, {**kwargs, first: self._changed(kwargs[first])}
+        given = args or tuple(kwargs.values())[:1]
+        first = next((part for part in given if isinstance(part, Tensor)), None)
+        if first is None:
+            self._refuse(given[0] if len(given) == 1 else given)
+        changed = self._ablated(first)
+        return (
+            tuple(changed if part is first else part for part in args),
+            {name: changed if part is first else part for name, part in kwargs.items()},
+        )
 
     def _after(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
         self.fired = True
@@ -119,6 +125,9 @@ class LayerAblation:
             if place is not None:
                 parts = [*output[:place], self._ablated(output[place]), *output[place + 1 :]]
                 return type(output)(parts)
+        self._refuse(output)
+
+    def _refuse(self, output: Any) -> NoReturn:
         raise TypeError(
             f"layer {self._layer.name!r} gives {type(output).__name__}, whose features cannot be changed; name a layer "
             "that gives a tensor, such as one inside it."

@@ -20,6 +20,7 @@ from lightning_robust.signatures.ablation import (
     feature_axes,
     unit_values,
 )
+from lightning_robust.signatures.bases import thin_svd
 
 
 def numbers(*shape, seed=0):
@@ -151,13 +152,32 @@ def test_what_nearly_all_of_h_lies_in_leaves_exact_logits():
     torch.testing.assert_close(torch.cat(kept), expected, rtol=0, atol=1e-6)
 
 
-def test_ablating_all_of_h_leaves_the_bias():
-    h, bias = numbers(3, 4), torch.tensor([0.0, 2.0, 1.0])
+@pytest.mark.parametrize("unit_norm", [True, False])
+def test_ablating_all_of_h_leaves_the_bias(unit_norm):
+    h, bias = numbers(30, 4), torch.tensor([0.0, 2.0, 1.0])
     everything = AblationOf(random_rotation(4, 4, seed=1), "zero")
-    for unit_norm in (True, False):
-        found = ablated_predictions(numbers(3, 4), h, [everything], largest_class, unit_norm=unit_norm, bias=bias)
-        # what is left of h is rounding; of unit length it would be noise, so only without normalising it is the bias
-        assert unit_norm or found.tolist() == [[1, 1, 1]]
+    for shift, wanted in ((bias, 1), (None, 0)):
+        found = ablated_predictions(numbers(3, 4), h, [everything], largest_class, unit_norm=unit_norm, bias=shift)
+        assert found.unique().tolist() == [wanted]
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("shape", [(20, 128), (7, 5)])
+def test_without_all_directions_of_the_head_no_class_is_preferred(centred, unit_norm, shape):
+    """What is left of the logits is rounding, which would depend on the size of a block."""
+    W, h = numbers(*shape, seed=1) + 2, numbers(500, shape[1], seed=2) * 30
+    everything = AblationOf(thin_svd(W, centred=centred)[1], "zero")
+    for block in (1, 7, 256):
+        found = ablated_predictions(W, h, [None, everything], largest_class, unit_norm=unit_norm, block=block)
+        assert found[1].unique().tolist() == [0]
+        assert len(found[0].unique()) > 3
+    nearly = AblationOf(everything.units[:, 1:], "zero")  # one direction still tells classes apart
+    assert len(ablated_predictions(W, h, [nearly], largest_class, unit_norm=unit_norm).unique()) > 1
+    # images that are no numbers are no first class
+    h[0] = torch.nan
+    found = ablated_predictions(W, h, [everything], largest_class, unit_norm=unit_norm)
+    assert found[0, :2].tolist() == [NO_CLASS, 0]
 
 
 def test_a_direction_that_every_class_shares_changes_no_prediction_however_important():

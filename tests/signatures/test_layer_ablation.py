@@ -80,6 +80,36 @@ def test_what_a_layer_reads():
     assert not run(by_name, "layer:input", zero, x)[:, 1].any()
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_what_self_attention_reads_is_changed_in_query_key_and_value(named):
+    """Of a block of open_clip that is what its first norm gives."""
+    import open_clip
+
+    torch.manual_seed(0)
+    model = open_clip.transformer.VisionTransformer(32, 16, 24, 2, 2, 2.0, output_dim=8).eval()
+    block = model.transformer.resblocks[0]
+    if named:
+        block.attention = lambda q_x, **_: block.attn(query=q_x, key=q_x, value=q_x, need_weights=False)[0]
+    x, mean = numbers(3, 3, 32, 32), FeatureAblation((7,), "mean", values(2.5))
+    with torch.no_grad():
+        plain = model(x)
+        norm = run(model, "transformer.resblocks.0.ln_1", mean, x)
+        read = run(model, "transformer.resblocks.0.attn:input", mean, x)
+    assert not torch.allclose(plain, norm, atol=1e-3)
+    torch.testing.assert_close(read, norm, rtol=0, atol=1e-6)
+
+
+def test_an_input_that_is_another_tensor_stays():
+    attention = nn.MultiheadAttention(4, 2, batch_first=True).eval()
+    query, key = numbers(1, 3, 4), numbers(1, 5, 4, seed=1)
+    network = Last(attention)
+    network.forward = lambda x: attention(x, key, key)[0]
+    found = run(network, "layer:input", FeatureAblation((1,), "zero", values(0.0)), query)
+    changed = query.clone()
+    changed[..., 1] = 0
+    torch.testing.assert_close(found, attention(changed, key, key)[0])
+
+
 def test_the_first_tensor_of_several_and_what_gives_none():
     class Pair(nn.Module):
         def forward(self, x):
