@@ -101,7 +101,7 @@ def _costs(
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(size, *image.shape, generator=generator).to(device)
         times = interleaved_times(networks, images, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=seconds)
-        found[str(size)] = latencies(times)
+        found[str(size)] = latencies(times, "processor" if _one_thread(device) else "clock")
         if seen is not None:
             seen(1)
     shape = image[None].to(device)
@@ -117,6 +117,10 @@ def _costs(
     ]
 
 
+def _one_thread(device: Any) -> bool:
+    return torch.device(device).type == "cpu" and torch.get_num_threads() == 1
+
+
 def latency_words(device: Any) -> str:
     """How latency was taken, for a record's conventions."""
     threads = torch.get_num_threads()
@@ -125,6 +129,7 @@ def latency_words(device: Any) -> str:
     return (
         f"latency: one forward pass of a batch of random images on {where}, the networks of one share in turns with "
         f"the dense one within each of {LEAST_ROUNDS} to {ROUNDS} rounds, each round beginning with another network, "
-        "after two passes that do not count; median and range over the rounds; the speed-up is the median of the "
-        "ratios within the rounds; a finetuned network has the shape, and so the time, of the one that it was made from"
+        "after two passes that do not count; median and range over the rounds by the clock; the speed-up is the median "
+        f"of the ratios within the rounds, by {'processor time' if _one_thread(device) else 'the clock'}; a finetuned "
+        "network has the shape, and so the time, of the one that it was made from"
     )

@@ -15,7 +15,13 @@ from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, MAGNITUDE,
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.calibration import calibrate
 from lightning_robust.models.classifier import ImageClassifier
-from lightning_robust.models.compression_plan import CompressionPlan, CutNetwork, fixed_costs, matrix_shapes
+from lightning_robust.models.compression_plan import (
+    CompressionPlan,
+    CutNetwork,
+    FixedCosts,
+    fixed_costs,
+    matrix_shapes,
+)
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer, matrices
 from lightning_robust.models.magnitude_pruning import magnitude_masks, masked
@@ -47,7 +53,7 @@ class Budgets:
     keep: tuple[float, ...]
     counted: str
     matrices: Mapping[str, MatrixOfLayer]
-    fixed: Mapping[str, int]
+    fixed: FixedCosts
     leave: tuple[str, ...] = ()
 
     @classmethod
@@ -73,7 +79,7 @@ class Budgets:
         fixed, shapes = fixed_costs(model, found, image[None]), matrix_shapes(found, centred=True)
         with from_user(ValueError):
             for share in keep:
-                uniform_ranks(shapes, share, of=counted, fixed=fixed[counted])
+                uniform_ranks(shapes, share, of=counted, fixed=fixed.of(counted))
         return cls(model, image, tuple(keep), counted, found, fixed, leave)
 
     @property
@@ -158,7 +164,7 @@ def _applied(plan: CompressionPlan, network: nn.Module) -> nn.Module:
 
 def _magnitude(budgets: Budgets, share: float) -> "partial[nn.Module]":
     parameters = list(dict.fromkeys(name.partition("[")[0] for name in budgets.matrices))
-    fixed = budgets.fixed["parameters"]
+    fixed = budgets.fixed.parameters
     total = fixed + sum(one.parameters for one in budgets.matrices.values())
     masks = magnitude_masks(budgets.network, parameters, max(0, round(share * total) - fixed))
     return partial(masked, budgets.network, masks)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from lightning_robust.models.calibration import Calibration, calibrate
 from lightning_robust.models.cost import forward_flops, parameter_count
-from lightning_robust.models.low_rank_build import factorise
+from lightning_robust.models.low_rank_build import factorise, opened
 from lightning_robust.models.low_rank_matrices import MatrixOfLayer, matrices
-from lightning_robust.models.rank_budget import MatrixShape, Ranks, allocate, uniform_ranks
+from lightning_robust.models.low_rank_pool import LowRankAttentionPool
+from lightning_robust.models.rank_budget import MatrixShape, Ranks, allocate, total_cost, uniform_ranks
 from lightning_robust.models.truncation import Truncation, decompose
 
 METHODS = ("calibrated", "plain", "uniform")
@@ -97,6 +98,28 @@ class CompressionPlan:
         return factorise(model, factors, biases)
 
 
+@dataclass(frozen=True)
+class FixedCosts:
+    """What a network costs outside its matrices.
+
+    Attributes:
+        parameters: Numbers.
+        flops: Multiplications for one image.
+        spare: Of these, what is saved as soon as one of the `spared` is cut: open_clip's attention pooling projects
+            queries that it does not use, and its low-rank form does not.
+        spared: Matrices, by name.
+    """
+
+    parameters: int
+    flops: int = 0
+    spare: int = 0
+    spared: tuple[str, ...] = ()
+
+    def of(self, cost: str) -> int:
+        """One of them: "parameters" or "flops"."""
+        return self.flops if cost == "flops" else self.parameters
+
+
 @dataclass(frozen=True, eq=False)
 class CutNetwork:
     """Every matrix of a network, decomposed once for all shares; as large as the matrices, at most.
@@ -105,19 +128,19 @@ class CutNetwork:
         matrices: By name.
         cuts: Of the same.
         shapes: Their sizes.
-        fixed: What is in none of the matrices: "parameters", and "flops" (multiplications) where they were counted.
+        fixed: What is in none of the matrices.
         weights: What a relative error of each matrix counts; None counts all alike.
     """
 
     matrices: Mapping[str, MatrixOfLayer]
     cuts: Mapping[str, CutMatrix]
     shapes: Mapping[str, MatrixShape]
-    fixed: Mapping[str, int]
+    fixed: FixedCosts
     weights: Mapping[str, float] | None
 
     @classmethod
     def of(
-        cls, found: Mapping[str, MatrixOfLayer], fixed: Mapping[str, int], calibration: Calibration | None = None
+        cls, found: Mapping[str, MatrixOfLayer], fixed: FixedCosts, calibration: Calibration | None = None
     ) -> CutNetwork:
         """Decompose matrices.
 
@@ -149,13 +172,20 @@ class CutNetwork:
         Raises:
             ValueError: As `allocate`.
         """
-        fixed = self.fixed[of]
-        if uniform:
-            ranks = uniform_ranks(self.shapes, keep, of=of, fixed=fixed)
-        else:
-            energies = {name: cut.energies for name, cut in self.cuts.items()}
-            ranks = allocate(energies, self.shapes, keep, of=of, fixed=fixed, weights=self.weights)
+        ranks = self._ranks(keep, of, uniform, self.fixed.of(of))
+        if of == "flops" and self.fixed.spare:
+            whole = total_cost(self.shapes, dict.fromkeys(self.shapes), of=of, fixed=self.fixed.flops)
+            share = keep * whole / (whole - self.fixed.spare)
+            if share < 1:
+                more = self._ranks(share, of, uniform, self.fixed.flops - self.fixed.spare)
+                ranks = more if any(more[name] is not None for name in self.fixed.spared) else ranks
         return CompressionPlan(keep, ranks, self.matrices, self.cuts)
+
+    def _ranks(self, keep: float, of: str, uniform: bool, fixed: int) -> Ranks:
+        if uniform:
+            return uniform_ranks(self.shapes, keep, of=of, fixed=fixed)
+        energies = {name: cut.energies for name, cut in self.cuts.items()}
+        return allocate(energies, self.shapes, keep, of=of, fixed=fixed, weights=self.weights)
 
 
 def plan_compression(
@@ -209,20 +239,24 @@ def plan_compression(
     return {share: cut.plan(share, of=of, uniform=method == "uniform") for share in keep}
 
 
-def fixed_costs(model: nn.Module, found: Mapping[str, MatrixOfLayer], image: Tensor) -> dict[str, int]:
-    """What a network costs outside its matrices: parameters, and multiplications for one image ("flops").
+def fixed_costs(model: nn.Module, found: Mapping[str, MatrixOfLayer], image: Tensor) -> FixedCosts:
+    """Count what a network costs outside its matrices.
 
     Args:
         model: The network.
         found: Its matrices, with positions.
         image: One image, `(1, 3, H, W)`.
     """
-    first = next(model.parameters())
-    multiplications = forward_flops(model, image.to(first.device, first.dtype)) // 2
-    return {
-        "parameters": parameter_count(model) - sum(one.parameters for one in found.values()),
-        "flops": multiplications - sum(one.multiplications or 0 for one in found.values()),
-    }
+    first, form = next(model.parameters()), opened(model).eval()
+    image = image.to(first.device, first.dtype)
+    multiplications = forward_flops(model, image) // 2
+    pools = [name for name, module in form.named_modules() if isinstance(module, LowRankAttentionPool)]
+    return FixedCosts(
+        parameter_count(model) - sum(one.parameters for one in found.values()),
+        multiplications - sum(one.multiplications or 0 for one in found.values()),
+        multiplications - forward_flops(form, image) // 2 if pools else 0,
+        tuple(name for name, one in found.items() if one.layer.rpartition(".")[0] in pools),
+    )
 
 
 def matrix_shapes(found: Mapping[str, MatrixOfLayer], *, centred: bool) -> dict[str, MatrixShape]:

@@ -163,7 +163,7 @@ def interleaved_times(
     return turns
 
 
-def latencies(times: Sequence[Sequence[Turn]]) -> list[Latency]:
+def latencies(times: Sequence[Sequence[Turn]], by: str = "clock") -> list[Latency]:
     """Medians and ranges of interleaved times, beside the first network.
 
     The speed-up is the median over the rounds of the ratio to the first network in the same round, so that a slow
@@ -171,9 +171,11 @@ def latencies(times: Sequence[Sequence[Turn]]) -> list[Latency]:
 
     Args:
         times: As `interleaved_times` gives them, the dense network first.
+        by: What ratios are taken of, "clock" or "processor". With one thread on a CPU the second is the same where
+            nothing else runs, and steadier where something does.
 
     Raises:
-        ValueError: If a network has no round, or another number of them than the first.
+        ValueError: If a network has no round, or another number of them than the first; for another `by`.
 
     Example:
         >>> fast, slow = [Turn(2.0, 2.0), Turn(4.0, 4.0)], [Turn(8.0, 8.0), Turn(8.0, 8.0)]
@@ -182,10 +184,12 @@ def latencies(times: Sequence[Sequence[Turn]]) -> list[Latency]:
     """
     if not times or any(not turns or len(turns) != len(times[0]) for turns in times):
         raise ValueError(f"Every network has a time in every round, not {[len(turns) for turns in times]} of them.")
+    if by not in ("clock", "processor"):
+        raise ValueError(f"Ratios are by the clock or by processor time, not by {by!r}.")
     found = []
     for turns in times:
         clock = [turn.clock for turn in turns]
-        ratios = [first.clock / turn.clock for first, turn in zip(times[0], turns, strict=True)]
+        ratios = [_time(first, by) / _time(turn, by) for first, turn in zip(times[0], turns, strict=True)]
         found.append(
             Latency(
                 median_ms=statistics.median(clock),
@@ -196,9 +200,14 @@ def latencies(times: Sequence[Sequence[Turn]]) -> list[Latency]:
                 speedup=statistics.median(ratios),
                 speedup_low=min(ratios),
                 speedup_high=max(ratios),
+                speedup_by=by,
             )
         )
     return found
+
+
+def _time(turn: Turn, by: str) -> float:
+    return turn.clock if by == "clock" else max(turn.processor, 1e-9)
 
 
 def _turn(model: nn.Module, images: Tensor, repeats: int) -> Turn:

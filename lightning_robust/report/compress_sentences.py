@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_robust.report.compress_summary import gains
 from lightning_robust.report.compress_words import MASKED, in_points, kept_words
-from lightning_robust.results.compress_record import CompressRecord
+from lightning_robust.results.compress_record import CompressRecord, Latency
 
 __all__ = ["EXTRAPOLATED", "compress_sentences", "gain_sentence"]
 
@@ -73,13 +73,15 @@ def _speed(record: CompressRecord) -> list[str]:
         return []
     batches = sorted(record.dense.latency, key=int)
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
+    by_clock = record.dense.latency[batches[0]].speedup_by == "clock"
+    by = "by the clock" if by_clock else "by processor time, which other work on the machine disturbs less"
     lines = [
         f"{', '.join(f'b={batch}' for batch in batches)}: how many times faster than dense with a batch of so many "
-        f"images, median over rounds of both in turns, by the clock, {threads}, {record.provenance.device}"
+        f"images, median over rounds of both in turns, {by}, {threads}, {record.provenance.device}"
         f"{f'; in the first table batch {batches[-1]}' if len(batches) > 1 else ''}."
     ]
     over = [
-        dense.processor_ms / own.processor_ms / speed
+        _other(dense, by_clock) / _other(own, by_clock) / speed
         for point in record.points[1:]
         for batch, own in point.latency.items()
         if (dense := record.dense.latency.get(batch)) is not None
@@ -88,11 +90,14 @@ def _speed(record: CompressRecord) -> list[str]:
         and (speed := record.speedup(point, batch))
     ]
     if over:
-        lines.append(
-            "By processor time, which other work on the machine disturbs less, each is "
-            f"{min(over):.2f} to {max(over):.2f} of that."
-        )
+        other = "processor time" if by_clock else "the clock"
+        lines.append(f"By {other} each is {min(over):.2f} to {max(over):.2f} of that.")
     return lines
+
+
+def _other(latency: Latency, by_clock: bool) -> float:
+    """Median time of the kind that ratios were not taken of."""
+    return (latency.processor_ms or latency.median_ms) if by_clock else latency.median_ms
 
 
 def _robustness(record: CompressRecord) -> list[str]:

@@ -36,6 +36,7 @@ class Latency:
         processor_ms: median processor time of all threads, which other work on the machine touches less; None where
             it was not taken.
         speedup: median over the rounds of dense time over this time, both of one round; None where that was not kept.
+        speedup_by: what time that is: ``"clock"``, or ``"processor"`` where one thread of a CPU was timed.
         speedup_low, speedup_high: the smallest and the largest of these ratios.
 
     Example:
@@ -51,6 +52,7 @@ class Latency:
     speedup: float | None = None
     speedup_low: float | None = None
     speedup_high: float | None = None
+    speedup_by: str = "clock"
 
 
 @dataclass(frozen=True, kw_only=True)

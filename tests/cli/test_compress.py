@@ -13,7 +13,7 @@ import torch
 import yaml
 from toy_evaluation_data import NAMES, Toy, write_images
 
-from lightning_robust.cli import compress_costs
+from lightning_robust.cli import compress_costs, compress_held
 from lightning_robust.cli.main import main
 from lightning_robust.models.bundled import save_classifier
 from lightning_robust.models.classifier import ImageClassifier
@@ -155,7 +155,8 @@ def test_differences_are_paired_with_the_dense_network(finished):
 def test_calibration_loses_less_than_the_rivals(finished):
     found = by_method(finished[1])
     for keep in LISTED:
-        calibrated, uniform = found["calibrated", keep, 0], found["uniform", keep, 0]
+        calibrated, plain, uniform = (found[method, keep, 0] for method in ("calibrated", "plain", "uniform"))
+        assert plain.reference.correct <= calibrated.reference.correct
         assert uniform.reference.correct < calibrated.reference.correct
         assert uniform.shifts_mean < calibrated.shifts_mean
 
@@ -174,6 +175,32 @@ def test_finetuning_changes_numbers_and_no_shape(finished):
     assert found["uniform", 0.4, 2].reference.correct > found["uniform", 0.4, 0].reference.correct
     (said,) = [sentence for sentence in record.conventions if sentence.startswith("finetuning after truncation")]
     assert "2 epochs of the data's training images (12 steps)" in said
+
+
+def test_versions_that_are_not_held_answer_alike(finished, folder, images, monkeypatch):
+    write_config(folder / "trained.yaml", images, "compress_data.Trained")
+    monkeypatch.setattr(compress_held, "HELD_BYTES", 0)
+    options = ["--images", "20", "--finetune", "2", "--finetune_lr", "3e-3", "--seed", "3", "--keep", "0.4"]
+    assert compress("--model", "scenes-clip", *options, data="trained.yaml") == 0
+    held, made = by_method(finished[1]), by_method(results(folder))
+    assert set(made) == {key for key in held if key[1] in (0.4, 1.0)}
+    for key, point in made.items():
+        assert (point.rows, point.nonzero, point.parameters, point.file_bytes, point.ranks) == (
+            held[key].rows, held[key].nonzero, held[key].parameters, held[key].file_bytes, held[key].ranks,
+        )  # fmt: skip
+
+
+def test_a_budget_of_multiplications(folder):
+    assert compress("--model", "scenes-clip", "--keep", "0.5", "--budget", "flops", "--images", "20") == 0
+    record = results(folder)
+    assert record.budget == "flops"
+    assert [point.method for point in record.points] == ["dense", "calibrated", "plain", "uniform"]
+    for point in record.points[1:]:
+        least = 0.3 if point.method == "uniform" else 0.49  # of whole ranks of every matrix at once
+        assert least * record.dense.flops < point.flops <= 0.5 * record.dense.flops
+        assert record.share(point) == point.flops / record.dense.flops
+    assert any("--keep: a share of the multiplications of one image" in said for said in record.conventions)
+    assert any("magnitude pruning is left out: a mask saves no" in said for said in record.conventions)
 
 
 def test_files_and_tables(finished):

@@ -10,7 +10,7 @@ from lightning_robust.cli.compress_held import HELD_BYTES, Held
 from lightning_robust.cli.compress_made import Budgets, made
 from lightning_robust.errors import UserError
 from lightning_robust.models.classifier import ImageClassifier
-from lightning_robust.models.compression_plan import matrix_shapes
+from lightning_robust.models.compression_plan import FixedCosts, matrix_shapes
 from lightning_robust.models.cost import forward_flops, nonzero_count, parameter_count
 from lightning_robust.models.network import Network
 from lightning_robust.models.networks import load_network
@@ -46,7 +46,7 @@ def found():
 def test_sizes_of_the_network(found):
     budgets = found[0]
     assert parameter_count(budgets.network) == TOTAL
-    assert budgets.fixed == {"parameters": 32 + 10, "flops": 0}
+    assert budgets.fixed == FixedCosts(32 + 10)
     shapes = matrix_shapes(budgets.matrices, centred=True)
     assert {name: (s.out, s.inputs, s.uses, s.shift) for name, s in shapes.items()} == {
         "0.weight": (16, 27, 64, 16), "4.weight": (10, 1024, 1, 0),
@@ -74,7 +74,7 @@ def test_versions_keep_to_their_budget_and_are_less_than_a_rank_below_it(found):
         size = parameter_count(network)
         assert size <= version.keep * TOTAL
         shapes = matrix_shapes(budgets.matrices, centred=version.method == "calibrated")
-        assert size == total_cost(shapes, version.ranks, fixed=budgets.fixed["parameters"])
+        assert size == total_cost(shapes, version.ranks, fixed=budgets.fixed.parameters)
         if version.method != "uniform":
             assert size > version.keep * TOTAL - (1024 + 10)
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from lightning_robust.models.calibration import calibrate
-from lightning_robust.models.compression_plan import METHODS, CutNetwork, fixed_costs, plan_compression
+from lightning_robust.models.compression_plan import METHODS, CutNetwork, FixedCosts, fixed_costs, plan_compression
 from lightning_robust.models.cost import forward_flops
+from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.low_rank_matrices import matrices
 from lightning_robust.models.low_rank_structure import ranks_of
 from lightning_robust.models.rank_budget import allocate
@@ -66,7 +67,21 @@ def test_a_share_of_the_multiplications_is_kept_to(method):
     for keep, plan in plan_compression(model, [x], [1.0, 0.7, 0.4], method=method, of="flops").items():
         assert (0.9 if method != "uniform" else 0.8) * keep * whole < forward_flops(plan.apply(model), x[:1])
         assert forward_flops(plan.apply(model), x[:1]) <= keep * whole
-    assert fixed_costs(model, matrices(model, x[:1]), x[:1])["flops"] == 0  # all of them are in matrices
+    assert fixed_costs(model, matrices(model, x[:1]), x[:1]).flops == 0  # all of them are in matrices
+
+
+@pytest.mark.parametrize("keep", [0.97, 0.9, 0.5])
+def test_queries_that_a_pooling_wastes_are_spent_elsewhere(keep):
+    model, x = load_encoder("scenes-clip").model.visual, torch.zeros(1, 3, 32, 32)
+    found = matrices(model, x)
+    fixed = fixed_costs(model, found, x)
+    assert fixed.spare == 512 * 512 + 512 * 128 + 2 * 2 * 512  # one token is used of two: before, after, and in between
+    assert fixed.spared == tuple(f"attnpool.{name}_proj.weight" for name in "qkvc")
+    cut = CutNetwork.of(found, fixed)
+    for uniform in (False, True):
+        plan = cut.plan(keep, of="flops", uniform=uniform)
+        share = forward_flops(plan.apply(model), x) / forward_flops(model, x)
+        assert (0.9 if uniform else 0.98) * keep < share <= keep
 
 
 def test_factors_are_those_of_the_decomposition_at_each_rank_and_nobody_shares_their_memory():
@@ -95,8 +110,8 @@ def test_plain_is_one_budget_over_singular_values():
     plan = plan_compression(model, [x], [0.5], method="plain")[0.5]
     found = matrices(model, x[:1])
     energies = {name: torch.linalg.svdvals(one.weight.double()).square() for name, one in found.items()}
-    fixed = fixed_costs(model, found, x[:1])["parameters"]
-    cut = CutNetwork.of(found, {"parameters": fixed})
+    fixed = fixed_costs(model, found, x[:1]).parameters
+    cut = CutNetwork.of(found, FixedCosts(fixed))
     assert plan.ranks == allocate(energies, cut.shapes, 0.5, fixed=fixed)
     (name, rank), *_ = ((name, rank) for name, rank in plan.ranks.items() if rank is not None)
     A, B = cut.cuts[name].factors(rank)

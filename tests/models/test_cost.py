@@ -129,6 +129,17 @@ def test_a_slow_phase_of_the_machine_does_not_change_the_speedup():
     assert (found[1].median_ms, found[1].low_ms, found[1].high_ms) == (3.0, 3.0, 15.0)
 
 
+def test_by_processor_time_a_disturbance_within_a_round_does_not_count_either():
+    dense = [Turn(t, 6.0) for t in (6.0, 30.0, 6.0)]
+    other = [Turn(t, 3.0) for t in (15.0, 3.0, 18.0)]
+    assert latencies([dense, other])[1].speedup == 0.4
+    found = latencies([dense, other], "processor")[1]
+    assert (found.speedup, found.speedup_low, found.speedup_high, found.speedup_by) == (2.0, 2.0, 2.0, "processor")
+    assert (found.median_ms, found.processor_ms) == (15.0, 3.0)
+    with pytest.raises(ValueError, match="not by 'sun'"):
+        latencies([dense, other], "sun")
+
+
 def test_what_cannot_be_timed_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         interleaved_times([], torch.ones(1))

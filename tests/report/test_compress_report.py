@@ -144,6 +144,20 @@ def test_a_budget_of_multiplications_is_named(record, tmp_path):
             assert figure.axes[0].get_xlabel().startswith(word)
 
 
+def test_what_times_were_compared_is_said(record, tmp_path):
+    assert "in turns, by the clock, 1 thread" in flat(printed(record, tmp_path))
+    assert "By processor time each is " in flat(printed(record, tmp_path))
+
+    def timed(point):
+        latency = {batch: replace(one, speedup_by="processor", median_ms=50.0) for batch, one in point.latency.items()}
+        return replace(point, latency=latency)
+
+    text = flat(printed(replace(record, points=tuple(map(timed, record.points))), tmp_path))
+    assert "in turns, by processor time, which other work on the machine disturbs less, 1 thread" in text
+    speeds = [record.speedup(point, batch) for point in record.points[1:] for batch in point.latency]
+    assert f"By the clock each is {1 / max(speeds):.2f} to {1 / min(speeds):.2f} of that." in text
+
+
 def test_masked_is_said_where_a_share_is_named(tmp_path):
     record = compress_record(keeps=(0.9,), finetune=0)
     assert "magnitude* 91% (masked) 91% (masked)" in flat(printed(record, tmp_path))
