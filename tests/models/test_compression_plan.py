@@ -81,7 +81,7 @@ def test_queries_that_a_pooling_wastes_are_spent_elsewhere(keep):
     for uniform in (False, True):
         plan = cut.plan(keep, of="flops", uniform=uniform)
         share = forward_flops(plan.apply(model), x) / forward_flops(model, x)
-        assert (0.9 if uniform else 0.98) * keep < share <= keep
+        assert (0.9 if uniform or keep > 0.95 else 0.98) * keep < share <= keep  # any cut of the pooling saves 6 %
 
 
 def test_factors_are_those_of_the_decomposition_at_each_rank_and_nobody_shares_their_memory():
