@@ -59,4 +59,4 @@ def _pruned(opened: Opened, found: Found) -> PruneRecord:
                 ]
                 progress.models(1)
     sentences = (*found.sentences, *dict.fromkeys(left_out))
-    return pruning_record(opened, models, seeds, tuple(dict.fromkeys(missing)), sentences)
+    return pruning_record(opened, models, seeds, tuple(dict.fromkeys(missing)), sentences, found.twin)

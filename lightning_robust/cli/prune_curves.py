@@ -11,7 +11,7 @@ from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.cli.prune_counts import Answers, Counts, Predictions, count_answers, judged_at, robustness_at
 from lightning_robust.cli.prune_parts import HeadParts
 from lightning_robust.results.effective_robustness import ShiftRobustness
-from lightning_robust.results.prune_record import JudgedPoint, PruneCurve
+from lightning_robust.results.prune_record import AGREEMENT_ORDERS, JudgedPoint, PruneCurve
 from lightning_robust.results.pruned_headline import PrunedHeadline
 from lightning_robust.robustness.largest_pruned import largest_pruned
 
@@ -22,6 +22,7 @@ GRID: Final = 64
 JUDGED_FRACTIONS: Final = (0.0, 0.25, 0.5, 0.75, 0.9)
 """Fractions pruned at which accuracies and effective robustness have intervals, beside the headlines."""
 RANDOM_HEAD: Final = "random_head"
+AGREEMENT: Final = "agreement"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,8 @@ def curve_of(
         found.append(counts)
         headlines.append(_headlines(sweep, every, answers, whole, opened))
     chosen = sorted({round(sweep.total * (1 - fraction)) for fraction in JUDGED_FRACTIONS} - {0})
-    chosen += [headline.kept for headline in headlines[0].values() if headline.kept not in chosen]
+    accurate = [headline for what, headline in headlines[0].items() if what != AGREEMENT]
+    chosen += [kept for kept in dict.fromkeys(headline.kept for headline in accurate) if kept not in chosen]
     told = {headline.kept for draw in headlines for headline in draw.values()}
     kept = grid_of(sweep.total, {*chosen, *told, *sweep.marked})
     rows = [sweep.total - k for k in kept]
@@ -115,13 +117,16 @@ def grid_of(total: int, marked: Sequence[int] | set[int]) -> tuple[int, ...]:
 def _headlines(
     sweep: Sweep, every: Sequence[int], answers: Answers, whole: Answers, opened: Opened
 ) -> dict[str, PrunedHeadline]:
-    """The largest fraction pruned on the reference and in the mean of the shifts; of random heads, that agrees."""
+    """The largest fraction pruned on the reference and in the mean of the shifts, and while answers stay."""
     settings = {"points": opened.args.points / 100, "seed": opened.args.seed}
     reference, *shifts = [one.name for one in opened.sets]
+    found = {}
+    if sweep.order in AGREEMENT_ORDERS:
+        agrees, all_of_them = {reference: answers.agrees}, {reference: np.ones(answers.agrees.shape[1], dtype=bool)}
+        found[AGREEMENT] = largest_pruned(agrees, every, sweep.total, all_of_them, **settings)
     if sweep.order == RANDOM_HEAD:
-        agrees = {reference: answers.agrees}
-        return {"agreement": largest_pruned(agrees, every, sweep.total, _first(agrees), **settings)}
-    found = {
+        return found
+    found |= {
         "reference": largest_pruned(
             {reference: answers.right[reference]}, every, sweep.total, _first({reference: whole.right[reference]}),
             **settings,

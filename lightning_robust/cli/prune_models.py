@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lightning_robust.cli.evaluate_asked import Asked, asked_models
 from lightning_robust.cli.evaluate_models import Candidate, LoadedModels, load_models
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
 from lightning_robust.cli.evaluate_splits import divided_otherwise
-from lightning_robust.cli.head_features import HeadFeatures, head_features
+from lightning_robust.cli.head_features import UNTRAINED_WORDS, HeadFeatures, head_features
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.cli.prune_arguments import NONE
 from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.bundled import SUPERVISED
 
 __all__ = ["ASKED", "TWIN", "ToPrune", "features_of", "models_to_prune"]
@@ -39,16 +41,18 @@ class Found:
     """All models of a call.
 
     Attributes:
-        words: Those that were asked for and the twin, in order.
+        words: Those that were asked for, and the twin where it was not, in order.
         last: The models of the last word, loaded already.
         sentences: What a reader has to know about them.
         missing: A sentence where there is no supervised twin.
+        twin: Name of the model that is the supervised twin of the others: the last, or one that was asked for.
     """
 
     words: tuple[ToPrune, ...]
     last: LoadedModels
     sentences: tuple[str, ...]
     missing: tuple[str, ...]
+    twin: str | None = None
 
 
 def models_to_prune(opened: Opened) -> Found:
@@ -61,25 +65,68 @@ def models_to_prune(opened: Opened) -> Found:
         UserError: If a model cannot be had, does not fit, or has no head that can be pruned, or α names no point.
     """
     args = opened.args
-    words = [(one, ASKED) for one in asked_models(args.model)]
-    twin, missing = _twin(opened)
-    if twin is not None and twin not in args.model:
-        words.append((asked_models([twin])[0], TWIN))
-    if args.alpha is not None and not any(one.path for one, _ in words):
+    asked, (twin, missing) = asked_models(args.model), _twin(opened)
+    if args.alpha is not None and not any(one.path for one in asked):
         raise UserError("--alpha has no effect without a run's folder: leave it out, or give --model one with a path")
-    files = [file for one, _ in words for file in (one.path.values() if one.path else [one.name])]
+    files = [file for one in asked for file in (one.path.values() if one.path else [one.name])]
     with from_user(ValueError):
-        sentences = divided_otherwise(files, opened.options)
-    found, loaded = list[ToPrune](), None
-    for one, role in words:
-        loaded = None  # before the next is loaded
-        loaded = load_models(one, opened.data, opened.sets, args.seed)
+        sentences = divided_otherwise([*files, *([] if twin is None else [twin.name])], opened.options)
+    chosen = _Chosen(opened, tuple(sentences))
+    for one in asked:
+        chosen.add(one, ASKED)
+    serves = None
+    if twin is not None:
+        serves = next((name for name in chosen.names if _place(name) == _place(twin.name)), None)
+        if serves is None:
+            chosen.add(twin, TWIN)
+        elif chosen.names == [serves]:
+            missing = (
+                f"{serves} is the supervised twin itself, so it has none: --supervised MODEL names another model of "
+                "the same classes that was trained on labels alone",
+            )
+    name = serves if serves is not None or twin is None else twin.name
+    return Found(tuple(chosen.found), chosen.last, chosen.sentences, missing, name)
+
+
+class _Chosen:
+    """Models that were looked at, one after the other.
+
+    Args:
+        opened: Data, sets and arguments.
+        sentences: What a reader has to know so far.
+    """
+
+    def __init__(self, opened: Opened, sentences: tuple[str, ...]) -> None:
+        self._opened, self.sentences = opened, sentences
+        self.found: list[ToPrune] = []
+        self._last: list[LoadedModels] = []
+
+    @property
+    def names(self) -> list[str]:
+        """Of the models that are wanted."""
+        return [candidate.name for one in self.found for candidate in one.wanted]
+
+    @property
+    def last(self) -> LoadedModels:
+        """The models of the last word."""
+        return self._last[0]
+
+    def add(self, one: Asked, role: str) -> None:
+        """Look at what one word stands for."""
+        self._last.clear()  # before the next is loaded
+        args = self._opened.args
+        loaded = load_models(one, self._opened.data, self._opened.sets, args.seed)
         _check_head(loaded)
-        sentences += loaded.sentences
-        found.append(ToPrune(one, role, _wanted(one, role, loaded.candidates, args.alpha)))
-    if loaded is None:
-        raise UserError("--model names no model")
-    return Found(tuple(found), loaded, tuple(sentences), missing)
+        self.sentences += tuple(loaded.sentences)
+        if loaded.untrained and batch_norms(loaded.module) and UNTRAINED_WORDS not in self.sentences:
+            self.sentences += (UNTRAINED_WORDS,)
+        self.found.append(ToPrune(one, role, _wanted(one, role, loaded.candidates, args.alpha)))
+        self._last.append(loaded)
+
+
+def _place(name: str) -> str:
+    """One name for each model, whichever way its path is written."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def features_of(
@@ -106,16 +153,22 @@ def features_of(
         yield one, read
 
 
-def _twin(opened: Opened) -> tuple[str | None, tuple[str, ...]]:
+def _twin(opened: Opened) -> tuple[Asked | None, tuple[str, ...]]:
     named = opened.args.supervised
     if named is None and opened.options.get("class") == _SCENES:
-        return SUPERVISED, ()
+        return Asked(SUPERVISED), ()
     if named in (None, NONE):
         return None, (
             "there is no supervised twin: --supervised MODEL names a model of the same classes that was trained on "
             "labels alone",
         )
-    return str(named), ()
+    (twin,) = asked_models([str(named)])
+    if twin.path:
+        raise UserError(
+            f"--supervised takes one model, and {named} is a run with a path: name one of its files, such as "
+            f"{list(twin.path.values())[-1]}"
+        )
+    return twin, ()
 
 
 def _wanted(

@@ -19,7 +19,6 @@ from lightning_robust.results.prune_record import (
 __all__ = ["CURVES", "curve_rows", "near_chance", "print_outcome", "pruning_record", "write_outcome"]
 
 CURVES = "curves.csv"
-_WORTH_PRUNING = 5  # times what may be lost: an accuracy must be so far above that of no direction at all
 
 
 def pruning_record(
@@ -28,6 +27,7 @@ def pruning_record(
     seeds: Sequence[int],
     missing: Sequence[str],
     sentences: Sequence[str],
+    twin: str | None = None,
 ) -> PruneRecord:
     """Put everything into the record.
 
@@ -37,6 +37,7 @@ def pruning_record(
         seeds: Of the random controls.
         missing: A sentence for each control that is not there.
         sentences: What else a reader has to know.
+        twin: Name of the model that is the supervised twin of the others.
     """
     args, data = opened.args, opened.data
     rows = models[0].unpruned.rows
@@ -60,6 +61,7 @@ def pruning_record(
         baseline=None if opened.baseline is None else baseline_name(opened.baseline),
         points=args.points / 100,
         missing=tuple(missing),
+        twin=twin,
         models=tuple(models),
     )
 
@@ -72,12 +74,14 @@ def _conventions(opened: Opened) -> Iterator[str]:
         "r = rank of that head, the d − r directions of null space are reported apart"
     )
     yield "a direction's importance: σ · mean |cos(v, h)| on the calibration images"
+    from lightning_robust.report.prune_cells import lost_words
+
     for order, words in PRUNE_ORDERS.items():
         yield f"{order}: {words}"
     yield (
-        "headline: the largest fraction pruned, over every number kept from 1 on, that loses at most "
-        f"{opened.args.points:g} points of accuracy; interval: paired bootstrap over the images, in which each "
-        "replicate finds its own, 95 %"
+        "headline: the largest fraction pruned, over every number kept from 1 on, that loses at "
+        f"most {lost_words(opened.args.points / 100)} of accuracy; interval: paired bootstrap over the "
+        "images, in which each replicate finds its own, 95 %"
     )
     yield (
         "features: set to zero before h is scaled to unit length; in order of the share of calibration images with "
@@ -85,7 +89,9 @@ def _conventions(opened: Opened) -> Iterator[str]:
     )
     yield (
         "agreement: images that are answered as by the whole head; of a random head, whose accuracy is chance, as by "
-        "the whole random head"
+        "the whole random head; the headline of agreement is the largest fraction pruned that leaves at least "
+        f"{100 - opened.args.points:g} % of these answers, which is asked for more than accuracy, where wins make up "
+        "for losses: heads and random heads are compared by it"
     )
     if any(one.class_names is not None for one in opened.sets):
         yield (
@@ -101,19 +107,9 @@ def near_chance(model: PrunedModel, points: float) -> str | None:
         model: With its curves.
         points: Accuracy that a headline may lose, a fraction.
     """
-    curve = model.curve("importance", "raw")
-    if curve is None:
-        return None
-    name = model.unpruned.rows[0].set
-    nothing = model.accuracies(curve, name)[0][-1]
-    above = model.unpruned.reference - nothing
-    if above > _WORTH_PRUNING * points:
-        return None
-    whole = model.unpruned.reference
-    return (
-        f"{model.name} is right on {100 * whole:.1f} % of {name} and on {100 * nothing:.1f} % with no direction left: "
-        f"with so little to lose, how much can go for {100 * points:g} points of accuracy says nothing"
-    )
+    from lightning_robust.report.prune_cells import near_chance_words
+
+    return near_chance_words(model, model.name, points) if model.near_chance else None
 
 
 def write_outcome(record: PruneRecord, folder: Path) -> None:

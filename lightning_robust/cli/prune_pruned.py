@@ -1,6 +1,8 @@
 """One model with all its curves."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from lightning_robust.cli.head_features import HeadFeatures
 from lightning_robust.cli.opened_evaluation import Opened
@@ -15,6 +17,7 @@ __all__ = ["pruned_model", "sweep_draws"]
 
 _ORDERS_PER_FORM = 3  # importance, smallest first, reduced rank
 _FORMS = 2
+_WORTH_PRUNING: Final = 5  # times what may be lost: an accuracy must be so far above that of no direction at all
 
 
 def sweep_draws(seeds: int) -> int:
@@ -71,4 +74,7 @@ def pruned_model(
         unpruned=judged_point(counts, 0, opened),
         curves=tuple(curve_of(sweep, head, whole, opened, seen) for sweep in orders.sweeps),
     )
-    return model, orders.without
+    nothing = model.without_directions
+    above = None if nothing is None else model.unpruned.reference - nothing
+    near_chance = above is not None and above <= _WORTH_PRUNING * opened.args.points / 100
+    return dataclasses.replace(model, near_chance=near_chance), orders.without

@@ -16,22 +16,32 @@ __all__ = [
     "fraction_words",
     "left_cell",
     "lost_words",
+    "many_tries",
+    "near_chance_words",
     "percent",
     "pruned_cells",
     "robustness_cell",
     "shown_fraction",
     "shown_headlines",
+    "unbroken_cells",
 ]
+
+_FEW = 64  # tries: the best of so many is hardly too high
 
 
 def percent(share: float) -> str:
-    """A fraction in whole percent.
+    """A fraction in whole percent; never 100 where something is left, never 0 where it is not nothing.
 
     Example:
-        >>> percent(0.6512), percent(1.0)
-        ('65', '100')
+        >>> percent(0.6512), percent(1.0), percent(0.998), percent(0.99999), percent(0.002), percent(0.0001)
+        ('65', '100', '99.8', '>99.9', '0.2', '<0.1')
     """
-    return f"{100 * share:.0f}"
+    for digits in (0, 1):
+        said = f"{100 * share:.{digits}f}"
+        if float(said) != 100 * share and float(said) in (0, 100):
+            continue
+        return said
+    return ">99.9" if share > 0.5 else "<0.1"
 
 
 def lost_words(points: float) -> str:
@@ -44,15 +54,30 @@ def lost_words(points: float) -> str:
     return f"{100 * points:g} point{'' if points == 0.01 else 's'}"
 
 
+def near_chance_words(model: PrunedModel, label: str, points: float) -> str:
+    """What is said of a model that has so little to lose that its headlines say nothing, without a full stop.
+
+    Args:
+        model: The model.
+        label: What it is called.
+        points: Accuracy that a headline may lose, a fraction.
+    """
+    name, nothing = model.unpruned.rows[0].set, model.without_directions
+    left = "" if nothing is None else f" and on {100 * nothing:.1f} % with no direction left"
+    return (
+        f"{label} is right on {100 * model.unpruned.reference:.1f} % of {name}{left}: with so little to lose, how much "
+        f"can go for {lost_words(points)} of accuracy says nothing"
+    )
+
+
 def shown_headlines(curve: PruneCurve, what: str) -> Sequence[PrunedHeadline]:
-    """The headlines of a curve on the reference or the shifts; of a random head those of its own answers.
+    """The headlines of a curve on the reference, on the shifts, or of answers that stay; none where there are none.
 
     Args:
         curve: Of one order.
-        what: `"reference"` or `"shifts"`.
+        what: `"reference"`, `"shifts"` or `"agreement"`.
     """
-    name = "agreement" if what == "reference" and "agreement" in curve.headlines else what
-    return curve.headlines.get(name, ())
+    return curve.headlines.get(what, ())
 
 
 def shown_fraction(model: PrunedModel, order: str, what: str = "reference", form: str = "raw") -> Interval | None:
@@ -61,7 +86,7 @@ def shown_fraction(model: PrunedModel, order: str, what: str = "reference", form
     Args:
         model: One model.
         order: Name of the order.
-        what: `"reference"` or `"shifts"`.
+        what: `"reference"`, `"shifts"` or `"agreement"`.
         form: `"raw"`, `"centred"`, or empty for features.
     """
     curve = model.curve(order, form)
@@ -84,17 +109,41 @@ def pruned_cells(curve: PruneCurve | None, what: str) -> tuple[str, str]:
 
     Args:
         curve: Of one order; None where there is none.
-        what: `"reference"` or `"shifts"`.
+        what: `"reference"`, `"shifts"` or `"agreement"`.
     """
     headlines = () if curve is None else shown_headlines(curve, what)
-    if not headlines:
+    if curve is None or not headlines:
         return DASH, ""
-    if len(headlines) > 1:
-        middle, low, high = draw_range([one.fraction.estimate for one in headlines])
+    found = _cells([one.fraction for one in headlines])
+    star = len(headlines) == 1 and headlines[0].unbroken_kept != headlines[0].kept and not many_tries(curve)
+    return f"{'*' if star else ''}{found[0]}", found[1]
+
+
+def unbroken_cells(curve: PruneCurve | None, what: str) -> tuple[str, str]:
+    """Likewise up to where no smaller pruning loses more.
+
+    Args:
+        curve: Of one order; None where there is none.
+        what: `"reference"`, `"shifts"` or `"agreement"`.
+    """
+    headlines = () if curve is None else shown_headlines(curve, what)
+    return _cells([one.unbroken for one in headlines]) if headlines else (DASH, "")
+
+
+def many_tries(curve: PruneCurve | None) -> bool:
+    """Whether the most that can go is the best of so many tries that it is rather high.
+
+    Then the fraction without a break stands beside it: always for features, and for more than 64 directions.
+    """
+    return curve is not None and (curve.of == "features" or curve.total > _FEW)
+
+
+def _cells(fractions: Sequence[Interval]) -> tuple[str, str]:
+    if len(fractions) > 1:
+        middle, low, high = draw_range([one.estimate for one in fractions])
         return percent(middle), f"({percent(low)}–{percent(high)})"
-    fraction = headlines[0].fraction
-    star = "*" if headlines[0].unbroken_kept != headlines[0].kept else ""
-    return f"{star}{percent(fraction.estimate)}", f"[{percent(fraction.low)}, {percent(fraction.high)}]"
+    (fraction,) = fractions
+    return percent(fraction.estimate), f"[{percent(fraction.low)}, {percent(fraction.high)}]"
 
 
 def aligned(cells: Sequence[tuple[str, str]]) -> list[str]:

@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lightning_robust.report.emergence_axis import plain
+from lightning_robust.report.prune_cells import lost_words
 from lightning_robust.report.prune_panels import CENTRED, LOSS, PAPER_LINE, panels_of, room_for_headlines
-from lightning_robust.report.prune_words import ORDERS, clipped, model_labels
+from lightning_robust.report.prune_words import ORDERS, clipped, record_labels
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
 __all__ = ["pruning_figure"]
@@ -32,7 +33,7 @@ def pruning_figure(record: PruneRecord, models: Sequence[PrunedModel] | None = N
         models: Those to draw, of its models; None draws all.
     """
     drawn = list(record.models if models is None else models)
-    named = zip(record.models, model_labels(record.models), strict=True)
+    named = zip(record.models, record_labels(record), strict=True)
     labels = [label for model, label in named if model in drawn]
     panels = panels_of(drawn)
     figure = Figure(figsize=(2.95 * len(panels) + 0.2, 2.85 * len(drawn) + 1.25), dpi=100, layout="constrained")
@@ -54,7 +55,8 @@ def pruning_figure(record: PruneRecord, models: Sequence[PrunedModel] | None = N
 
 def _title(model: PrunedModel, label: str, panels: int) -> str:
     unlike = "" if model.comparable else "; r < d/2: not comparable with the paper"
-    counted = f": r = {model.rank_raw:,} of d = {model.d:,} ({model.rank_centred:,} centred){unlike}"
+    chance = "; near chance: nothing to conclude" if model.near_chance else ""
+    counted = f": r = {model.rank_raw:,} of d = {model.d:,} ({model.rank_centred:,} centred){unlike}{chance}"
     return f"{clipped(label, max(_SHORTEST, _TITLE * panels - len(counted)))}{counted}"
 
 
@@ -72,7 +74,7 @@ def _legend(models: Sequence[PrunedModel], points: float) -> list[Any]:
         handles.append(Patch(color="0.5", alpha=0.3, label="lowest to highest of the draws"))
     if any(flag for model in models for curve in model.curves for draw in curve.extrapolated for flag in draw):
         handles.append(Line2D([], [], color="0.3", linewidth=0.9, alpha=0.5, label="pale: extrapolated robustness"))
-    lost = f"{100 * points:g} point{'' if points == 0.01 else 's'}"
+    lost = lost_words(points)
     mark: dict[str, Any] = {"color": "black", "marker": "D", "markersize": 5.5, "mfc": ORDERS["importance"].colour}
     return [
         *handles,

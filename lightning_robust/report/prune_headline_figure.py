@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lightning_robust.report.emergence_axis import plain
+from lightning_robust.report.prune_cells import lost_words
 from lightning_robust.report.prune_panels import PAPER_LINE
 from lightning_robust.report.prune_words import (
     FORMS,
@@ -20,7 +21,7 @@ from lightning_robust.report.prune_words import (
     clipped,
     draw_range,
     fractions_of,
-    model_labels,
+    record_labels,
 )
 from lightning_robust.results.prune_record import PruneCurve, PrunedModel, PruneRecord
 
@@ -45,8 +46,8 @@ def headline_figure(record: PruneRecord) -> Figure:
     """Draw the largest fraction that can be pruned, for each model and order, with its interval.
 
     Filled is the raw head, white the centred one. A line is the 95 % interval; of a control that is drawn several
-    times, the range over the draws about their mean. Of a random head, which is no better than chance, it is what
-    changes as small a share of its own answers, in the left panel.
+    times, the range over the draws about their mean. A random head, which is no better than chance, stands in the
+    panel of answers that stay alone, beside what the head itself can lose by that measure.
 
     Args:
         record: The pruning.
@@ -80,14 +81,17 @@ def headline_figure(record: PruneRecord) -> Figure:
 
 
 def _title(record: PruneRecord) -> str:
-    lost = f"{100 * record.points:g} point{'' if record.points == 0.01 else 's'}"
-    return f"How many directions can go with at most {lost} of accuracy lost"
+    lost, same = lost_words(record.points), f"{100 * (1 - record.points):g} %"
+    if not any("agreement" in curve.headlines for model in record.models for curve in model.curves):
+        return f"How many directions can go with at most {lost} of accuracy lost"
+    return f"How many directions can go: at most {lost} of accuracy lost, or {same} of the answers the same (right)"
 
 
 def _rows(record: PruneRecord) -> list[_Row]:
     rows: list[_Row] = []
-    for model, label in zip(record.models, model_labels(record.models), strict=True):
-        rows.append(_Row(model, f"{clipped(label, _LONGEST)}, r = {model.rank_raw:,} of {model.d:,}"))
+    for model, label in zip(record.models, record_labels(record), strict=True):
+        chance = ", near chance" if model.near_chance else ""
+        rows.append(_Row(model, f"{clipped(label, _LONGEST)}, r = {model.rank_raw:,} of {model.d:,}{chance}"))
         shown = _SHOWN if len(record.models) <= _MANY else _SHOWN[:3]
         there = [order for order in shown if any(model.curve(order, form) for form in FORMS)]
         rows += [_Row(model, ORDERS[order].words, order) for order in there]
@@ -109,13 +113,12 @@ def _headlines(axes: Axes, row: _Row, place: int, what: str) -> None:
 
 def _ends(curve: PruneCurve, what: str) -> tuple[float, float, float] | None:
     """Estimate with its interval, or mean with the range over the draws."""
-    name = "agreement" if what == "reference" and "agreement" in curve.headlines else what
-    found = fractions_of(curve, name)
+    found = fractions_of(curve, what)
     if not found:
         return None
     if len(found) > 1:
         return draw_range(found)
-    fraction = curve.headlines[name][0].fraction
+    fraction = curve.headlines[what][0].fraction
     return fraction.estimate, fraction.low, fraction.high
 
 

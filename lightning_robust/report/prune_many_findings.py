@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from lightning_robust.report.prune_cells import fraction_words, lost_words, shown_fraction
-from lightning_robust.report.prune_words import fractions_of, is_path, twin_of
+from lightning_robust.report.prune_robustness import correlation_sentence, path_sentence
+from lightning_robust.report.prune_words import fractions_of, short_names, twin_of
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
-__all__ = ["many_findings", "path_sentence"]
+__all__ = ["many_findings"]
 
 
 def many_findings(record: PruneRecord, labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -19,42 +20,30 @@ def many_findings(record: PruneRecord, labels: Sequence[str]) -> list[tuple[str,
     Returns:
         What each is about, in a word, and the sentence.
     """
-    named = {label: model for label, model in zip(labels, record.models, strict=True) if model.role == "asked"}
+    asked = {label: model for label, model in zip(labels, record.models, strict=True) if model.role == "asked"}
+    named = {label: model for label, model in asked.items() if not model.near_chance}
+    models = list(named.values())
     told = [
+        ("Finding", _at_chance(asked)),
         *(("Finding", sentence) for what in ("reference", "shifts") if (sentence := _finding(record, named, what))),
-        ("Artefact", _null_space(list(named.values()))),
-        *(("Control", sentence) for sentence in _controls(list(named.values()))),
+        ("Artefact", _null_space(models)),
+        *(("Control", sentence) for sentence in _controls(models, record.points)),
         ("Control", path_sentence(record)),
+        ("Control", correlation_sentence(models)),
         ("Control", _twin(record)),
-        ("The paper", _paper(list(named.values()))),
+        ("The paper", _paper(models)),
     ]
     return [(topic, sentence) for topic, sentence in told if sentence]
 
 
-def path_sentence(record: PruneRecord) -> str:
-    """What can go at both ends of a Wise-FT path, and whether it follows effective robustness; empty without a path.
-
-    Args:
-        record: The pruning.
-    """
-    if not is_path(record.models):
+def _at_chance(asked: dict[str, PrunedModel]) -> str:
+    lost = [label for label, model in asked.items() if model.near_chance]
+    if not lost:
         return ""
-    asked = sorted((one for one in record.models if one.role == "asked"), key=lambda one: one.alpha or 0.0)
-    start, end = asked[0], asked[-1]
-    before, after = (shown_fraction(one, "importance") for one in (start, end))
-    if before is None or after is None:
-        return ""
-    said = (
-        f"from α = {start.alpha:g} to α = {end.alpha:g} what can go on the reference changes from "
-        f"{fraction_words(before)} to {fraction_words(after)}"
+    return (
+        f"nothing can be concluded of {', '.join(lost)}: so little above the accuracy of no direction at all, with "
+        "nothing to lose; no sentence below counts it."
     )
-    first, last = start.unpruned.robustness, end.unpruned.robustness
-    if first is None or last is None:
-        return f"{said}."
-    gain, robust = after.estimate - before.estimate, last.mean.estimate - first.mean.estimate
-    verdict = "the same way" if gain * robust > 0 else "which it does not follow"
-    ends = f"{100 * first.mean.estimate:+.1f} to {100 * last.mean.estimate:+.1f} points"
-    return f"{said}, effective robustness from {ends}: {verdict}."
 
 
 def _finding(record: PruneRecord, named: dict[str, PrunedModel], what: str) -> str:
@@ -78,20 +67,23 @@ def _finding(record: PruneRecord, named: dict[str, PrunedModel], what: str) -> s
 
 def _null_space(models: Sequence[PrunedModel]) -> str:
     null = sorted({model.null for model in models})
-    if not null[-1]:
+    if not null or not null[-1]:
         return ""
     range_ = f"{null[0]:,}" if len(null) == 1 else f"{null[0]:,} to {null[-1]:,}"
     return f"{range_} dimensions of h are null space, which the head never reads; they are in no fraction here."
 
 
-def _controls(models: Sequence[PrunedModel]) -> list[str]:
+def _controls(models: Sequence[PrunedModel], points: float) -> list[str]:
     """In how many models the most important directions do better than random ones, and than a good truncation."""
-    random, best = [], []
+    random, best, heads = [], [], []
     for model in models:
         own, curve = shown_fraction(model, "importance"), model.curve("random", "raw")
         drawn = [] if curve is None else fractions_of(curve, "reference")
         if own is not None and drawn:
             random.append(own.estimate > max(drawn))
+        same, head = shown_fraction(model, "importance", "agreement"), model.curve("random_head", "raw")
+        if same is not None and head is not None:
+            heads.append(same.low > max(fractions_of(head, "agreement")))
         truncated = shown_fraction(model, "reduced_rank")
         if own is not None and truncated is not None:
             best.append(truncated.estimate >= own.estimate)
@@ -100,6 +92,11 @@ def _controls(models: Sequence[PrunedModel]) -> list[str]:
         lines.append(
             f"in {sum(random)} of {len(random)} models more of them can go on the reference than in any draw of random "
             "directions."
+        )
+    if heads:
+        lines.append(
+            f"in {sum(heads)} of {len(heads)} the head keeps {100 * (1 - points):g} % of its own answers further than "
+            "every head of random weights keeps those of its own, beyond its interval."
         )
     if best:
         lines.append(
@@ -113,12 +110,17 @@ def _twin(record: PruneRecord) -> str:
     own = None if twin is None else shown_fraction(twin, "importance")
     if twin is None or own is None:
         return ""
+    name = dict(zip(map(id, record.models), short_names(record.models), strict=True))[id(twin)]
+    if twin.near_chance:
+        return f"the supervised twin {name} is at chance, so it says nothing."
     best = shown_fraction(twin, "reduced_rank")
     other = "" if best is None else f", by reduced-rank regression {fraction_words(best)}"
-    return f"of the supervised twin {twin.name}, {fraction_words(own)} can go on the reference{other}."
+    return f"of the supervised twin {name}, {fraction_words(own)} can go on the reference{other}."
 
 
 def _paper(models: Sequence[PrunedModel]) -> str:
+    if not models:
+        return ""
     like = sum(model.comparable for model in models)
     return (
         f"up to 80 % of the directions of CLIPs, on the 1,000 classes of ImageNet; comparable in {like} of "

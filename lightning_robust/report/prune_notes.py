@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from lightning_robust.report.prune_cells import lost_words, percent, shown_headlines
-from lightning_robust.report.prune_words import ORDERS, model_labels
+from lightning_robust.report.prune_cells import lost_words, many_tries, percent, shown_headlines
+from lightning_robust.report.prune_words import ORDERS, record_labels
 from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PruneRecord
 
 __all__ = ["notes"]
@@ -28,9 +28,17 @@ def notes(record: PruneRecord, orders: Collection[str], *, each: bool) -> list[s
     if "centred" in {curve.form for curve in curves}:
         lines.append("centred: the head without the mean of its rows, which predicts the same.")
     lines += [words for order, words in _OF_ORDERS.items() if order in there]
-    if "random_head" in there:
-        same = f"{100 * (1 - record.points):g} %"
-        lines.append(f"‡ Gaussian weights: no better than chance, so what can go while {same} of its own answers stay.")
+    if tries := sorted({curve.total for curve in curves if many_tries(curve)}):
+        lines.append(
+            f"without a break: up to where no smaller pruning loses more; the figure above it is the best of "
+            f"{' or '.join(f'{count:,}' for count in tries)} tries, so rather high."
+        )
+    if any(curve.order == "random_head" for model in record.models for curve in model.curves):
+        lines.append(
+            f"same answers: the most that can go while {100 * (1 - record.points):g} % of the images are answered as "
+            "before, which asks more than accuracy, where wins make up for losses. ‡ Gaussian weights in place of the "
+            "head: no better than chance, so its answers are all that it can keep."
+        )
     if each:
         lines += _of_paper(record) + _of_robustness(record, curves)
     return lines + _broken(record, orders)
@@ -71,10 +79,10 @@ def _broken(record: PruneRecord, orders: Collection[str]) -> list[str]:
     """Where accuracy comes back on the way, the fraction up to which it does not go."""
     found = [
         f"{label}, {ORDERS[curve.order].words}{_form(curve)}, {what} {percent(one.unbroken.estimate)} %"
-        for model, label in zip(record.models, model_labels(record.models), strict=True)
+        for model, label in zip(record.models, record_labels(record), strict=True)
         for curve in model.curves
         for what in ("reference", "shifts")
-        if curve.draws == 1 and curve.order in orders
+        if curve.draws == 1 and curve.order in orders and not many_tries(curve)
         for one in shown_headlines(curve, what)
         if one.unbroken_kept != one.kept
     ]

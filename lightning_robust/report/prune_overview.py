@@ -8,13 +8,22 @@ from rich.markup import escape
 
 from lightning_robust.report.cells import DASH
 from lightning_robust.report.fitting import print_fitting
-from lightning_robust.report.prune_cells import aligned, percent, pruned_cells, robustness_cell
+from lightning_robust.report.prune_cells import (
+    aligned,
+    many_tries,
+    percent,
+    pruned_cells,
+    robustness_cell,
+    unbroken_cells,
+)
 from lightning_robust.report.prune_words import FORMS, clipped
 from lightning_robust.results.prune_record import PruneCurve, PrunedModel
 
-__all__ = ["print_along", "print_order"]
+__all__ = ["print_along", "print_order", "print_same_answers"]
 
 _LONGEST = 26  # characters of a model's name
+_FEW = 4  # models: their names are whole
+_SAME = {"importance": "the head", "reduced_rank": "reduced-rank", "random_head": "random ‡"}
 _Column = tuple[str, Sequence[str]]
 
 
@@ -63,12 +72,47 @@ def print_order(models: Sequence[PrunedModel], labels: Sequence[str], order: str
     sets = {"reference": "reference"}
     if any(model.unpruned.shifts_mean is not None for model in models):
         sets["shifts"] = "shifts"
-    groups: list[list[_Column]] = [[("r", [f"{model.rank_raw:,}" for model in models])]]
+    rows: list[tuple[str, PrunedModel, bool]] = []
+    for label, model in zip(_row_labels(models, labels), models, strict=True):
+        rows.append((label, model, False))
+        if any(many_tries(model.curve(order, form)) for form in FORMS):
+            rows.append(("  without a break", model, True))
+    groups: list[list[_Column]] = [[("r", ["" if again else f"{model.rank_raw:,}" for _, model, again in rows])]]
     for form in FORMS:
-        columns = {what: aligned([pruned_cells(model.curve(order, form), what) for model in models]) for what in sets}
-        groups.append([(f"{form}:\n{sets[what]}", cells) for what, cells in columns.items()])
-    named = [
-        escape(clipped(label, _LONGEST)) if model.role == "asked" else model.role
+        for what, words in sets.items():
+            cells = [
+                (unbroken_cells if again else pruned_cells)(model.curve(order, form), what) for _, model, again in rows
+            ]
+            groups.append([(f"{form}:\n{words}", aligned(cells))])
+    print_fitting(console, [label for label, _, _ in rows], groups)
+
+
+def print_same_answers(models: Sequence[PrunedModel], labels: Sequence[str], console: Console) -> None:
+    """Print how much can go while answers stay: of each head, of its best truncation and of random heads.
+
+    Args:
+        models: The models.
+        labels: What they are called.
+        console: Where to print.
+    """
+    groups: list[list[_Column]] = []
+    for form in FORMS:
+        curves = {order: [model.curve(order, form) for model in models] for order in _SAME}
+        if any(curves["random_head"]):
+            titles = {order: f"{form}:\n{words}" for order, words in _SAME.items()}
+            groups.append(
+                [
+                    (titles[order], aligned([pruned_cells(one, "agreement") for one in found]))
+                    for order, found in curves.items()
+                ]
+            )
+    if groups:
+        print_fitting(console, _row_labels(models, labels, clip=len(models) > _FEW), groups)
+
+
+def _row_labels(models: Sequence[PrunedModel], labels: Sequence[str], *, clip: bool = True) -> list[str]:
+    """Ready for markup."""
+    return [
+        escape(clipped(label, _LONGEST) if clip else label) if model.role == "asked" else model.role
         for model, label in zip(models, labels, strict=True)
     ]
-    print_fitting(console, named, groups)

@@ -20,7 +20,7 @@ from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 __all__ = ["path_figure"]
 
 _SHOWN = ("importance", "reduced_rank", "random", "smallest_first", "random_head")
-_PLACES = {"reference": "reference", "shifts": "shifts"}
+_PLACES = {"reference": "for {}, reference", "shifts": "for {}, shifts", "agreement": "with the same answers"}
 _LONGEST = 40  # characters of the twin's words in the legend
 _TWIN: dict[str, Any] = {"color": "0.35", "linewidth": 1.3, "linestyle": (0, (4, 1, 1, 1, 1, 1))}
 
@@ -29,8 +29,9 @@ def path_figure(record: PruneRecord) -> Figure | None:
     """Draw the largest fraction pruned against α, on the reference and in the mean of the shifts, and the robustness.
 
     Solid is the raw head, dashed the centred one; the band about the most important directions is the 95 % interval,
-    about a control the range of its draws. The supervised twin is a level line. Where it is known, the effective
-    robustness of the unpruned models is beside it: does what can go follow it?
+    about a control the range of its draws. Random heads stand beside the head where answers stay. The supervised twin
+    is a level line. Where it is known, the effective robustness of the unpruned models is beside it:
+    does what can go follow it?
 
     Args:
         record: The pruning.
@@ -55,7 +56,7 @@ def path_figure(record: PruneRecord) -> Figure | None:
             axes.axhline(100 * own.estimate, zorder=1, **_TWIN)
         axes.axhline(100 * PAPER, zorder=1, **PAPER_LINE)
         axes.set_ylim(-4, 104)
-        _finish(axes, f"% of r pruned for {lost_words(record.points)}, {_PLACES[what]}")
+        _finish(axes, f"% of r pruned {_PLACES[what].format(lost_words(record.points))}")
     if robust:
         _robustness(grid[-1], models, twin)
     figure.suptitle("How many directions can go along the path", fontsize=12)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from lightning_robust.report.prune_figure import pruning_figure
 from lightning_robust.report.prune_headline_figure import headline_figure
 from lightning_robust.report.prune_path_figure import path_figure
+from lightning_robust.report.prune_words import twin_of
 from lightning_robust.results import atomic_path
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 
@@ -41,15 +42,16 @@ def write_pruning_figures(record: PruneRecord, folder: Path) -> list[Path]:
 
 
 def pruning_pages(record: PruneRecord) -> list[list[PrunedModel]]:
-    """The models of each page of curves, the supervised twin on every one.
+    """The models of each page of curves, the supervised twin on every one, once.
 
     Args:
         record: The pruning.
     """
     asked = [model for model in record.models if model.role == "asked"]
-    twins = [model for model in record.models if model.role != "asked"]
+    twin = twin_of(record)
     starts = range(0, len(asked), _ASKED_ON_A_PAGE)
-    return [[*asked[start : start + _ASKED_ON_A_PAGE], *twins] for start in starts]
+    pages = [asked[start : start + _ASKED_ON_A_PAGE] for start in starts]
+    return [page if twin is None or any(one is twin for one in page) else [*page, twin] for page in pages]
 
 
 def _write(figure: Figure, stem: Path) -> Iterator[Path]:

@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lightning_robust.report.shorten import short_paths
+from lightning_robust.report.shorten import short_paths, short_tails
 from lightning_robust.results.prune_record import PruneCurve, PrunedModel, PruneRecord
 
 __all__ = [
     "FORMS", "ORDERS", "PAPER", "TITLES", "Order", "clipped", "draw_range", "fractions_of", "is_path", "model_labels",
-    "twin_of",
+    "record_labels", "short_names", "twin_of",
 ]  # fmt: skip
 
 PAPER = 0.8
 """The fraction that the paper prunes, "up to 80 %" of the directions, on ImageNet's 1,000 classes."""
-TITLES = {"reference": "on the reference", "shifts": "in the mean of the shifts"}
-"""Of the panels of headlines."""
+TITLES = {
+    "reference": "reference accuracy",
+    "shifts": "mean accuracy of the shifts",
+    "agreement": "same answers, reference",
+}
+"""Of the panels of headlines: what is held."""
 FORMS = ("raw", "centred")
 """The head as it is, and without the mean of its rows."""
 
@@ -47,11 +51,29 @@ ORDERS = {
 """By the names of the record, in the order of legends and tables."""
 
 
-def model_labels(models: Sequence[PrunedModel]) -> list[str]:
+def model_labels(models: Sequence[PrunedModel], twin: str | None = None) -> list[str]:
+    """A short name for each model that says what it serves as.
+
+    Args:
+        models: Of one record.
+        twin: Name of the supervised twin, which may have been asked for too.
+    """
+    served = [
+        f" ({one.role})" if one.role != "asked" else " (also the twin)" if one.name == twin else "" for one in models
+    ]
+    return [f"{name}{words}" for name, words in zip(short_names(models), served, strict=True)]
+
+
+def record_labels(record: PruneRecord) -> list[str]:
+    """A short name for each model of a record that says what it serves as."""
+    return model_labels(record.models, record.twin)
+
+
+def short_names(models: Sequence[PrunedModel]) -> list[str]:
     """A short name for each model: α alone for the points of one path, else the names without what they share.
 
     Args:
-        models: Of one record; a supervised twin keeps its own name, and says what it is.
+        models: Of one record; a supervised twin that was not asked for keeps the end of its own name.
     """
     asked = [model for model in models if model.role == "asked"]
     if is_path(models):
@@ -59,7 +81,7 @@ def model_labels(models: Sequence[PrunedModel]) -> list[str]:
     else:
         short = short_paths([model.name for model in asked])
     names = iter(short)
-    return [next(names) if model.role == "asked" else f"{model.name} ({model.role})" for model in models]
+    return short_tails([next(names) if model.role == "asked" else model.name for model in models])
 
 
 def is_path(models: Sequence[PrunedModel]) -> bool:
@@ -73,8 +95,9 @@ def is_path(models: Sequence[PrunedModel]) -> bool:
 
 
 def twin_of(record: PruneRecord) -> PrunedModel | None:
-    """The supervised twin, where one was measured."""
-    return next((model for model in record.models if model.role != "asked"), None)
+    """The supervised twin, where one was measured; one that was asked for may be it."""
+    named = next((model for model in record.models if model.name == record.twin), None)
+    return next((model for model in record.models if model.role != "asked"), named)
 
 
 def draw_range(values: Sequence[float]) -> tuple[float, float, float]:

@@ -27,6 +27,33 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: ".".join(found[shared:]) for name, found in parts.items()}
 
 
+def short_tails(names: Sequence[str], most: int = 40) -> list[str]:
+    """Paths without their first folders where they are long, each still different from the others.
+
+    Args:
+        names: Names or paths.
+        most: Characters of a name that is left as it is; of a longer one folders go until it fits, but for the last.
+
+    Returns:
+        As many, in order; what was shortened begins with `…/`.
+
+    Example:
+        >>> short_tails(["home/me/runs/007/wise_ft/alpha=0.50.safetensors", "scenes-clip"])
+        ['…/007/wise_ft/alpha=0.50.safetensors', 'scenes-clip']
+    """
+    return [_tail(name, most, [other for other in names if other != name]) for name in names]
+
+
+def _tail(name: str, most: int, others: Sequence[str]) -> str:
+    parts, short = name.split("/"), name
+    for start in range(1, len(parts)):
+        tail = "/".join(parts[start:])
+        if len(short) <= most or any(other == tail or other.endswith(f"/{tail}") for other in others):
+            break
+        short = f"…/{tail}"
+    return short
+
+
 def short_paths(names: Sequence[str]) -> list[str]:
     """Models by name, without the folders at either end that all of them share.
 

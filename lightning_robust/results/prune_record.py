@@ -13,6 +13,7 @@ from lightning_robust.results.record_file import read_record, write_record
 from lightning_robust.results.run_record import DataDescription
 
 __all__ = [
+    "AGREEMENT_ORDERS",
     "PRUNE_KIND",
     "PRUNE_ORDERS",
     "PRUNE_SCHEMA",
@@ -36,6 +37,8 @@ PRUNE_ORDERS: Final[Mapping[str, str]] = {
     "random_features": "control: random features are zeroed",
 }
 """What each order is, in words."""
+AGREEMENT_ORDERS: Final = ("importance", "reduced_rank", "random_head")
+"""Orders that are held to answers that stay, too: one yardstick for a head and for random heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +84,10 @@ class PruneCurve:
         extrapolated: likewise, whether that is an extrapolation: the reference accuracy lies outside that of the
             baseline's models. Empty where it was not noted.
         headlines: for each draw the largest fraction pruned, searched over every number kept from 1 to ``total``:
-            ``"reference"`` and ``"shifts"`` (mean over them; absent without shifts), and for random heads, which are
-            no better than chance anyhow, ``"agreement"``: on the reference, at most the same loss of agreement.
+            ``"reference"`` and ``"shifts"`` (mean over them; absent without shifts), and ``"agreement"``: on the
+            reference, with at most so large a share of the whole head's answers changed. Random heads, which are no
+            better than chance, have the last alone, and the orders that they are compared with have it too
+            (``AGREEMENT_ORDERS``; records of an early date lack it there).
         judged: with intervals, by number kept as text; of the first draw.
     """
 
@@ -126,6 +131,8 @@ class PrunedModel:
         outliers_by_rule: outlier features on the calibration images; None where d is too small for the rule.
         calibration_images: reference images of the other split, that orders were estimated on.
         unpruned: the model as it is.
+        near_chance: whether its accuracy is so little above that of no direction at all that how much can go says
+            nothing.
         curves: one for each order and form.
     """
 
@@ -145,6 +152,7 @@ class PrunedModel:
     outliers_by_rule: int | None
     calibration_images: int
     unpruned: JudgedPoint
+    near_chance: bool = False
     curves: tuple[PruneCurve, ...]
 
     @property
@@ -156,6 +164,12 @@ class PrunedModel:
     def comparable(self) -> bool:
         """Whether r is at least d / 2: below, the paper's 80 % is not comparable (METHODS 4)."""
         return 2 * self.rank_raw >= self.d
+
+    @property
+    def without_directions(self) -> float | None:
+        """Accuracy on the reference with no direction left, a fraction; None without the curve of importance."""
+        curve = self.curve("importance", "raw")
+        return None if curve is None else self.accuracies(curve, self.unpruned.rows[0].set)[0][-1]
 
     def curve(self, order: str, form: str = "") -> PruneCurve | None:
         """The curve of an order and a form, if there is one."""
@@ -196,7 +210,9 @@ class PruneRecord:
         baseline: the baseline of effective robustness in words; None without one.
         points: accuracy that a headline may lose, a fraction; 0.01 is one point.
         missing: a sentence for each control that is not there, with how to have it.
-        models: those that were asked for, in order, and then the supervised twin.
+        twin: name of the model that serves the others as supervised twin: one that was asked for, or the last, whose
+            role says it. None where there is none; records of an early date say it by the role alone.
+        models: those that were asked for, in order, and then the supervised twin, unless it was asked for.
     """
 
     schema_version: int = PRUNE_SCHEMA
@@ -209,6 +225,7 @@ class PruneRecord:
     baseline: str | None = None
     points: float = 0.01
     missing: tuple[str, ...] = ()
+    twin: str | None = None
     models: tuple[PrunedModel, ...]
 
 

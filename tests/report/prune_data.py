@@ -161,8 +161,9 @@ class Pruning:
             )
             for what, names in groups.items()
         }
-        if order == "random_head":
-            headlines = {
+        if order in ("random_head", "importance", "reduced_rank"):
+            headlines = {} if order == "random_head" else headlines
+            headlines |= {
                 "agreement": tuple(
                     headline(
                         {reference: a[reference][:-1]}, {reference: np.ones(self.images[reference], bool)},

@@ -92,7 +92,7 @@ def test_panels_without_figures_are_left_out(shifts, robust, panels):
     figure = pruning_figure(record(pruned(shifts=shifts, robust=robust)))
     assert len(figure.axes) == panels
     assert any("shifts" in title for title in titles(figure)) == bool(shifts)
-    assert len(headline_figure(record(pruned(shifts=shifts, robust=robust))).axes) == (2 if shifts else 1)
+    assert len(headline_figure(record(pruned(shifts=shifts, robust=robust))).axes) == (3 if shifts else 2)
 
 
 def test_models_of_a_column_share_its_axis_and_headlines_lie_above_the_curves():
@@ -107,7 +107,7 @@ def test_models_of_a_column_share_its_axis_and_headlines_lie_above_the_curves():
 def test_rows_of_headlines_are_the_record():
     model = with_fraction(pruned(), "importance", "raw", "reference", 0.5, 0.25, 0.625)
     figure = headline_figure(record(model, twin()))
-    reference, shifts = figure.axes
+    reference, shifts, same = figure.axes
     words = [label.get_text() for label in reference.get_yticklabels()]
     assert words[0] == "scenes-clip, r = 8 of 24"
     assert words[6] == "scenes-supervised (supervised twin), r = 8 of 24"
@@ -120,8 +120,31 @@ def test_rows_of_headlines_are_the_record():
     assert list(mark.get_xdata()) == [50.0]
     drawn = [100 * one.fraction.estimate for one in model.curve("random", "raw").headlines["shifts"]]
     assert any(list(one.get_xdata()) == [min(drawn), max(drawn)] for one in shifts.lines)
-    random_head = [one for one in shifts.lines if one.get_marker() == "D"]
-    assert not random_head  # it is no better than chance on shifts, and agrees on the reference alone
+    assert [sum(one.get_marker() == "D" for one in axes.lines) for axes in (reference, shifts, same)] == [0, 0, 4]
+    blue = [one for one in same.lines if same_color(one.get_markeredgecolor(), ORDERS["importance"].colour)]
+    own = model.curve("importance", "raw").headlines["agreement"][0].fraction.estimate
+    assert 100 * own in [one.get_xdata()[0] for one in blue if one.get_marker() == "o"]
+    assert figure._suptitle.get_text().endswith("or 99 % of the answers the same (right)")
+
+
+def test_a_model_at_chance_says_so_in_the_pictures():
+    found = record(dataclasses.replace(pruned(), near_chance=True), twin())
+    titles = [one._suptitle.get_text() for one in pruning_figure(found).subfigs]
+    assert titles[0].endswith("; near chance: nothing to conclude")
+    assert "chance" not in titles[1]
+    words = [label.get_text() for label in headline_figure(found).axes[0].get_yticklabels()]
+    assert [word for word in words if "near chance" in word] == ["scenes-clip, r = 8 of 24, near chance"]
+
+
+def test_a_twin_that_was_asked_for_stands_on_each_page_once():
+    models = [dataclasses.replace(pruned(), name=f"runs/{k}/m.ckpt") for k in range(7)]
+    pages = pruning_pages(record(*models, twin="runs/1/m.ckpt"))
+    assert [[model.name[5] for model in page] for page in pages] == [["0", "1", "2"], ["3", "4", "5", "1"], ["6", "1"]]
+    labels = {
+        label.get_text()
+        for label in headline_figure(record(*models[:2], twin="runs/1/m.ckpt")).axes[0].get_yticklabels()
+    }
+    assert "1 (also the twin), r = 8 of 24" in labels
 
 
 def test_a_path_is_drawn_along_alpha():
@@ -133,7 +156,10 @@ def test_a_path_is_drawn_along_alpha():
     assert line.get_ydata()[1] == 75.0
     own = 100 * twin().curve("importance", "raw").headlines["reference"][0].fraction.estimate
     assert any(set(one.get_ydata()) == {own} for one in figure.axes[0].lines)
-    robust = figure.axes[2].lines[0]
+    head = lines(figure.axes[2], "random_head")
+    assert len(head) == 2  # raw and centred, where answers stay alone
+    assert not lines(figure.axes[0], "random_head")
+    robust = figure.axes[3].lines[0]
     assert list(robust.get_ydata()) == [100 * model.unpruned.robustness.mean.estimate for model in models]
     assert path_figure(record(pruned(), twin())) is None
     assert path_figure(record(pruned(), dataclasses.replace(pruned(), name="other"))) is None
@@ -215,5 +241,5 @@ def test_words_in_the_pictures_do_not_overlap(draw):
 def test_words_in_the_picture_of_a_path_do_not_overlap(robust):
     models = [dataclasses.replace(pruned(robust=robust), name=f"run/{k}", alpha=k / 10) for k in range(11)]
     figure = path_figure(record(*models, twin(name="checkpoints/supervised/007-a-long-name/last.ckpt")))
-    assert len(figure.axes) == 2 + robust
+    assert len(figure.axes) == 3 + robust
     assert misplaced(figure) == []
