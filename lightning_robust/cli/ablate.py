@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lightning_robust.cli.ablate_answers import answers_at_head
-from lightning_robust.cli.ablate_arguments import UNITS
 from lightning_robust.cli.ablate_concepts import opened_concepts, ranked_concepts
 from lightning_robust.cli.ablate_groups import head_groups, layer_groups
-from lightning_robust.cli.ablate_layer import LayerReader, checked_layer
+from lightning_robust.cli.ablate_layer import LayerReader, checked_layer, refuse_passed_by
 from lightning_robust.cli.ablate_outcome import Ablated, print_outcome, write_outcome
 from lightning_robust.cli.ablate_plan import planned, runs
 from lightning_robust.cli.evaluate_asked import asked_models
@@ -77,9 +76,9 @@ def _loaded(opened: Opened) -> tuple[LoadedModels, list[str]]:
 def _layer(args: argparse.Namespace, loaded: LoadedModels) -> str | None:
     """The inner layer; None for h itself."""
     if args.layer is None or args.layer == loaded.network.representation_layer:
-        args.directions = UNITS if args.directions is None else args.directions
         return None
     layer = checked_layer(loaded.module, args.layer)
+    refuse_passed_by(layer, loaded.own_heads)
     if args.directions is not None:
         raise UserError(f"--directions has no effect at {layer}: directions are those of the head; leave it out")
     return layer
@@ -120,6 +119,7 @@ def _at_head(opened: Opened, loaded: LoadedModels, progress: EvaluationProgress)
         answers=answers,
         calibration=len(h),
         mean=h[h.isfinite().all(dim=1)].double().mean(dim=0),
+        notes=missing,
         sentences=[*missing, *_left_out(opened.sets[0].name, read.calibration.unreadable)],
     )
 
@@ -152,6 +152,7 @@ def _at_layer(opened: Opened, loaded: LoadedModels, layer: str, progress: Evalua
         answers=answers,
         calibration=len(pooled),
         mean=pooled[pooled.isfinite().all(dim=1)].double().mean(dim=0),
+        notes=missing,
         sentences=[*missing, *_left_out(opened.sets[0].name, reader.unreadable)],
     )
 

@@ -5,8 +5,8 @@ import argparse
 from lightning_robust.cli.argument_types import not_negative, positive
 from lightning_robust.cli.opened_evaluation_arguments import add_evaluation_options
 
-UNITS = 4
-"""Features, and directions of each head, that are ablated where nothing else is asked for."""
+MOST, STAND_INS = 12, 4
+"""Where no number is asked for: at most so many of what a rule finds, and so many where it finds none."""
 
 
 def add_ablate(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +31,16 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
         type=not_negative,
-        default=UNITS,
         metavar="N",
-        help="at most so many outlier features; where the rule finds none, the largest ones (default: %(default)s)",
+        help="at most so many outlier features; where the rule finds none, the largest ones (default: all that the "
+        f"rule finds, at most {MOST}; else the {STAND_INS} largest)",
     )
     parser.add_argument(
         "--directions",
         type=not_negative,
         metavar="N",
         help="likewise of privileged directions, of the raw and of the centred head; where none is privileged the "
-        f"most important ones (default: {UNITS}; an inner layer has none)",
+        "most important ones (default: likewise; an inner layer has none)",
     )
     parser.add_argument(
         "--clip",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_robust.cli.ablate_groups import Group
 from lightning_robust.cli.ablate_images import JudgedImages
+from lightning_robust.models import save_tensors
 from lightning_robust.results import atomic_path, write_table
 from lightning_robust.results.ablation_record import AblatedUnit, Ablation, AblationRecord
 
@@ -19,12 +20,17 @@ FILES = {
     ABLATIONS: "accuracy, effective robustness and difference of every ablation, a row for each set",
     UNITS: "figures of every unit",
     DIRECTIONS: "units as columns of units.vectors (d, m) with their mean, std and limits; the mean of h; of each head "
-    "its right singular vectors V (d, r) with sigma (r,) and normalised importance (r,)",
+    "its right singular vectors V (d, r) with sigma (r,) and normalised importance (r,); of each draw of random units "
+    "the same as of the units, GROUP.random_….DRAW.vectors, whose columns are the places of ablations.csv",
     SCORES: "the value of every unit on every judged image",
     PARQUET: "the same, as a parquet file",
-    IMAGES: "every judged image: id, set, place in the set, class, path",
+    IMAGES: "every judged image: id, set, place in the set, its own class where the set tells it, the reference class "
+    "that it is counted as, path",
     CONCEPTS: "concepts that each unit ranks, with average precision and prevalence",
 }
+
+
+_LIMITS = ("mean", "std", "low", "high")
 
 
 def unit_columns(groups: Sequence[Group]) -> list[str]:
@@ -50,11 +56,9 @@ def write_exports(groups: Sequence[Group], scores: Tensor, mean: Tensor, images:
         images: The images, in the same order.
         folder: The run's folder.
     """
-    from safetensors.torch import save_file
-
     columns = unit_columns(groups)
     tensors = {"mean": mean, "units.vectors": torch.cat([one.units for one in groups], dim=1)}
-    for name in ("mean", "std", "low", "high"):
+    for name in _LIMITS:
         tensors[f"units.{name}"] = torch.cat([getattr(one.values, name) for one in groups])
     features = [member for one in groups if one.record.unit == "feature" for member in one.record.members]
     tensors["features"] = torch.tensor(features, dtype=torch.int64)
@@ -63,10 +67,11 @@ def write_exports(groups: Sequence[Group], scores: Tensor, mean: Tensor, images:
             form = one.record.form
             tensors[f"{form}.V"], tensors[f"{form}.sigma"] = report.directions, report.singular_values
             tensors[f"{form}.importance"] = report.normalised
-    with atomic_path(folder / DIRECTIONS) as temporary:
-        save_file(
-            {name: one.contiguous() for name, one in tensors.items()}, temporary, metadata={"units": ",".join(columns)}
-        )
+        for control in one.controls:
+            key = f"{one.record.form or 'features'}.{control.name.replace(' ', '_')}.{control.draw}"
+            tensors[f"{key}.vectors"] = control.units
+            tensors |= {f"{key}.{name}": getattr(control.values, name) for name in _LIMITS}
+    save_tensors(folder / DIRECTIONS, tensors, {"units": ",".join(columns)})
     _write_scores(columns, scores, images, folder)
     write_table(folder / IMAGES, images.rows())
 
@@ -79,7 +84,8 @@ def _write_scores(columns: Sequence[str], scores: Tensor, images: JudgedImages, 
         {
             "image": list(images.ids),
             "set": list(images.sets),
-            "class": list(images.labels),
+            "class": list(images.classes),
+            "counted_as": list(images.counted),
             **{name: column.numpy() for name, column in zip(columns, scores.unbind(dim=1), strict=True)},
         }
     )
@@ -118,6 +124,7 @@ def _ablation_rows(one: Ablation) -> list[dict[str, str | int | float | bool | N
                 "together": one.together,
                 "control": one.control,
                 "draw": one.draw,
+                "places": " ".join(str(place) for place in one.places),
                 "set": name,
                 "correct": None if row is None else row.correct,
                 "images": None if row is None else row.images,
@@ -144,7 +151,8 @@ def _unit_row(one: AblatedUnit) -> dict[str, str | int | float | bool | None]:
         "far_out": one.far_out,
         "mean_z": one.mean_z,
         "share": one.share,
-        "importance": one.importance,
+        "normalised_importance": one.importance,
+        "importance_share": one.importance_share,
         "common": one.common,
         "mean": one.mean,
         "std": one.std,

@@ -1,11 +1,13 @@
 """What `ablate` ablates: groups of features or directions, chosen on calibration images, and random ones beside."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lightning_robust.cli.ablate_arguments import MOST, STAND_INS
 from lightning_robust.cli.head_features import HeadFeatures
 from lightning_robust.errors import UserError
 from lightning_robust.results.ablation_record import UnitGroup
@@ -72,15 +74,25 @@ class Group:
     controls: tuple[Control, ...]
     importance: DirectionImportanceReport | None = None
 
+    def importance_share(self, member: int) -> float:
+        """Of the importance of all directions, in [0, 1]; NaN for a feature.
+
+        Args:
+            member: Index of a direction.
+        """
+        if self.importance is None:
+            return math.nan
+        return float(self.importance.importance[member] / self.importance.importance.sum())
+
 
 def head_groups(
-    found: HeadFeatures, features: int, directions: int, seeds: Sequence[int], clip_at: float
+    found: HeadFeatures, features: int | None, directions: int | None, seeds: Sequence[int], clip_at: float
 ) -> tuple[list[Group], list[str]]:
     """The groups at h: features, directions of the raw head, directions of the centred head.
 
     Args:
         found: The head and what it reads.
-        features: At most so many; 0 leaves them out.
+        features: At most so many; 0 leaves them out; None takes what the rule finds.
         directions: Likewise of each form of the head.
         seeds: Of the draws of random units.
         clip_at: Standard deviations that clip leaves a unit.
@@ -95,10 +107,10 @@ def head_groups(
     if not bool(h.isfinite().all(dim=1).any()):
         raise UserError(f"{found.model.name}: no calibration image has finite features, so no unit can be chosen")
     groups, missing = [], list[str]()
-    if features:
+    if features != 0:
         ranking = feature_ranking(h)
         groups.append(_feature_group(ranking, features, seeds, clip_at, h, head))
-    for centred in (False, True) if directions else ():
+    for centred in () if directions == 0 else (False, True):
         if len(thin_svd(head, centred=centred)[0]) == 0:
             missing.append(f"the {'centred' if centred else 'raw'} head has no directions")
             continue
@@ -112,14 +124,14 @@ def head_groups(
 
 
 def layer_groups(
-    pooled: Tensor, moments: PositionMoments, features: int, seeds: Sequence[int], clip_at: float
+    pooled: Tensor, moments: PositionMoments, features: int | None, seeds: Sequence[int], clip_at: float
 ) -> tuple[list[Group], list[str]]:
     """The group of an inner layer: its outlier features.
 
     Args:
         pooled: One vector for each calibration image, `(n, d)`: the rule looks at these.
         moments: Of every feature over images and positions: mean and clip are taken from these.
-        features: At most so many.
+        features: At most so many; None takes what the rule finds.
         seeds: Of the draws of random features.
         clip_at: Standard deviations that clip leaves a feature.
 
@@ -129,7 +141,7 @@ def layer_groups(
     Raises:
         UserError: If no calibration image has finite features, or no feature is asked for.
     """
-    if not features:
+    if features == 0:
         raise UserError("--features 0 leaves nothing to ablate at an inner layer, which has no directions")
     if not bool(pooled.isfinite().all(dim=1).any()):
         raise UserError("no calibration image has finite features at this layer, so no unit can be chosen")
@@ -139,7 +151,7 @@ def layer_groups(
 
 def _feature_group(
     ranking: FeatureRanking,
-    most: int,
+    most: int | None,
     seeds: Sequence[int],
     clip_at: float,
     h: Tensor,
@@ -148,16 +160,15 @@ def _feature_group(
 ) -> Group:
     report, d = ranking.report, ranking.report.d
     by_rule = bool(report.indices)
-    members = ranking.order[: min(most, len(report.indices)) if by_rule else min(most, d)]
+    members = ranking.order[: _taken(most, len(report.indices), d)]
 
     def values(chosen: Sequence[int], axes: Tensor) -> UnitValues:
         return unit_values(h, axes, clip_at) if moments is None else moments.values(chosen, clip_at)
 
     controls = []
-    for seed in seeds:
-        if drawn := random_members(d, {*members, *report.indices}, len(members), seed):
-            axes = feature_axes(d, drawn)
-            controls.append(Control(FEATURES, seed, drawn, axes, values(drawn, axes)))
+    for seed, drawn in _draws(d, {*members, *report.indices}, len(members), seeds):
+        axes = feature_axes(d, drawn)
+        controls.append(Control(FEATURES, seed, drawn, axes, values(drawn, axes)))
     units = feature_axes(d, members)
     rate = report.per_feature_rate[list(members)].double()
     return Group(
@@ -178,6 +189,23 @@ def _feature_group(
     )
 
 
+def _taken(most: int | None, found: int, of: int) -> int:
+    """How many units are ablated: of what the rule finds, or of all where it finds none."""
+    if most is None:
+        return min(MOST, found) if found else min(STAND_INS, of)
+    return min(most, found or of)
+
+
+def _draws(total: int, excluded: set[int], count: int, seeds: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """A draw for each seed; one that draws the same units as another is left out, and so is one of nothing."""
+    seen = set[frozenset[int]]()
+    for seed in seeds:
+        drawn = random_members(total, excluded, count, seed)
+        if drawn and frozenset(drawn) not in seen:
+            seen.add(frozenset(drawn))
+            yield seed, drawn
+
+
 def _feature_words(by_rule: bool, taken: int, found: int, defined: bool) -> str:
     if by_rule:
         return "outlier features" if taken == found else f"{taken} of {found} outlier features"
@@ -185,17 +213,16 @@ def _feature_words(by_rule: bool, taken: int, found: int, defined: bool) -> str:
 
 
 def _direction_group(
-    report: DirectionImportanceReport, most: int, seeds: Sequence[int], clip_at: float, h: Tensor, head: Tensor
+    report: DirectionImportanceReport, most: int | None, seeds: Sequence[int], clip_at: float, h: Tensor, head: Tensor
 ) -> Group:
     form = "centred" if report.centred else "raw"
     order = report.importance.argsort(descending=True, stable=True).tolist()
     by_rule = bool(report.privileged)
-    members = tuple(order[: min(most, len(report.privileged)) if by_rule else min(most, report.r)])
+    members = tuple(order[: _taken(most, len(report.privileged), report.r)])
     controls = []
-    for seed in seeds:
-        if drawn := random_members(report.r, {*members, *report.privileged}, len(members), seed):
-            V = report.directions[:, list(drawn)]
-            controls.append(Control(OF_THE_HEAD, seed, drawn, V, unit_values(h, V, clip_at)))
+    for seed, drawn in _draws(report.r, {*members, *report.privileged}, len(members), seeds):
+        V = report.directions[:, list(drawn)]
+        controls.append(Control(OF_THE_HEAD, seed, drawn, V, unit_values(h, V, clip_at)))
     for seed in seeds:
         Q = random_rotation(h.shape[1], len(members), seed)
         controls.append(Control(OF_THE_SPACE, seed, (), Q, unit_values(h, Q, clip_at)))
@@ -233,5 +260,8 @@ def _short_of_controls(group: Group) -> list[str]:
     if not drawn:
         return [f"{group.record.words}: no others are left to draw {name} from"]
     if drawn[0] < wanted:
-        return [f"{group.record.words}: only {drawn[0]} others are left, so {name} are so few"]
+        return [
+            f"{group.record.words}: only {drawn[0]} others are left to draw, so there are {drawn[0]} {name} beside the "
+            f"{wanted}, and the two are not compared"
+        ]
     return []

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightning_robust.cli.ablate_answers import AblatedSet
 from lightning_robust.data.reading import ImageFiles, TolerantLoader, UnreadableImageError
+from lightning_robust.models.evaluate_rules import AnswerRule
 from lightning_robust.results import atomic_path
 from lightning_robust.results.ablation_record import TopImage
 
@@ -31,7 +32,10 @@ class JudgedImages:
         ids: `"reference/00017"`.
         sets: Name of the set of each.
         places: Position in the set, `(n,)`.
-        labels: Name of the class of each.
+        labels: Name of the class of each for a reader: its own where that is one of the reference's, else the one that
+            it is counted as.
+        classes: Its own class as the set names it; None where the set tells only the group of classes that counts.
+        counted: The reference class that it is counted as, the first of its group.
         paths: Its file; None for an image that is none.
         datasets: By set, what gives its pixels as a `uint8` tensor.
     """
@@ -40,41 +44,47 @@ class JudgedImages:
     sets: tuple[str, ...]
     places: tuple[int, ...]
     labels: tuple[str, ...]
+    classes: tuple[str | None, ...]
+    counted: tuple[str, ...]
     paths: tuple[str | None, ...]
     datasets: Mapping[str, Any]
 
     def rows(self) -> list[dict[str, str | int | float | bool | None]]:
         """A row for each image, for `images.csv`."""
-        columns = zip(self.ids, self.sets, self.places, self.labels, self.paths, strict=True)
+        columns = zip(self.ids, self.sets, self.places, self.classes, self.counted, self.paths, strict=True)
         return [
-            {"image": name, "set": where, "place": place, "class": label, "path": path}
-            for name, where, place, label, path in columns
+            {"image": name, "set": where, "place": place, "class": own, "counted_as": counted, "path": path}
+            for name, where, place, own, counted, path in columns
         ]
 
 
-def judged_images(answers: Sequence[AblatedSet], data: Any, split: str) -> JudgedImages:
+def judged_images(
+    answers: Sequence[AblatedSet], data: Any, split: str, rules: Mapping[str, AnswerRule]
+) -> JudgedImages:
     """Name every judged image.
 
     Args:
         answers: By set, in the order of the loaders.
         data: The data module; its transform is another afterwards.
         split: Of the judged images.
+        rules: By set.
     """
     data.transform = _pixels
-    found = data.test_dataloader() if split == "test" else data.val_dataloader()
-    loaders = list(found) if isinstance(found, list | tuple) else [found]
+    given = data.test_dataloader() if split == "test" else data.val_dataloader()
+    loaders = list(given) if isinstance(given, list | tuple) else [given]
     datasets = {one.set: _dataset(loader) for one, loader in zip(answers, loaders, strict=True)}
-    ids, sets, places, labels, paths = [], list[str](), list[int](), list[str](), list[str | None]()
     names = list(data.class_names)
+    found = list[tuple[str, str, int, str, str | None, str, str | None]]()
     for one in answers:
-        width = len(str(max(len(datasets[one.set]) - 1, 0)))
+        dataset, shared = datasets[one.set], _shared(rules[one.set])
+        width = len(str(max(len(dataset) - 1, 0)))
         for place, target in zip(one.places.tolist(), one.targets.tolist(), strict=True):
-            ids.append(f"{one.set}/{place:0{width}d}")
-            sets.append(one.set)
-            places.append(place)
-            labels.append(names[target])
-            paths.append(_path(datasets[one.set], place))
-    return JudgedImages(tuple(ids), tuple(sets), tuple(places), tuple(labels), tuple(paths), datasets)
+            counted, own = names[target], _own_class(dataset, place)
+            own = counted if own is None and target not in shared else own
+            label = own if own in names else counted
+            found.append((f"{one.set}/{place:0{width}d}", one.set, place, label, own, counted, _path(dataset, place)))
+    columns: Any = zip(*found, strict=True) if found else ((),) * 7
+    return JudgedImages(*columns, datasets=datasets)
 
 
 def extremes(
@@ -157,6 +167,19 @@ def _array(pixels: Tensor) -> NDArray[np.uint8]:
 def _dataset(loader: Any) -> Any:
     dataset: Any = loader.dataset
     return dataset.dataset if type(loader) is TolerantLoader else dataset
+
+
+def _shared(rule: AnswerRule) -> set[int]:
+    """Targets that stand for several classes."""
+    groups = () if rule.mask is None else rule.mask.groups
+    return {group[0] for group in groups if len(group) > 1}
+
+
+def _own_class(dataset: Any, place: int) -> str | None:
+    """The class of an image as its set names it, where the data set knows it."""
+    source: Any = getattr(dataset, "source", None)
+    labels, names = getattr(source, "labels", None), getattr(source, "class_names", None)
+    return None if labels is None or names is None else str(names[int(labels[place])])
 
 
 def _path(dataset: Any, place: int) -> str | None:

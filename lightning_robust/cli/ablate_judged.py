@@ -83,6 +83,7 @@ def _ablation(plan: Planned, judged: Judged, told: dict[str, Interval], moved: d
         together=plan.together,
         control=plan.control,
         draw=plan.draw,
+        places=plan.columns,
         rows=judged[0],
         robustness=judged[1],
         differences=told,

@@ -19,7 +19,7 @@ from lightning_robust.models.evaluate_rules import AnswerRule, answer_by
 from lightning_robust.signatures import ActivationProbe, expand_layers, measured_pass
 from lightning_robust.signatures.layer_ablation import FeatureAblation, LayerAblation, PositionMoments
 
-__all__ = ["LayerReader", "checked_layer"]
+__all__ = ["LayerReader", "checked_layer", "refuse_passed_by"]
 
 
 def checked_layer(model: nn.Module, layer: str) -> str:
@@ -39,6 +39,23 @@ def checked_layer(model: nn.Module, layer: str) -> str:
     if found[0] in ("", "forward"):
         raise UserError("--layer takes a layer inside the network, such as encoder.visual.layer3")
     return found[0]
+
+
+def refuse_passed_by(layer: str, own_heads: Mapping[str, Tensor]) -> None:
+    """Refuse the model's own head, or what it reads, where a set is answered by another head.
+
+    Args:
+        layer: Name of the layer.
+        own_heads: By set, a head of its own class names.
+
+    Raises:
+        UserError: If a set would be answered without it.
+    """
+    if own_heads and layer.removesuffix(":input").split(".")[0] == "head":
+        raise UserError(
+            f"{next(iter(own_heads))} is answered by a head of its own class names, which passes --layer {layer} by: "
+            "leave --layer out, which ablates h, what every head reads"
+        )
 
 
 class LayerReader:
@@ -80,7 +97,13 @@ class LayerReader:
             self._loaded.module, [self._layer], on_features=lambda _, h: rows.append(h.float().cpu()), on_hidden=hidden
         )
         model = self._point()
-        with from_user(ValueError, RuntimeError, TypeError), measured_pass(model), probe, _without_warnings():
+        with (
+            from_user(ValueError, RuntimeError, TypeError),
+            measured_pass(model),
+            self._called(),
+            probe,
+            _without_warnings(),
+        ):
             for images, *_ in loader.batches:
                 probe.expect(len(images))
                 model(images.to(self._opened.device))
@@ -90,6 +113,21 @@ class LayerReader:
             raise UserError("none of the calibration images can be read, so no unit can be chosen")
         self.form, self.unreadable = probe.forms[self._layer].words, loader.unreadable
         return torch.cat(rows), moments[0]
+
+    @contextmanager
+    def _called(self) -> Iterator[None]:
+        """A layer that the forward pass goes around gets a sentence on what to type instead."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "never fired" not in str(error):
+                raise
+            outer = self._layer.removesuffix(":input").rpartition(".")[0]
+            instead = f", such as {outer}, which it is in" if outer else ""
+            raise UserError(
+                f"--layer {self._layer} is never called in the forward pass, which may use its weights without it: "
+                f"name another layer{instead}"
+            ) from error
 
     def answers(
         self,

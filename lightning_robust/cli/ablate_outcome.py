@@ -43,6 +43,7 @@ class Ablated:
         answers: By set.
         calibration: How many calibration images were read.
         mean: Of h, or of the pooled features, over these, `(d,)`.
+        notes: What is not there.
         sentences: What a reader has to know.
         concepts: Of the units; None without a concept set.
     """
@@ -59,6 +60,7 @@ class Ablated:
     answers: list[AblatedSet]
     calibration: int
     mean: Tensor
+    notes: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
     concepts: Concepts | None = None
 
@@ -76,7 +78,7 @@ def write_outcome(found: Ablated, folder: Path) -> AblationRecord:
     from lightning_robust.report import write_ablation_figures
 
     scores = torch.cat([one.scores for one in found.answers])
-    images = judged_images(found.answers, found.opened.data, found.opened.args.split)
+    images = judged_images(found.answers, found.opened.data, found.opened.args.split, found.rules)
     record = _record(found, scores, images, folder)
     write_exports(found.groups, scores, found.mean, images, folder)
     write_tables(record, folder)
@@ -146,6 +148,7 @@ def _record(found: Ablated, scores: Tensor, images: JudgedImages, folder: Path) 
         ablations=ablations,
         clip_at=args.clip,
         random_concepts=() if found.concepts is None else found.concepts.random,
+        notes=tuple(found.notes),
         files={name: what for name, what in FILES.items() if name != CONCEPTS or found.concepts is not None},
     )
 
@@ -182,6 +185,7 @@ def _unit(
         mean_z=float(group.mean_z[place]),
         share=float(figures.share[place]),
         importance=float(figures.importance[place]),
+        importance_share=group.importance_share(member),
         common=float(figures.common[place]),
         mean=float(values.mean[place]),
         std=float(values.std[place]),
@@ -218,7 +222,8 @@ def _conventions(found: Ablated) -> Iterator[str]:
             f"{opened.args.clip:g} standard deviations of the values at positions from it (clip)"
         )
     yield (
-        "random units: as many as a group has, none of them found by the rule, a draw for each seed; one by one "
+        "random units: as many as a group has, or all that are left, none of them in the group or found by the rule; a "
+        "draw for each seed, the same units drawn again count once; one by one "
         + ("each of a draw" if found.at_head else "the first of each draw")
     )
     yield "difference: accuracy minus that of the model as it is, on the same images, paired bootstrap, 95 %"

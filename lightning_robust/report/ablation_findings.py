@@ -6,13 +6,15 @@ from lightning_robust.report.ablation_words import (
     REFERENCE,
     SHIFTS,
     Change,
+    Spread,
     change,
     controls_of,
     drawn,
     percent,
+    points,
     short_name,
 )
-from lightning_robust.results.ablation_record import AblationRecord, UnitGroup
+from lightning_robust.results.ablation_record import AblatedUnit, AblationRecord, UnitGroup
 
 __all__ = ["findings"]
 
@@ -57,7 +59,7 @@ def _against_random(record: AblationRecord, group: UnitGroup) -> Iterator[str]:
         if own.low == own.high == 0:
             said = f"{who}: no answer on {place} becomes right or wrong"
         compared = [
-            _beside(own, found, control)
+            _beside(own, found, control, whole.count)
             for control in controls_of(record, group)
             if (found := drawn(record, group, "zero", what, control, together=several)) is not None
         ]
@@ -71,22 +73,28 @@ def _only(record: AblationRecord, group: UnitGroup) -> str:
 
 def _words(one: Change) -> str:
     if one.low is None or one.high is None:
-        return f"{one.estimate:+.1f} points"
-    return f"{one.estimate:+.1f} points [{one.low:+.1f}, {one.high:+.1f}]"
+        return f"{points(one.estimate)} points"
+    return f"{points(one.estimate)} points [{points(one.low)}, {points(one.high)}]"
 
 
-def _beside(own: Change, found: tuple[float, float, float], control: str) -> str:
-    middle, low, high = found
-    spread = f"{control} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
-    if own.estimate < low - _ROUNDING:
-        return f"{spread}, below all draws"
-    if own.estimate > high + _ROUNDING:
-        return f"{spread}, above all draws"
-    return f"{spread}, as random ones"
+def _beside(own: Change, found: Spread, control: str, count: int) -> str:
+    """Random units beside, and a verdict where as many were drawn and the interval excludes 0."""
+    span = f" ({points(found.low)} to {points(found.high)})" if found.draws > 1 else ""
+    spread = f"{control} {points(found.middle)}{span}"
+    if found.count != count:
+        return f"{found.count} {spread}, all that are left to draw and not compared"
+    if not own.certain:
+        return spread
+    draws = "the only draw" if found.draws == 1 else f"each of the {found.draws} draws"
+    if own.estimate < found.low - _ROUNDING:
+        return f"{spread}, below {draws}"
+    if own.estimate > found.high + _ROUNDING:
+        return f"{spread}, above {draws}"
+    return f"{spread}, within the draws"
 
 
 def _shared(record: AblationRecord, group: UnitGroup) -> Iterator[str]:
-    """Directions that add the same to every class: important, and of no use to a prediction."""
+    """Directions that add the same to every class: important, and of little use to a prediction."""
     for unit in record.units_of(group):
         if not unit.common >= _COMMON:
             continue
@@ -97,7 +105,12 @@ def _shared(record: AblationRecord, group: UnitGroup) -> Iterator[str]:
             if (own := change(record, alone, what)) is not None
         ]
         yield (
-            f"{short_name(unit)} has {percent(unit.importance)} % of all importance, and {percent(unit.common)} % of "
-            f"what it adds is the same for every class, which no prediction can depend on; without it: "
-            f"{', '.join(told)}."
+            f"{short_name(unit)} has {percent(unit.importance_share)} % of the importance of all {group.of} "
+            f"directions, and {percent(unit.common)} % of what it adds to the logits is the same for every class, "
+            f"which no prediction can depend on{_rest(unit)}; without it: {', '.join(told)}."
         )
+
+
+def _rest(unit: AblatedUnit) -> str:
+    rest = 1 - unit.common
+    return f" (the other {percent(rest)} % tells classes apart)" if rest > _ROUNDING else ""

@@ -1,5 +1,6 @@
 """The tables of `ablate`: what is known of each unit, and what is lost without it, beside random units."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from lightning_robust.report.ablation_words import (
     ROBUSTNESS,
     SHIFTS,
     Change,
+    Spread,
     change,
     controls_of,
     drawn,
+    draws_of,
     group_title,
     nothing,
     percent,
+    points,
     short_name,
 )
 from lightning_robust.report.cells import DASH
@@ -47,7 +51,7 @@ def print_ablation(record: AblationRecord, folder: Path, console: Console) -> No
     )
     console.print(_untouched(record), highlight=False, markup=False)
     for group in record.groups:
-        console.print(f"\n[bold]{_capital(group_title(group))}[/bold]: change in points", highlight=False)
+        console.print(f"\n[bold]{_capital(group_title(group))}[/bold]", highlight=False)
         _print_changes(record, group, console)
     console.print("\n[bold]What the units are[/bold]", highlight=False)
     for group in record.groups:
@@ -55,6 +59,8 @@ def print_ablation(record: AblationRecord, folder: Path, console: Console) -> No
         print_fitting(console, labels, [list(_facts(record, group))])
     for sentence in _notes(record):
         console.print(sentence, style="dim", highlight=False, markup=False)
+    for sentence in record.notes:
+        console.print(f"Note: {sentence}.", highlight=False, markup=False)
     console.print("\n[bold]What this says[/bold]", highlight=False)
     for topic, sentence in findings(record):
         console.print(f"[bold]{escape(topic)}:[/bold] {escape(sentence)}", highlight=False)
@@ -77,8 +83,8 @@ def _untouched(record: AblationRecord) -> str:
     if shifts:
         said += f", mean of shifts {100 * sum(shifts) / len(shifts):.1f} %"
     if record.robustness is not None:
-        said += f", effective robustness {100 * record.robustness.mean.estimate:+.1f} points"
-    return f"{said}."
+        said += f", effective robustness {points(100 * record.robustness.mean.estimate)} points"
+    return f"{said}. All below are changes without a unit, in points."
 
 
 def _capital(words: str) -> str:
@@ -91,7 +97,9 @@ def _print_changes(record: AblationRecord, group: UnitGroup, console: Console) -
     labels = [short_name(unit) for unit in units]
     several = len(units) > 1
     labels += [f"all {len(units)} together"] if several else []
-    labels += [f"[dim]{words}[/dim]" for control in controls for words in _control_words(control, several)]
+    labels += [
+        f"[dim]{words}[/dim]" for control in controls for words in _control_words(record, group, control, several)
+    ]
     apart = {len(units)} if several else set[int]()
     apart.add(len(units) + several)
     zero = [
@@ -112,9 +120,10 @@ def _print_changes(record: AblationRecord, group: UnitGroup, console: Console) -
     print_fitting(console, labels, [zero, *others], apart=apart)
 
 
-def _control_words(control: str, several: bool) -> list[str]:
-    words = CONTROLS[control]
-    return [f"{words}: one", "  as many"] if several else [f"{words}: one"]
+def _control_words(record: AblationRecord, group: UnitGroup, control: str, several: bool) -> list[str]:
+    """One by one, and how many are drawn at once: where few are left that is not the number of the group."""
+    words, count = CONTROLS[control], draws_of(record, group, control)[1]
+    return [f"{words}: one", f"  {count} together"] if several else [f"{words}: one"]
 
 
 def _measured(record: AblationRecord, what: str) -> bool:
@@ -141,17 +150,17 @@ def _cells(record: AblationRecord, group: UnitGroup, kind: str, what: str, *, in
 def _cell(one: Change | None, interval: bool) -> str:
     if one is None:
         return DASH
-    estimate = f"[bold]{one.estimate:+.1f}[/bold]" if one.certain else f"{one.estimate:+.1f}"
+    estimate = f"[bold]{points(one.estimate)}[/bold]" if one.certain else points(one.estimate)
     if not interval or one.low is None or one.high is None:
         return estimate
-    return f"{estimate} \\[{one.low:+.1f}, {one.high:+.1f}]"
+    return f"{estimate} \\[{points(one.low)}, {points(one.high)}]"
 
 
-def _spread(found: tuple[float, float, float] | None, interval: bool) -> str:
+def _spread(found: Spread | None, interval: bool) -> str:
     if found is None:
         return DASH
-    middle, low, high = found
-    return f"[dim]{middle:+.1f} ({low:+.1f} to {high:+.1f})[/dim]" if interval else f"[dim]{middle:+.1f}[/dim]"
+    span = f" ({points(found.low)} to {points(found.high)})" if interval and found.draws > 1 else ""
+    return f"[dim]{points(found.middle)}{span}[/dim]"
 
 
 def _label(unit: AblatedUnit) -> str:
@@ -162,8 +171,9 @@ def _facts(record: AblationRecord, group: UnitGroup) -> Iterator[_Column]:
     """What is known of the units of a group."""
     units = record.units_of(group)
     yield "‖h‖² %", [percent(unit.share) for unit in units]
+    if group.unit == "direction":
+        yield "imp. %", [percent(unit.importance_share) for unit in units]
     if record.at_head:
-        yield "imp. %", [percent(unit.importance) for unit in units]
         yield "common %", [percent(unit.common) for unit in units]
     if group.unit == "feature":
         yield "|z|", [f"{unit.mean_z:.1f}" for unit in units]
@@ -180,23 +190,37 @@ def _concept(unit: AblatedUnit) -> str:
     return escape(f"{sign}{best.concept} {best.average_precision:.2f} ({best.prevalence:.2f})")
 
 
+def _draws(record: AblationRecord) -> str:
+    """The number of draws, which is not the same everywhere where few units are left."""
+    counts = {draws_of(record, group, one)[0] for group in record.groups for one in controls_of(record, group)}
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{high} draw{'s' * (high != 1)}" if low == high else f"{low} to {high} draws"
+
+
+def _one_by_one(record: AblationRecord) -> str:
+    return "one by one" if record.at_head else "the first of each draw alone"
+
+
 def _notes(record: AblationRecord) -> Iterator[str]:
     yield (
         f"zero, mean, clip: the unit's value becomes 0, its mean, or is limited to {record.clip_at:g} standard "
         "deviations from it (over the calibration images). Bold: the 95 % interval excludes 0. Random: mean (smallest "
-        "to largest) over the draws, one by one, and as many as the group has together."
+        f"to largest) over {_draws(record)}, {_one_by_one(record)}, and all of a draw together."
     )
     if record.at_head:
         yield (
-            "imp.: importance, ‖W u‖ · mean |cos(u, h)| over the sum of singular values; common: share of what a unit "
-            "adds to the logits that is the same for every class and so changes no prediction; >6: images on which a "
-            "feature's |z| exceeds 6."
+            "‖h‖²: share of the squared length of h; imp.: importance, σ · mean |cos(v, h)|, in % of its sum over all "
+            "directions of that head; common: share of what a unit adds to the logits (squared) that is the same for "
+            "every class and so changes no prediction; |z|: mean, >6: images on which it exceeds 6."
         )
-    if record.random_concepts:
-        low, high = min(record.random_concepts), max(record.random_concepts)
+    known = [one for one in record.random_concepts if not math.isnan(one)]
+    if record.random_concepts and not known:
+        yield "No concept of the set is eligible (10 images with it, 10 without, at most half), so none is named."
+    if known:
+        low, high = min(known), max(known)
         yield (
-            f"AP: average precision of the unit or (−) its negative; in brackets the concept's prevalence. The best of "
-            f"{len(record.random_concepts)} random directions: {low:.2f} to {high:.2f}."
+            f"AP: average precision of the unit or (−) its negative; in brackets the concept's prevalence. "
+            f"{len(known)} random directions reach {low:.2f} to {high:.2f}, each with the concept that it ranks best."
         )
     unused = [kind for kind in KINDS[1:] if all(_does_nothing(record, group, kind) for group in record.groups)]
     for kind in unused:

@@ -8,8 +8,8 @@ from statistics import fmean
 from lightning_robust.results.ablation_record import AblatedUnit, Ablation, AblationRecord, UnitGroup
 
 __all__ = [
-    "COLOURS", "CONTROLS", "KINDS", "REFERENCE", "ROBUSTNESS", "SHIFTS", "Change", "change", "controls_of", "drawn",
-    "group_title", "member_name", "percent", "short_name", "unit_name",
+    "COLOURS", "CONTROLS", "KINDS", "REFERENCE", "ROBUSTNESS", "SHIFTS", "Change", "Spread", "change", "controls_of",
+    "drawn", "draws_of", "group_title", "member_name", "percent", "points", "short_name", "unit_name",
 ]  # fmt: skip
 
 KINDS = ("zero", "mean", "clip")
@@ -41,6 +41,23 @@ class Change:
     def certain(self) -> bool:
         """Whether an interval excludes 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the draws of a control change, in points.
+
+    Attributes:
+        middle, low, high: mean, smallest and largest change.
+        draws: how many draws, or of single units how many different ones.
+        count: units that are ablated at once.
+    """
+
+    middle: float
+    low: float
+    high: float
+    draws: int
+    count: int
 
 
 def change(record: AblationRecord, ablation: Ablation, what: str) -> Change | None:
@@ -75,8 +92,8 @@ def _points(share: float) -> Change:
 
 def drawn(
     record: AblationRecord, group: UnitGroup, kind: str, what: str, control: str, *, together: bool
-) -> tuple[float, float, float] | None:
-    """Mean, smallest and largest change over the draws of a control, in points.
+) -> Spread | None:
+    """Mean, smallest and largest change over the draws of a control; a unit that several drew counts once.
 
     Args:
         record: The record.
@@ -89,12 +106,23 @@ def drawn(
     Returns:
         None where there is none.
     """
-    found = [
-        one.estimate
-        for ablation in record.ablations_of(group, kind, together=together, control=control)
-        if (one := change(record, ablation, what)) is not None
-    ]
-    return (fmean(found), min(found), max(found)) if found else None
+    draws = record.ablations_of(group, kind, together=together, control=control)
+    different = {one.members or (one.draw, one.places, index): one for index, one in enumerate(draws)}.values()
+    found = [one.estimate for ablation in different if (one := change(record, ablation, what)) is not None]
+    return Spread(fmean(found), min(found), max(found), len(found), draws[0].count) if found else None
+
+
+def draws_of(record: AblationRecord, group: UnitGroup, control: str) -> tuple[int, int]:
+    """How many draws of a control there are, and how many units each has.
+
+    Args:
+        record: The record.
+        group: Whose control.
+        control: Its name.
+    """
+    found = record.ablations_of(group, KINDS[0], together=True, control=control)
+    found = found or record.ablations_of(group, KINDS[0], together=False, control=control)
+    return len({one.draw for one in found}), max((one.count for one in found), default=0)
 
 
 def controls_of(record: AblationRecord, group: UnitGroup) -> list[str]:
@@ -138,6 +166,17 @@ def percent(share: float) -> str:
     if math.isnan(share):
         return "–"
     return "<0.1" if 0 < share < _NOTHING else f"{100 * share:.1f}"
+
+
+def points(number: float, digits: int = 1) -> str:
+    """A change with its sign; one that rounds to zero has none.
+
+    Example:
+        >>> points(-22.37), points(0.04), points(-0.04)
+        ('-22.4', '0.0', '0.0')
+    """
+    said = f"{number:+.{digits}f}"
+    return said[1:] if float(said) == 0 else said
 
 
 def nothing(changes: Sequence[Change | None]) -> bool:

@@ -1,6 +1,7 @@
 """The contact sheet of `ablate`: of each unit the images on which it is largest and smallest, and what it ranks."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ __all__ = ["contact_sheets"]
 _ON_A_PAGE = 8  # units
 _TEXT, _LINE = 3.4, 1.32  # width of the text and height of a row, in tiles
 _INCHES = 0.86
+_FEWEST = 4  # tiles that a sheet is wide at least
+_BOLD, _PLAIN = 0.093, 0.063  # inches of a character
+_SAID = "judged images on which each is largest (+) and smallest (−), with its value; concepts with AP (prevalence)"
 
 
 def contact_sheets(record: AblationRecord, folder: Path) -> dict[str, Figure]:
@@ -43,22 +47,19 @@ def contact_sheets(record: AblationRecord, folder: Path) -> dict[str, Figure]:
 def _sheet(record: AblationRecord, group: UnitGroup, units: Sequence[AblatedUnit], folder: Path) -> Figure:
     columns = max(len(side) for unit in units for side in (unit.top, unit.bottom))
     rows = sum(_rows(unit) for unit in units)
-    height = rows * _LINE + 0.25 * len(units) + 0.8
-    width = _TEXT + columns
+    width = _TEXT + max(_FEWEST, columns)
+    title = _lines(f"{record.model.name}, {record.layer}: {group.words}", width, _BOLD)
+    said = _lines(_SAID, width, _PLAIN)
+    head = 0.35 + 0.19 * len(title) + 0.15 * len(said)
+    height = rows * _LINE + 0.25 * len(units) + head
     figure = Figure(figsize=(width * _INCHES, height * _INCHES))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.axis("off")
-    axes.text(0.12, 0.22, f"{record.model.name}, {record.layer}: {group.words}", fontsize=9, va="center", weight="bold")
-    axes.text(
-        0.12,
-        0.44,
-        "judged images on which each is largest (+) and smallest (−), with its value; concepts with AP (prevalence)",
-        fontsize=7,
-        va="center",
-    )
-    y = 0.75
+    axes.text(0.12, 0.12, "\n".join(title), fontsize=9, va="top", weight="bold")
+    axes.text(0.12, 0.2 + 0.19 * len(title), "\n".join(said), fontsize=7, va="top")
+    y = head
     for unit in units:
         axes.axhline(y - 0.08, color="0.8", linewidth=0.6)
         axes.text(0.12, y + 0.05, _text(unit), fontsize=6.8, va="top", linespacing=1.35)
@@ -89,10 +90,8 @@ def _tile(axes: Axes, one: TopImage, folder: Path, x: float, y: float) -> None:
         axes.imshow(
             pixels, extent=(left, left + wide * scale, top + high * scale, top), interpolation="nearest", aspect="auto"
         )
-    axes.text(
-        x + 0.5, y + 1.0, f"{_cut(one.label)}\n{_cut(one.set)} {one.score:#.3g}", fontsize=5.2, ha="center", va="top",
-        linespacing=1.05,
-    )  # fmt: skip
+    words = f"{_cut(one.label)}\n{_cut(one.set)} {_number(one.score)}"
+    axes.text(x + 0.5, y + 1.0, words, fontsize=5.2, ha="center", va="top", linespacing=1.05)
 
 
 def _read(folder: Path, one: TopImage) -> Any:
@@ -103,6 +102,23 @@ def _read(folder: Path, one: TopImage) -> Any:
         return np.asarray(image.convert("RGB"))
 
 
+def _lines(words: str, width: float, character: float) -> list[str]:
+    return textwrap.wrap(words, int((width - 0.24) * _INCHES / character))
+
+
+def _number(score: float) -> str:
+    """Three digits.
+
+    Example:
+        >>> [_number(score) for score in (-177.4, 25.0, 1.5, 0.0123, 12345.0)]
+        ['−177', '25.0', '1.50', '0.0123', '12,345']
+    """
+    size = abs(score)
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
+    said = f"{score:,.{digits}f}" if size >= 0.9995 or score == 0 else f"{score:.3g}"
+    return said.replace("-", "−")
+
+
 def _cut(words: str, most: int = 15) -> str:
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
@@ -110,8 +126,10 @@ def _cut(words: str, most: int = 15) -> str:
 def _text(unit: AblatedUnit) -> str:
     lines = [unit_name(unit)]
     facts = [f"{percent(unit.share)} % of ‖h‖²"]
-    if not math.isnan(unit.importance):
-        facts.append(f"{percent(unit.importance)} % of importance")
+    if not math.isnan(unit.importance_share):
+        facts.append(f"{percent(unit.importance_share)} % of all importance")
+    elif not math.isnan(unit.importance):
+        facts.append(f"normalised importance {unit.importance:.2g}")
     lines.append(", ".join(facts))
     if not math.isnan(unit.common):
         lines.append(f"same for every class: {percent(unit.common)} %")

@@ -1,5 +1,6 @@
 """``results.json`` of ``ablate``: what outlier features and privileged directions do, and what they answer to."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ class TopImage:
     Attributes:
         image: its id in ``images.csv`` and ``scores.csv``, ``"reference/00017"``.
         set: name of its evaluation set. place: its position in the set.
-        label: name of its class.
+        label: name of its class, of its own where the set tells it.
         score: value of the unit on it, of h as the encoder gives it.
         file: a small picture of it, relative to the run's folder; None where it could not be drawn.
     """
@@ -61,8 +62,11 @@ class AblatedUnit:
             direction, and where d is too small for the rule.
         mean_z: mean of the feature's ``|z|`` over these images; NaN for a direction.
         share: of ``‖h‖²``, summed over these images, in [0, 1].
-        importance: ``‖W u‖ · mean |cos(u, h)| / Σσ``, in [0, 1]; a direction's normalised importance (METHODS 3), and
-            the same for the axis of a feature; NaN at an inner layer.
+        importance: ``‖W u‖ · mean |cos(u, h)| / Σσ``, in [0, 1]; a direction's normalised importance, which compares
+            models, and the same for the axis of a feature; NaN at an inner layer. Over all directions it sums to less
+            than 1.
+        importance_share: a direction's importance over the sum of that of all r directions, in [0, 1]; NaN for a
+            feature.
         common: share of ``‖W u‖²`` that is the same for every class and so can change no prediction, in [0, 1]; NaN at
             an inner layer.
         mean, std: of the unit's value over the calibration images. low, high: what ``clip`` limits it to.
@@ -79,6 +83,7 @@ class AblatedUnit:
     mean_z: float
     share: float
     importance: float
+    importance_share: float = math.nan
     common: float
     mean: float
     std: float
@@ -129,6 +134,8 @@ class Ablation:
         control: empty for the group's own; ``"random features"``, ``"random directions of the head"`` or ``"random
             directions of the space"``.
         draw: seed of a control; None for the group's own.
+        places: places of what is ablated in the group or the draw, from 0; with the draw they name the columns of
+            ``directions.safetensors`` that it can be remade from.
         rows: accuracies, the reference first.
         robustness: effective robustness; None without a baseline. Controls have estimates without intervals.
         differences: accuracy minus that of the untouched model on the same images, by set and for ``"shifts"``, by
@@ -144,6 +151,7 @@ class Ablation:
     together: bool
     control: str = ""
     draw: int | None = None
+    places: tuple[int, ...] = ()
     rows: tuple[AccuracyRow, ...]
     robustness: EffectiveRobustness | None = None
     differences: Mapping[str, Interval] = field(default_factory=dict)
@@ -179,7 +187,8 @@ class AblationRecord:
         units: every unit of the groups.
         ablations: of each unit, of each group, and of the controls.
         random_concepts: largest average precision of each of as many random directions, which a unit's own has to
-            exceed to mean something; empty without a concept set.
+            exceed to mean something; NaN where no concept is eligible, empty without a concept set.
+        notes: sentences on what is not there, such as a head without directions.
         files: plain files beside this one, by name what each holds.
     """
 
@@ -204,6 +213,7 @@ class AblationRecord:
     ablations: tuple[Ablation, ...]
     clip_at: float = 3.0
     random_concepts: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     def units_of(self, group: UnitGroup) -> tuple[AblatedUnit, ...]:

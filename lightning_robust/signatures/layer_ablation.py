@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,7 @@ class LayerAblation:
         given = args or tuple(kwargs.values())[:1]
         first = next((part for part in given if isinstance(part, Tensor)), None)
         if first is None:
-            self._refuse(given[0] if len(given) == 1 else given)
+            raise self._refusal(given[0] if len(given) == 1 else given)
         changed = self._ablated(first)
         return (
             tuple(changed if part is first else part for part in args),
@@ -125,10 +125,10 @@ class LayerAblation:
             if place is not None:
                 parts = [*output[:place], self._ablated(output[place]), *output[place + 1 :]]
                 return type(output)(parts)
-        self._refuse(output)
+        raise self._refusal(output)
 
-    def _refuse(self, output: Any) -> NoReturn:
-        raise TypeError(
+    def _refusal(self, output: Any) -> TypeError:
+        return TypeError(
             f"layer {self._layer.name!r} gives {type(output).__name__}, whose features cannot be changed; name a layer "
             "that gives a tensor, such as one inside it."
         )
