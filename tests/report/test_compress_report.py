@@ -271,6 +271,14 @@ def test_the_lines_of_accuracy_pass_through_the_points(record):
     assert len(accuracy_figure(compress_record(keeps=(0.5,), shifts=(), baseline=False)).axes) == 1
 
 
+def test_the_lines_of_finetuned_networks_begin_at_the_finetuned_dense_one(record):
+    rows = (replace(record.dense.reference, correct=record.dense.reference.correct - 40), *record.dense.rows[1:])
+    tuned = replace(record.dense, finetuned_epochs=1, rows=rows, differences=record.points[1].differences)
+    figure = accuracy_figure(replace(record, points=(*record.points, tuned)))
+    starts = {line.get_ydata()[0] for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 4}
+    assert starts == {100 * record.dense.reference.accuracy, 100 * rows[0].accuracy}
+
+
 def test_bars_are_the_interval_of_the_change_about_the_dense_network(record):
     axes = accuracy_figure(record).axes[0]
     bars = {
