@@ -31,7 +31,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         default=list(KEEP),
         metavar="SHARE",
         help="shares of the parameters of image network and head that are kept, each above 0 and below 1 "
-        f"(default: {' '.join(f'{share:g}' for share in KEEP)})",
+        f"(or of what --budget counts; default: {' '.join(f'{share:g}' for share in KEEP)})",
     )
     parser.add_argument(
         "--budget",
