@@ -37,8 +37,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         "--budget",
         choices=("parameters", "flops"),
         default="parameters",
-        help="what --keep counts: parameters, or the multiplications of one image, which time goes with (default: "
-        "%(default)s)",
+        help="what --keep counts: parameters, or the multiplications of one image (default: %(default)s)",
     )
     parser.add_argument(
         "--finetune",
