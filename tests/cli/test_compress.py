@@ -177,6 +177,7 @@ def test_finetuning_changes_numbers_and_no_shape(finished):
     assert "2 epochs of the data's training images (12 steps)" in said
 
 
+@pytest.mark.slow
 def test_versions_that_are_not_held_answer_alike(finished, folder, images, monkeypatch):
     write_config(folder / "trained.yaml", images, "compress_data.Trained")
     monkeypatch.setattr(compress_held, "HELD_BYTES", 0)
