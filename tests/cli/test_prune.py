@@ -17,6 +17,7 @@ from lightning_robust.cli.evaluate_asked import asked_models
 from lightning_robust.cli.evaluate_models import load_models
 from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
+from lightning_robust.cli.head_features import UNTRAINED_WORDS
 from lightning_robust.cli.main import main
 from lightning_robust.cli.processes import Processes
 from lightning_robust.cli.prune_outcome import near_chance
@@ -244,7 +245,14 @@ def test_a_model_at_chance_has_nothing_to_lose(folder, capsys, record):
     assert f"is right on {100 * model.unpruned.reference:.1f} % of reference and on {100 * last:.1f} %" in said
     assert said in found.conventions
     assert f"warning: {said}" in capsys.readouterr().err
+    assert said.endswith("how much can go for 1 point of accuracy says nothing")
+    assert model.near_chance
+    assert UNTRAINED_WORDS in found.conventions
     assert near_chance(record.models[0], 0.03) is None
+    assert not record.models[0].near_chance
+    assert UNTRAINED_WORDS not in record.conventions
+    assert any("at most 3 points of accuracy" in sentence for sentence in record.conventions)
+    assert any("at most 1 point of accuracy" in sentence for sentence in found.conventions)
 
 
 def test_the_folder_holds_everything(pruned):
@@ -254,7 +262,7 @@ def test_the_folder_holds_everything(pruned):
 
 def test_every_control_is_there(record):
     asked, twin = record.models
-    assert (asked.role, twin.role) == ("asked", "supervised twin")
+    assert (asked.role, twin.role, record.twin) == ("asked", "supervised twin", "twin")
     assert record.missing == ()
     for model in record.models:
         found = [(curve.order, curve.form) for curve in model.curves]
@@ -264,7 +272,8 @@ def test_every_control_is_there(record):
         )
         assert {order for order, _ in found} == set(PRUNE_ORDERS)
         for curve in model.curves:
-            what = {"agreement"} if curve.order == "random_head" else {"reference", "shifts"}
+            what = {"agreement"} if curve.order in ("importance", "reduced_rank", "random_head") else set()
+            what |= set() if curve.order == "random_head" else {"reference", "shifts"}
             assert set(curve.headlines) == what
             assert all(len(found) == curve.draws for found in curve.headlines.values())
             assert curve.draws == (2 if curve.order.startswith("random") else 1)
@@ -298,7 +307,7 @@ def test_headlines_are_found_again_in_the_table(pruned, record):
                     assert headlines[draw].fraction.estimate == pytest.approx(1 - min(fits) / curve.total)
                     assert headlines[draw].fraction.low <= headlines[draw].fraction.high
                     checked += 1
-    assert checked == 2 * (2 * (2 * 3 + 2 * 2 + 2) + 2 + 4)
+    assert checked == 2 * (2 * (2 * 3 + 2 + 2 * 2 + 2) + 2 + 4)
 
 
 def test_effective_robustness_along_the_curve_and_its_intervals(pruned, record, naive):
@@ -318,7 +327,7 @@ def test_effective_robustness_along_the_curve_and_its_intervals(pruned, record, 
             assert curve.judged[str(k)].robustness == expected
             assert [row.correct for row in curve.judged[str(k)].rows] == [right[name][0] for name in right]
     assert {"3", "2", "1"} == set(curve.judged)
-    assert {str(headline[0].kept) for headline in curve.headlines.values()} <= set(curve.judged)
+    assert {str(curve.headlines[what][0].kept) for what in ("reference", "shifts")} <= set(curve.judged)
 
 
 def test_nothing_that_is_judged_has_a_say_in_an_order(folder, images, record, tmp_path_factory):
@@ -393,7 +402,7 @@ def test_few_shifts_or_none(folder, images, shifts):
     for curve in model.curves:
         assert list(curve.correct) == names
         if curve.order != "random_head":
-            assert list(curve.headlines) == ["reference", "shifts"][: 1 + shifts]
+            assert [what for what in curve.headlines if what != "agreement"] == ["reference", "shifts"][: 1 + shifts]
     curve = model.curve("importance", "raw")
     assert len(model.shift_accuracies(curve)) == shifts
 
@@ -420,6 +429,56 @@ def test_a_set_with_class_names_of_its_own(folder, images):
         logits = own.double().numpy() @ (kept[:k].T @ kept[:k] @ unit.T)
         assert curve.correct["shift"][0][place] == int((logits.argmax(0) == targets).sum())
     assert any("has lost the null space" in sentence for sentence in record.conventions)
+    # a random head in place of both: its own directions, and random weights in place of the set's own head
+    curve = record.models[0].curve("random_head", "raw")
+    _, Vt, importance = naive.directions("raw", random_head(naive.head, 0))
+    kept, weight = Vt[np.argsort(-importance)], random_head(own, 0).double().numpy()
+    answers = [(weight @ (kept[:k].T @ kept[:k] @ unit.T)).argmax(0) for k in curve.kept]
+    assert curve.agreement["shift"][0] == tuple(int((at_k == answers[0]).sum()) for at_k in answers)
+    assert curve.correct["shift"][0] == tuple(int((at_k == targets).sum()) for at_k in answers)
+    assert len(set(curve.agreement["shift"][0])) > 2
+
+
+def labels_alone(folder):
+    model = ImageClassifier(ImageTower(load_encoder("scenes-clip").model.visual), torch.randn(4, 128))
+    save_classifier(folder, model, encoder="scenes-clip", class_names=NAMES)
+
+
+def test_a_twin_that_was_asked_for_serves_the_others_in_one_pass(folder, capsys, monkeypatch):
+    labels_alone(folder / "rank1")
+    monkeypatch.setenv("TOY_LOG", str(folder / "log"))
+    assert prune("--model", "scenes-clip", "./rank1", "--supervised", "rank1", "--seeds", "1") == 0
+    assert len((folder / "log").read_text().splitlines()) == 2 * (80 + 48 + 36 + 36)
+    record = results(folder)
+    assert [(model.name, model.role) for model in record.models] == [("scenes-clip", "asked"), ("./rank1", "asked")]
+    assert (record.twin, record.missing) == ("./rank1", ())
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("of the supervised twin ./rank1, ") == 1
+    assert "./rank1 (also the twin): what this says" in out
+    assert prune("--model", "rank1", "--supervised", "./rank1", "--seeds", "1") == 0
+    record = results(folder, "002")
+    assert [(model.name, model.role) for model in record.models] == [("rank1", "asked")]
+    (missing,) = record.missing
+    assert missing.startswith("rank1 is the supervised twin itself, so it has none: --supervised MODEL names another")
+    assert "supervised twin rank1" not in capsys.readouterr().out
+
+
+def test_a_point_of_a_path_can_be_the_twin_and_a_path_cannot(folder, capsys):
+    path_folder(folder / "run", (0.0, 1.0))
+    file = str(Path("run") / "wise_ft" / "alpha=1.00.safetensors")
+    assert prune("--model", "run", "--supervised", str(folder / file), "--seeds", "1") == 0
+    record = results(folder)
+    assert [model.alpha for model in record.models] == [0.0, 1.0]
+    assert record.twin == record.models[1].name
+    assert prune("--model", "run", "--alpha", "0", "--supervised", file, "--seeds", "1") == 0
+    record = results(folder, "002")
+    assert [(model.alpha, model.role) for model in record.models] == [(0.0, "asked"), (None, "supervised twin")]
+    assert record.twin == file
+    capsys.readouterr()
+    assert prune("--model", "scenes-clip", "--supervised", "run") == 2
+    error = capsys.readouterr().err
+    assert f"--supervised takes one model, and run is a run with a path: name one of its files, such as {file}" in error
+    assert error.count("\n") == 1
 
 
 def test_unreadable_images_are_named(folder, tmp_path_factory):
@@ -456,6 +515,7 @@ def test_the_same_call_gives_the_same_figures_whatever_the_batches(folder):
         (["--model", "scenes-clip", "--alpha", "nan"], "'nan' is not an α in [0, 1]"),
         (["--model", "scenes-clip", "--supervised", "nowhere"], "nowhere"),
         (["--model", "scenes-clip", "--supervised", "scenes-supervised"], "20 classes and the data have 4"),
+        (["--model", "scenes-clip", "--seed", "18446744073709551616"], "'18446744073709551616' is not a seed"),
         (["--model", "scenes-clip", "scenes-clip"], "--model names scenes-clip twice"),
         (["--model", "scenes-supervised"], "scenes-supervised has 20 classes and the data have 4"),
         (["--model", "untrained:timm:resnet10t"], "has 1000 classes and the data have 4"),
