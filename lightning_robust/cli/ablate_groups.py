@@ -259,9 +259,7 @@ def _short_of_controls(group: Group) -> list[str]:
     drawn = [len(one.members) for one in group.controls if one.name == name]
     if not drawn:
         return [f"{group.record.words}: no others are left to draw {name} from"]
-    if drawn[0] < wanted:
-        return [
-            f"{group.record.words}: only {drawn[0]} others are left to draw, so there are {drawn[0]} {name} beside the "
-            f"{wanted}, and the two are not compared"
-        ]
+    if (left := drawn[0]) < wanted:
+        others = "1 other is" if left == 1 else f"{left} others are"
+        return [f"{group.record.words}: only {others} left to draw {name} from, too few to compare with the {wanted}"]
     return []

@@ -122,7 +122,8 @@ def _print_changes(record: AblationRecord, group: UnitGroup, console: Console) -
 
 def _control_words(record: AblationRecord, group: UnitGroup, control: str, several: bool) -> list[str]:
     """One by one, and how many are drawn at once: where few are left that is not the number of the group."""
-    words, count = CONTROLS[control], draws_of(record, group, control)[1]
+    words = "random" if group.unit == "feature" else CONTROLS[control]
+    count = draws_of(record, group, control)[1]
     return [f"{words}: one", f"  {count} together"] if several else [f"{words}: one"]
 
 

@@ -191,7 +191,7 @@ def test_tables_fit_and_hold_the_figures(record, tmp_path):
     at = next(k for k, line in enumerate(lines) if "random, of the head: one" in line)
     assert lines[at].split()[-3:] == ["-1.0", "-0.5", "-0.2"]  # one draw has no span
     assert lines[at + 1].split() == ["2", "together", "-2.0", "-1.0", "-0.4"]
-    at = next(k for k, line in enumerate(lines) if "random features: one" in line)
+    at = next(k for k, line in enumerate(lines) if "random: one" in line)
     assert "-0.8 (-1.0 to -0.5)" in lines[at]
     assert "2 together" in lines[at + 1]
     assert " (-1.5 to -1.0)" in lines[at + 1]
