@@ -8,7 +8,7 @@ from rich.markup import escape
 from lightning_robust.report.cells import DASH
 from lightning_robust.report.prune_words import draw_range
 from lightning_robust.results.choices import Interval
-from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PrunedModel
+from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PrunedModel, PruneRecord
 from lightning_robust.results.pruned_headline import PrunedHeadline
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "percent",
     "pruned_cells",
     "robustness_cell",
+    "same_answers_known",
     "shown_fraction",
     "shown_headlines",
     "unbroken_cells",
@@ -92,6 +93,16 @@ def shown_fraction(model: PrunedModel, order: str, what: str = "reference", form
     curve = model.curve(order, form)
     found = () if curve is None else shown_headlines(curve, what)
     return found[0].fraction if found else None
+
+
+def same_answers_known(record: PruneRecord) -> bool:
+    """Whether heads and random heads were held to answers that stay; records of an early date lack it.
+
+    Args:
+        record: The pruning.
+    """
+    orders = {curve.order for model in record.models for curve in model.curves if "agreement" in curve.headlines}
+    return {"importance", "random_head"} <= orders
 
 
 def fraction_words(fraction: Interval) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from lightning_robust.report.prune_cells import lost_words, many_tries, percent, shown_headlines
+from lightning_robust.report.prune_cells import lost_words, many_tries, percent, same_answers_known, shown_headlines
 from lightning_robust.report.prune_words import ORDERS, record_labels
 from lightning_robust.results.prune_record import JudgedPoint, PruneCurve, PruneRecord
 
@@ -33,7 +33,7 @@ def notes(record: PruneRecord, orders: Collection[str], *, each: bool) -> list[s
             f"without a break: up to where no smaller pruning loses more; the figure above it is the best of "
             f"{' or '.join(f'{count:,}' for count in tries)} tries, so rather high."
         )
-    if any(curve.order == "random_head" for model in record.models for curve in model.curves):
+    if same_answers_known(record):
         lines.append(
             f"same answers: the most that can go while {100 * (1 - record.points):g} % of the images are answered as "
             "before, which asks more than accuracy, where wins make up for losses. ‡ Gaussian weights in place of the "

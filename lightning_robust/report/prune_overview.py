@@ -21,7 +21,7 @@ from lightning_robust.results.prune_record import PruneCurve, PrunedModel
 
 __all__ = ["print_along", "print_order", "print_same_answers"]
 
-_LONGEST = 26  # characters of a model's name
+_LONGEST = 40  # characters of a model's name
 _FEW = 4  # models: their names are whole
 _SAME = {"importance": "the head", "reduced_rank": "reduced-rank", "random_head": "random ‡"}
 _Column = tuple[str, Sequence[str]]

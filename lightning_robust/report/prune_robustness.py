@@ -13,6 +13,7 @@ __all__ = ["correlation_sentence", "path_sentence"]
 
 _ENOUGH = 6  # models that a rank correlation needs
 _NORMAL = 1.959964  # 97.5 % quantile
+_DEPENDENT = " Points of one path are not independent, as an interval would have it."
 
 
 def path_sentence(record: PruneRecord) -> str:
@@ -75,24 +76,20 @@ def correlation_sentence(models: Sequence[PrunedModel]) -> str:
     ]
     if len(pairs) < _ENOUGH:
         return ""
+    related = _related(models)
     rho, n = rank_correlation(*map(list, zip(*pairs, strict=True)))
     what = f"Spearman's rank correlation of what can go on the reference with effective robustness, over {n} models"
     if math.isnan(rho):
         return f"{what}: none, for one of the two is the same in all of them."
-    dependent = (
-        " Points of one path are not independent, so the interval is too narrow, and it is no test."
-        if _related(models)
-        else ""
-    )
     if abs(rho) > 1 - 1e-9:
-        return f"{what}: {rho:+.2f}, the ranks agree fully, and no interval can be had.{dependent}"
+        return f"{what}: {rho:+.2f}, the ranks agree fully, and no interval can be had.{_DEPENDENT if related else ''}"
     low, high = _interval(rho, n)
-    verdict = (
-        "undetermined"
-        if low <= 0 <= high
-        else "more can go where robustness is " + ("larger" if rho > 0 else "smaller")
-    )
-    return f"{what}: {rho:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}.{dependent}"
+    verdict = "more can go where robustness is " + ("larger" if rho > 0 else "smaller")
+    if related:
+        verdict = "no verdict"
+    elif low <= 0 <= high:
+        verdict = "undetermined"
+    return f"{what}: {rho:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}.{_DEPENDENT if related else ''}"
 
 
 def _interval(rho: float, n: int) -> tuple[float, float]:

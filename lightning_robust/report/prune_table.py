@@ -17,6 +17,7 @@ from lightning_robust.report.prune_cells import (
     percent,
     pruned_cells,
     robustness_cell,
+    same_answers_known,
     unbroken_cells,
 )
 from lightning_robust.report.prune_findings import findings
@@ -80,7 +81,7 @@ def print_pruning(record: PruneRecord, folder: Path, console: Console) -> None:
         _print_compared(record, labels, console)
     for model, label in zip(record.models, labels, strict=True) if each else ():
         _print_model(model, label, console)
-    if any(model.curve("random_head", form) for model in record.models for form in FORMS):
+    if same_answers_known(record):
         same = f"same answers on {100 * (1 - record.points):g} % of the reference images"
         console.print(f"\n[bold]{same}[/bold] (a control), % of r pruned", highlight=False)
         print_same_answers(record.models, labels, console)

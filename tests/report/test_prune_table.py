@@ -233,9 +233,10 @@ def test_a_rank_correlation_with_robustness_over_many_models():
     assert f"over 7 models: {interval}: more can go where robustness is larger." in out
     assert "not independent" not in out
     out = flat(printed(*several(x, [-er for er in y], path=True)))
-    assert "more can go where robustness is smaller. Points of one path are not independent" in out
+    assert "no verdict. Points of one path are not independent" in out
     assert "Spearman" not in printed(*several(x[:5], y[:5]))
     assert "over 6 models" in flat(printed(*several(x[:6], y[:6])))
+    assert "more can go where robustness is smaller." in flat(printed(*several(x, [-er for er in y])))
     assert ": undetermined." in flat(printed(*several(x, [0.3, 0.1, 0.7, 0.2, 0.6, 0.4, 0.5])))
     assert "+1.00, the ranks agree fully, and no interval" in flat(printed(*several(x, x)))
     assert "none, for one of the two is the same in all" in flat(printed(*several([0.5] * 7, y)))
@@ -274,7 +275,7 @@ def test_heads_and_random_heads_are_compared_by_answers_that_stay():
         assert words in out
     early = without_agreement(model)
     assert "the head itself was not held to that here" in told(early)
-    assert re.search(r"scenes-clip +– +– +25 \(25–25\)", printed(early))
+    assert "same answers" not in printed(early)
 
 
 def without_agreement(model):
