@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from toy_evaluation_data import GROUPS, NAMES
 from toy_pruning_data import write_apart
 
+import lightning_robust.report
 from lightning_robust.cli.data_spec import open_data
 from lightning_robust.cli.evaluate_answers import unpack
 from lightning_robust.cli.evaluate_asked import asked_models
@@ -59,9 +61,13 @@ def folder(tmp_path, monkeypatch, images):
     return tmp_path
 
 
-def ablate(*arguments, model="scenes-clip"):
+def ablate(*arguments, model="scenes-clip", pictures=False):
+    """Pictures, which tests of the report look at, are drawn where they are asked for."""
     settings = ["--device", "cpu", "--data", "toy.yaml", "--seeds", "2", "--baseline", "none"]
-    return main(["ablate", "--model", model, *settings, *arguments])
+    with pytest.MonkeyPatch.context() as patch:
+        if not pictures:
+            patch.setattr(lightning_robust.report, "write_ablation_figures", lambda *_: [])
+        return main(["ablate", "--model", model, *settings, *arguments])
 
 
 def results(root, run="001"):
@@ -143,7 +149,7 @@ def run(tmp_path_factory, images):
     with pytest.MonkeyPatch.context() as patch:
         here = tmp_path_factory.mktemp("run")
         place(here, patch, images)
-        assert ablate("--features", "2", "--directions", "2", "--images", "3") == 0
+        assert ablate("--features", "2", "--directions", "2", "--images", "3", pictures=True) == 0
         return results(here)
 
 
@@ -152,9 +158,11 @@ def record(run):
     return read_ablation(run / "results.json")
 
 
-@pytest.fixture
-def naive(folder):
-    return Naive()
+@pytest.fixture(scope="module")
+def naive(tmp_path_factory, images):
+    with pytest.MonkeyPatch.context() as patch:
+        place(tmp_path_factory.mktemp("naive"), patch, images)
+        yield Naive()
 
 
 def test_the_model_as_it_is_is_evaluates(record, naive):
@@ -196,18 +204,24 @@ def test_every_ablation_is_there(record):
         controls = ["", "random features"] if group.unit == "feature" else [""]
         controls += ["random directions of the space"] if group.unit == "direction" else []
         controls += ["random directions of the head"] if group.unit == "direction" else []
-        left = group.of - 2
         for kind in ("zero", "mean", "clip"):
             for control in controls:
-                count = min(2, left) if control == "random directions of the head" else 2
-                draws = 2 if control else 1
+                # of the head few are left, all of which every seed draws
+                left = control == "random directions of the head"
+                count = min(2, group.of - 2) if left else 2
+                draws = 2 if control and not left else 1
                 alone = record.ablations_of(group, kind, together=False, control=control)
                 together = record.ablations_of(group, kind, together=True, control=control)
                 assert (len(alone), len(together)) == (count * draws, draws)
-                assert all(one.count == 1 for one in alone)
-                assert all(one.count == count for one in together)
-                assert all(not set(one.members) & set(group.members) for one in (*alone, *together) if control)
+                assert [one.count for one in alone] == [1] * (count * draws)
+                assert [one.count for one in together] == [count] * draws
+                assert [one.places for one in alone] == [(k,) for k in range(count)] * draws
+                assert not control or not any(set(one.members) & set(group.members) for one in (*alone, *together))
                 assert all(bool(one.differences) == (not control) for one in (*alone, *together))
+                whole = {one.draw: one for one in together}
+                for one in alone if group.unit == "feature" else ():
+                    assert one.members == (whole[one.draw].members[one.places[0]],)
+    assert any("only 1 other is left to draw random directions of the head from" in one for one in record.notes)
 
 
 def test_groups_and_figures_are_those_of_the_calibration_images(record, naive):
@@ -226,6 +240,7 @@ def test_groups_and_figures_are_those_of_the_calibration_images(record, naive):
         assert group.of == r
         for unit in record.units_of(group):
             assert unit.importance == pytest.approx(importance[unit.index] / sigma[:r].sum())
+            assert unit.importance_share == pytest.approx(importance[unit.index] / importance.sum())
             added = naive.head @ Vt[unit.index]
             assert unit.common == pytest.approx(4 * added.mean() ** 2 / (added**2).sum(), abs=1e-9)
             assert unit.share == pytest.approx(((h @ Vt[unit.index]) ** 2).sum() / (h**2).sum())
@@ -238,6 +253,7 @@ def test_groups_and_figures_are_those_of_the_calibration_images(record, naive):
         )
         assert unit.mean_z == pytest.approx(z[:, unit.index].mean())
         assert unit.far_out == 0
+        assert math.isnan(unit.importance_share)
 
 
 def test_plain_files_are_read_by_others_and_agree(run, record, naive):
@@ -250,7 +266,7 @@ def test_plain_files_are_read_by_others_and_agree(run, record, naive):
     assert [row["image"] for row in text] == table["image"] == [row["image"] for row in images]
     assert len(set(table["image"])) == len(table["image"]) == sum(row.images for row in record.untouched)
     h = np.concatenate([naive.features(loader.batches) for loader in naive.loaders])
-    columns = [name for name in table if name not in ("image", "set", "class")]
+    columns = [name for name in table if name not in ("image", "set", "class", "counted_as")]
     features, raw, centred = record.groups
     assert columns == [
         *(f"feature_{k}" for k in features.members),
@@ -265,13 +281,27 @@ def test_plain_files_are_read_by_others_and_agree(run, record, naive):
         np.testing.assert_allclose(np.linalg.norm(W @ V, axis=0), sigma, rtol=1e-9)
         np.testing.assert_allclose(V.T @ V, np.eye(V.shape[1]), atol=1e-12)
         assert tensors[f"{form}.importance"].shape == sigma.shape
+    assert stat.S_IMODE((run / "directions.safetensors").stat().st_mode) == stat.S_IMODE(
+        (run / "results.json").stat().st_mode
+    )
+    for one in record.ablations:  # controls can be made again from the files
+        if one.control:
+            key = f"{one.form or 'features'}.{one.control.replace(' ', '_')}.{one.draw}"
+            kept = tensors[f"{key}.vectors"][:, list(one.places)]
+            if one.together or one.members:
+                expected = units_of(one, naive, one.count)
+                np.testing.assert_allclose(np.abs((kept * expected).sum(axis=0)), 1, atol=1e-6)
+            values = naive.calibration @ kept
+            np.testing.assert_allclose(tensors[f"{key}.mean"][list(one.places)], values.mean(axis=0), atol=1e-5)
+            np.testing.assert_allclose(tensors[f"{key}.std"][list(one.places)], values.std(axis=0), rtol=1e-5)
     np.testing.assert_allclose(tensors["mean"], naive.calibration.mean(axis=0), atol=1e-6)
     assert tensors["features"].tolist() == list(features.members)
     for row in images:
         assert Path(row["path"]).is_file()
         canonical = {NAMES[index]: NAMES[group[0]] for group in GROUPS for index in group}
         own = Path(row["path"]).parent.name
-        assert row["class"] == (canonical.get(own, own) if row["set"] == "shift" else own)
+        assert row["class"] == own
+        assert row["counted_as"] == (canonical.get(own, own) if row["set"] == "shift" else own)
         assert row["image"].split("/") == [row["set"], f"{int(row['place']):02d}"]
 
 
@@ -312,9 +342,17 @@ def test_pictures_and_tables_are_there_and_come_again(run, capsys):
     record = read_ablation(run / "results.json")
     assert len(rows) == 4 * len(record.ablations)
     assert float(rows[3]["accuracy"]) == pytest.approx(record.ablations[0].shifts_mean)
+    pairs = [(one, name) for one in record.ablations for name in (*SETS, "shifts")]
+    for row, (one, name) in zip(rows, pairs, strict=True):
+        assert (row["set"], row["kind"], row["places"]) == (name, one.kind, " ".join(map(str, one.places)))
+        if (told := one.differences.get(name)) is not None:
+            found = [float(row[f"difference{key}"]) for key in ("", "_low", "_high")]
+            assert found == [told.estimate, told.low, told.high]
+        moved = sum(one.changed[other] for other in SETS[1:]) if name == "shifts" else one.changed[name]
+        assert int(row["changed"]) == moved
 
 
-def test_an_inner_layer_against_hooked_models(folder):
+def test_an_inner_layer_against_hooked_models(folder, capsys):
     assert ablate("--layer", LAYER, "--features", "2") == 0
     record = read_ablation(results(folder) / "results.json")
     naive = Naive(layer=LAYER)
@@ -336,7 +374,7 @@ def test_an_inner_layer_against_hooked_models(folder):
     seen = set()
     for one in record.ablations:
         what = (one.kind, one.together, one.control)
-        if what in seen or (one.control and one.together):
+        if what in seen or (one.control and one.together) or (one.kind != "zero" and (one.control or one.together)):
             continue
         seen.add(what)
 
@@ -351,8 +389,11 @@ def test_an_inner_layer_against_hooked_models(folder):
             name: (int(right.sum()), matched) for name, (right, matched) in found.items()
         }, what
     assert any(one.changed["reference"] for one in record.ablations)
+    assert "the first of each draw alone" in " ".join(capsys.readouterr().out.split())
     tensors = load_file(results(folder) / "directions.safetensors")
-    assert set(tensors) == {
+    drawn = {f"features.random_features.{draw}" for draw in (0, 1)}
+    limits = ("vectors", "mean", "std", "low", "high")
+    assert set(tensors) == {f"{key}.{name}" for key in drawn for name in limits} | {
         "features", "mean", "units.vectors", "units.mean", "units.std", "units.low", "units.high",
     }  # fmt: skip
     np.testing.assert_allclose(tensors["mean"], pooled.mean(axis=0), atol=1e-5)
@@ -373,7 +414,7 @@ def planted(folder):
 
 
 def test_an_outlier_is_found_by_the_rule_and_what_it_does_is_seen(folder, planted, capsys):
-    assert ablate("--directions", "0", "--images", "0", model=planted) == 0
+    assert ablate("--directions", "0", "--images", "0", model=planted, pictures=True) == 0
     record = read_ablation(results(folder) / "results.json")
     (group,) = record.groups
     assert (group.words, group.members, group.by_rule, group.found) == ("outlier features", (5,), True, 1)
@@ -397,6 +438,7 @@ def test_an_outlier_is_found_by_the_rule_and_what_it_does_is_seen(folder, plante
     assert not (results(folder) / "top_images").exists()
 
 
+@pytest.mark.slow
 def test_concepts_are_ranked_as_sklearn_does(folder):
     assert ablate("--directions", "1", "--features", "1", "--concepts", "scenes?n=300", "--images", "1") == 0
     record = read_ablation(results(folder) / "results.json")
@@ -417,7 +459,17 @@ def test_concepts_are_ranked_as_sklearn_does(folder):
                 found[name] = max(average_precision_score(y, sign * (h[known] @ u)) for sign in (1, -1))
         assert unit.concepts[0].average_precision == pytest.approx(max(found.values()), abs=1e-4)
         assert found[unit.concepts[0].concept] == pytest.approx(unit.concepts[0].average_precision, abs=1e-4)
-    assert len(record.random_concepts) == 3
+    best = []
+    for u in random_rotation(128, 3, 0).numpy().T:
+        found = []
+        for k in range(len(concepts.concepts)):
+            known = labels[:, k] >= 0
+            y = labels[known, k]
+            if min(y.sum(), len(y) - y.sum()) >= 10 and y.mean() <= 0.5:
+                found += [average_precision_score(y, sign * (h[known] @ u)) for sign in (1, -1)]
+        best.append(max(found))
+    assert record.random_concepts == pytest.approx(best, abs=1e-4)
+    assert record.random_concepts != pytest.approx([unit.concepts[0].average_precision for unit in record.units])
     with (results(folder) / "concepts.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 15
 
@@ -443,6 +495,15 @@ def test_a_set_with_class_names_of_its_own_is_answered_by_its_own_head(folder, m
         assert {row.set: (row.correct, row.matched_correct) for row in rows} == {
             name: (int(right.sum()), matched) for name, (right, matched) in naive.right(change).items()
         }
+
+
+@pytest.mark.parametrize("layer", ["head", "head:input"])
+def test_a_head_that_a_set_passes_by_is_refused(folder, monkeypatch, images, capsys, layer):
+    place(folder, monkeypatch, images, own_names=True)
+    assert ablate("--layer", layer, "--features", "1") == 2
+    said = capsys.readouterr().err
+    assert f"shift is answered by a head of its own class names, which passes --layer {layer} by: leave --layer" in said
+    assert not (folder / "checkpoints").exists()
 
 
 def test_a_model_whose_features_are_no_numbers_is_refused(folder, capsys):
@@ -504,6 +565,11 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(folder, monkeypatch,
         (["--layer", ""], "--layer takes a layer inside the network"),
         (["--layer", LAYER, "--directions", "3"], f"--directions has no effect at {LAYER}"),
         (["--layer", LAYER, "--features", "0"], "--features 0 leaves nothing to ablate at an inner layer"),
+        (
+            ["--layer", "encoder.visual.attnpool.q_proj", "--features", "1"],
+            "--layer encoder.visual.attnpool.q_proj is never called in the forward pass, which may use its weights "
+            "without it: name another layer, such as encoder.visual.attnpool, which it is in",
+        ),
         (["--features", "0", "--directions", "0"], "nothing is left to ablate"),
         (["--concepts", "nowhere"], "nowhere"),
         (["--run_name", "a/b"], "a run's name is one folder name"),
@@ -534,16 +600,15 @@ def test_a_path_of_models_is_refused(folder, capsys):
 
 
 def test_a_run_that_fails_at_the_end_leaves_no_folder(folder, monkeypatch):
-    import lightning_robust.report
-
     def broken(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lightning_robust.report, "write_ablation_figures", broken)
-    assert ablate("--features", "1", "--directions", "0", "--images", "0") != 0
+    assert ablate("--features", "1", "--directions", "0", "--images", "0", pictures=True) != 0
     assert not results(folder).exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_record(folder):
     for name in ("one", "two"):
         assert ablate("--features", "1", "--directions", "1", "--images", "0", "--run_name", name) == 0
