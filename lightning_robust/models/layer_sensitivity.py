@@ -26,7 +26,8 @@ class OutputGradients:
     Every image has a projection of its own, drawn by its number, so that batches change nothing.
 
     Args:
-        model: An opened copy of the network (`opened`), in eval mode; hooks stay on it.
+        model: An opened copy of the network (`opened`), in eval mode; hooks stay on it, which do nothing in a forward
+            without gradients.
         found: Its matrices.
 
     Attributes:
@@ -87,9 +88,12 @@ class OutputGradients:
         """The sums over one image; zeros for a matrix that the output does not depend on; empty without images."""
         if not self.images:
             return {}
+        self._spans.clear()
         return {name: one.matrix / self.images for name, one in self._sums.items()}
 
-    def _keep(self, layer: str, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    def _keep(self, layer: str, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+        if not torch.is_grad_enabled():
+            return None
         self._outputs.append((layer, output))
         return output.clone()  # what follows may work in place
 

@@ -49,6 +49,11 @@ class OuterSum:
         upper = self._upper.triu()
         return upper + upper.triu(1).T
 
+    @property
+    def diagonal(self) -> Tensor:
+        """Sums of squares, `(d,)`; a copy. Of shape `()` before there are rows."""
+        return self.matrix if self._upper is None else self._upper.diagonal().clone()
+
     def merge(self, other: OuterSum) -> None:
         """Add another sum.
 

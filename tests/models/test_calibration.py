@@ -56,6 +56,7 @@ def test_a_mean_of_a_thousand_deviations_costs_no_digits(width):
     np.testing.assert_allclose(moments.mean, mean.astype(np.float64), rtol=1e-14)
     np.testing.assert_allclose(moments.covariance, centred.T @ centred / 4000, rtol=0, atol=1e-12)
     assert torch.equal(moments.covariance, moments.covariance.T)
+    torch.testing.assert_close(moments.variances, moments.covariance.diagonal(), rtol=0, atol=0)
 
 
 SIDES = {
@@ -230,6 +231,25 @@ def test_the_predicted_error_is_the_one_that_the_factored_layer_makes():
         assert found.residual > 0
 
 
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_every_image_goes_forward_once_and_counts_once(every):
+    seen = []
+
+    class Counted(nn.Sequential):
+        def forward(self, x):
+            seen.append(x[:, 0])
+            return super().forward(x)
+
+    model, x = Counted(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), drawn(10, 4)
+    found = calibrate(model, x.split(4), gradients_every=every)
+    # the first forward, of one image, finds the matrices
+    assert sorted(torch.cat(seen[1:]).tolist()) == sorted(x[:, 0].tolist())
+    mean, covariance = moments_by_hand(x)
+    assert (found.images, found.moments["0.weight"].count) == (10, 10)
+    torch.testing.assert_close(found.moments["0.weight"].mean, mean)
+    torch.testing.assert_close(found.moments["0.weight"].covariance, covariance)
+
+
 def test_the_model_is_left_alone():
     model, x = seeded(network), drawn(6, 3, 8, 8)
     model[1].eval()
@@ -257,6 +277,15 @@ def test_most_images_and_layers_to_leave():
     assert (some.images, served, set(some.matrices)) == (7, [5, 5], {"0.weight", "4.weight"})
     expected = calibrate(model, [x[:7]])
     torch.testing.assert_close(some.moments["0.weight"].mean, expected.moments["0.weight"].mean)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 11])
+def test_one_value_that_is_no_number_is_refused_wherever_it_is(odd, place):
+    x = drawn(12, 4)
+    x[place, 3] = odd
+    with pytest.raises(ValueError, match="'weight' reads or gives is not all finite"):
+        calibrate(nn.Linear(4, 4), x.split(5), gradients_every=0)
 
 
 def test_refusals():

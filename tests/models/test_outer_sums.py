@@ -22,6 +22,7 @@ def test_the_sum_is_the_product_of_all_rows(width):
     expected = np.einsum("ni,nj->ij", rows.numpy(), rows.numpy())
     np.testing.assert_allclose(total.matrix, expected, rtol=1e-12, atol=1e-12)
     assert torch.equal(total.matrix, total.matrix.T)
+    assert torch.equal(total.diagonal, total.matrix.diagonal())
     assert torch.equal(other.matrix, before)  # what is merged is left alone
     total.add(rows)
     assert torch.equal(other.matrix, before)
@@ -35,7 +36,7 @@ def test_merging_into_nothing_shares_no_memory():
     empty.add(drawn(3, 2))
     assert torch.equal(one.matrix, before)
     torch.testing.assert_close(empty.matrix, 2 * before)
-    assert OuterSum().matrix.shape == ()
+    assert OuterSum().matrix.shape == OuterSum().diagonal.shape == ()
 
 
 def test_rows_may_lie_anyhow_in_memory():
