@@ -115,8 +115,8 @@ def _numbers(model: PrunedModel, form: str) -> Interval | None:
     curve, fraction = model.curve("importance", form), shown_fraction(model, "importance", form=form)
     if curve is None or fraction is None:
         return None
-    ends = [end * curve.total for end in (fraction.estimate, fraction.low, fraction.high)]
-    return Interval(*ends, fraction.level, fraction.replicates, fraction.seed)
+    middle, low, high = (end * curve.total for end in (fraction.estimate, fraction.low, fraction.high))
+    return Interval(middle, low, high, fraction.level, fraction.replicates, fraction.seed)
 
 
 def _random(model: PrunedModel) -> str | None:
