@@ -55,10 +55,11 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=positive,
+        type=_two_or_more,
         default=CALIBRATION_IMAGES,
         metavar="N",
-        help="calibration images, evenly spaced over those that --calibration names (default: at most %(default)s)",
+        help="calibration images, 2 or more, evenly spaced over those that --calibration names "
+        "(default: at most %(default)s)",
     )
     parser.add_argument(
         "--latency_batch",
@@ -69,6 +70,12 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         help="batch sizes that models are timed with, in turns (default: 1 64)",
     )
     add_evaluation_options(parser)
+
+
+def _two_or_more(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 2: one image has no covariance")
+    return int(text)
 
 
 def _share(text: str) -> float:

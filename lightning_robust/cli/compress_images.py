@@ -11,8 +11,12 @@ from torch.utils.data import DataLoader
 from lightning_robust.cli.evaluate_sets import OrderedLoader
 from lightning_robust.data.image_sets import spread
 from lightning_robust.data.reading import TolerantLoader
+from lightning_robust.models.calibration import Calibration
 
-__all__ = ["CalibrationImages"]
+__all__ = ["LEAST", "CalibrationImages", "few_images"]
+
+LEAST = 2
+"""Fewer images have no covariance."""
 
 
 class CalibrationImages:
@@ -53,6 +57,24 @@ class CalibrationImages:
                         self._seen(len(mine))
                 if passed > max(chosen, default=-1):
                     return
+
+
+def few_images(calibration: Calibration) -> tuple[str, ...]:
+    """A sentence where covariances are of more numbers than there are rows to estimate them from; else none.
+
+    Args:
+        calibration: What was seen.
+    """
+    short = {name: one for name, one in calibration.moments.items() if one.count < len(one.mean)}
+    if not short:
+        return ()
+    name = max(short, key=lambda each: (len(short[each].mean), -short[each].count))
+    rows, width = short[name].count, len(short[name].mean)
+    return (
+        f"calibration on {calibration.images} images gives {rows} rows at {name}, whose covariance is {width} wide, "
+        f"and too few at {len(short)} of {len(calibration.moments)} matrices: directions that no image shows count as "
+        "free, so accuracies may be far below what more calibration images give (--images, --calibration)",
+    )
 
 
 def _some(batches: Any, chosen: Sequence[int]) -> Any:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lightning_robust.cli.compress_held import Held, bytes_of
+from lightning_robust.cli.compress_images import LEAST, few_images
 from lightning_robust.cli.compress_versions import CALIBRATED, DENSE, MAGNITUDE, PLAIN, UNIFORM, Version
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.models.calibration import calibrate
@@ -116,11 +117,13 @@ class Made:
         versions: The dense one first.
         budgets: What they were made from.
         calibration_images: How many images calibrated.
+        notes: A sentence where these are few for what is estimated from them.
     """
 
     versions: tuple[Version, ...]
     budgets: Budgets
     calibration_images: int
+    notes: tuple[str, ...] = ()
 
 
 def made(budgets: Budgets, images: Iterable[Any], device: Any, held: Held | None = None) -> Made:
@@ -133,13 +136,16 @@ def made(budgets: Budgets, images: Iterable[Any], device: Any, held: Held | None
         held: What holds networks; None holds all.
 
     Raises:
-        UserError: If there are no images, or a layer's values on them are not all finite.
+        UserError: If there are fewer than two images, or a layer's values on them are not all finite.
     """
     held = held or Held(0, Path())
     network = budgets.network.to(device).eval()
     with from_user(ValueError):
         calibration = calibrate(network, images, leave=budgets.leave)
     found, count = calibration.matrices, calibration.images  # where the network is now
+    if count < LEAST:
+        raise UserError(f"{count} image to calibrate on has no covariance: give at least {LEAST}")
+    notes = few_images(calibration)
     calibrated = CutNetwork.of(found, budgets.fixed, calibration)
     del calibration  # as large as the network
     plain = CutNetwork.of(found, budgets.fixed)
@@ -151,7 +157,7 @@ def made(budgets: Budgets, images: Iterable[Any], device: Any, held: Held | None
             versions.append(Version(method, share, held.made(partial(_applied, plan, network)), plan.ranks))
         if MAGNITUDE in budgets.methods:
             versions.append(Version(MAGNITUDE, share, held.made(_magnitude(budgets, share))))
-    return Made(tuple(versions), budgets, count)
+    return Made(tuple(versions), budgets, count, notes)
 
 
 def _itself(network: nn.Module) -> nn.Module:

@@ -39,6 +39,7 @@ class Outcome:
         answers: What each answered, in the same order.
         costs: What each costs, in the same order.
         sentences: What a reader has to know.
+        notes: What a reader has to know before the figures.
     """
 
     opened: Opened
@@ -48,6 +49,7 @@ class Outcome:
     answers: Sequence[ModelAnswers]
     costs: Sequence[Costs]
     sentences: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 def write_compressed(outcome: Outcome) -> None:
@@ -94,6 +96,7 @@ def _record(outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path) -
             images={one.set: one.images for one in outcome.answers[0].sets},
         ),
         conventions=_conventions(outcome),
+        notes=tuple(outcome.notes),
         split=opened.args.split,
         baseline=None if opened.baseline is None else baseline_name(opened.baseline),
         model=dense.name,
@@ -104,6 +107,8 @@ def _record(outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path) -
         calibration_images=outcome.made.calibration_images,
         threads=torch.get_num_threads(),
         matrices={name: (one.rows, one.columns) for name, one in outcome.made.budgets.matrices.items()},
+        chance=None if outcome.loaded.network.head is None else 1 / len(outcome.loaded.network.head),
+        already_low_rank=sum(rank is not None for rank in outcome.loaded.network.ranks.values()),
         points=_points(outcome, models, folder, seed),
     )
 
@@ -111,9 +116,9 @@ def _record(outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path) -
 def _points(
     outcome: Outcome, models: Sequence[ModelEvaluation], folder: Path, seed: int
 ) -> tuple[CompressedPoint, ...]:
-    against: dict[str, dict[str, Any]] = {}
-    for one in differences(outcome.answers, seed):
-        against.setdefault(one.model, {})[one.set] = one.interval
+    against = _against(outcome.answers, seed)
+    tuned = [k for k, version in enumerate(outcome.versions) if version.epochs]  # its dense network first
+    against_tuned = _against([outcome.answers[k] for k in tuned], seed)
     points, saved = [], save_versions(outcome.versions, outcome.loaded, outcome.opened.data, folder)
     for version, model, costs in zip(outcome.versions, models, outcome.costs, strict=True):
         own = saved.get(version.name)
@@ -131,10 +136,19 @@ def _points(
                 rows=model.rows,
                 robustness=model.robustness,
                 differences=against.get(version.name, {}),
+                tuned_differences=against_tuned.get(version.name, {}),
                 folder=own,
             )
         )
     return tuple(points)
+
+
+def _against(answers: Sequence[ModelAnswers], seed: int) -> dict[str, dict[str, Any]]:
+    """By name of every network but the first, its intervals by set."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in differences(answers, seed):
+        found.setdefault(one.model, {})[one.set] = one.interval
+    return found
 
 
 def _conventions(outcome: Outcome) -> tuple[str, ...]:
@@ -166,6 +180,7 @@ def _conventions(outcome: Outcome) -> tuple[str, ...]:
         "differences: paired bootstrap against the dense network over the images that both could read, 95 %",
         *baseline_words(opened.baseline, opened.sets),
         *option_words(opened.options, opened.data),
+        *outcome.notes,
         *outcome.sentences,
         *_unreadable(outcome.answers),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -67,3 +69,55 @@ def project_by_layer(visual: VisionTransformer, projection: nn.Module) -> None:
     visual.proj = None
     visual.projection = projection
     visual.__class__ = LowRankVisionTransformer
+
+
+@dataclass(frozen=True)
+class PoolOfOnePlace:
+    """An attention pooling over one place and the mean of that same place.
+
+    Its two tokens are `x + p₀` and `x + p₁`: they differ by their positions alone. So queries and keys can do no more
+    than weigh `p₀` against `p₁`, and all that they move in each head's answer lies along one line, `W_v (p₀ - p₁)`.
+
+    Attributes:
+        name: Of the module.
+        idle: Entries of its query and key projections and of their biases.
+    """
+
+    name: str
+    idle: int
+
+
+def pools_of_one_place(model: nn.Module, positions: Mapping[str, int | None]) -> list[PoolOfOnePlace]:
+    """Find the attention poolings of a network whose queries and keys have next to nothing to do.
+
+    Args:
+        model: The network.
+        positions: By matrix, how often one image's forward multiplies by it (`MatrixOfLayer.positions`).
+
+    Returns:
+        The `AttentionPool2d` with at most two rows of positions that an image goes through, in order.
+    """
+    found = []
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        seen = positions.get(f"{prefix}k_proj.weight")
+        if isinstance(module, AttentionPool2d) and seen is not None and len(module.positional_embedding) <= 2 >= seen:
+            layers = (module.q_proj, module.k_proj)
+            found.append(PoolOfOnePlace(name, sum(p.numel() for layer in layers for p in layer.parameters())))
+    return found
+
+
+def without_attention(model: nn.Module, pools: Sequence[PoolOfOnePlace]) -> nn.Module:
+    """A copy of a network with the queries and keys of some poolings set to zero: they mix their tokens evenly.
+
+    Args:
+        model: The network.
+        pools: Which.
+    """
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for pool in pools:
+            module: Any = copied.get_submodule(pool.name)
+            for parameter in (*module.q_proj.parameters(), *module.k_proj.parameters()):
+                parameter.zero_()
+    return copied

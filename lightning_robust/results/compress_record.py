@@ -14,6 +14,7 @@ from lightning_robust.results.run_record import DataDescription
 __all__ = [
     "COMPRESS_KIND",
     "COMPRESS_SCHEMA",
+    "WORTH_COMPRESSING",
     "CompressRecord",
     "CompressedPoint",
     "Latency",
@@ -23,6 +24,8 @@ __all__ = [
 
 COMPRESS_SCHEMA = 1
 COMPRESS_KIND = "compression"
+WORTH_COMPRESSING = 0.05
+"""So far above guessing a network's accuracy must be for one lost point to say anything: five times that point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class CompressedPoint:
         robustness: effective robustness; None without a baseline.
         differences: accuracy less that of the dense network on the same images, by set and ``"shifts"`` for their
             mean, by paired bootstrap; empty for the dense network itself.
+        tuned_differences: of a finetuned network, likewise against the dense network that was finetuned as long; empty
+            where there is none.
         folder: where it was written, below the run's folder; None where it was not.
     """
 
@@ -92,6 +97,7 @@ class CompressedPoint:
     rows: tuple[AccuracyRow, ...]
     robustness: EffectiveRobustness | None = None
     differences: Mapping[str, Interval] = field(default_factory=dict)
+    tuned_differences: Mapping[str, Interval] = field(default_factory=dict)
     folder: str | None = None
 
     @property
@@ -126,6 +132,8 @@ class CompressRecord:
         seeds: every seed, by what it seeds.
         data: data set, protocol and image counts.
         conventions: sentences on how figures were taken.
+        notes: those of them without which the figures mislead, such as parameters that do nothing from the start; they
+            are printed with the tables.
         split: ``"test"`` or ``"val"``, the judged images.
         baseline: the baseline of effective robustness in words; None without one.
         model: name of the model, as it was asked for.
@@ -137,7 +145,9 @@ class CompressRecord:
         threads: threads of the processor that latency was measured with.
         matrices: outputs and inputs of each weight matrix that can be factored, by the names of ``ranks``; a
             convolution's inputs are its channels times its kernel's places. Empty where nobody wrote them down.
-        points: the dense network first, each judged on the same sets.
+        chance: accuracy of guessing on the reference, one over the number of classes; None where it is not known.
+        already_low_rank: matrices of the network that were products of two before anything was cut.
+        points: the dense network first (as it was given), each judged on the same sets.
 
     Raises:
         ValueError: the first point is not the dense network, a point has no accuracy or those of other sets than the
@@ -150,6 +160,7 @@ class CompressRecord:
     seeds: Mapping[str, int]
     data: DataDescription
     conventions: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     split: str = "test"
     baseline: str | None = None
     model: str
@@ -160,6 +171,8 @@ class CompressRecord:
     calibration_images: int
     threads: int
     matrices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    chance: float | None = None
+    already_low_rank: int = 0
     points: tuple[CompressedPoint, ...]
 
     def __post_init__(self) -> None:
@@ -180,6 +193,19 @@ class CompressRecord:
     def dense(self) -> CompressedPoint:
         """The network as it was, which everything is compared with."""
         return self.points[0]
+
+    @property
+    def near_chance(self) -> bool:
+        """Whether the network has so little to lose that losing little says nothing, by the rule of direction pruning.
+
+        That is: its accuracy on the reference is at most five points above guessing.
+        """
+        return self.chance is not None and self.dense.reference.accuracy - self.chance <= WORTH_COMPRESSING + 1e-9
+
+    def tuned_dense(self, point: CompressedPoint) -> CompressedPoint:
+        """What a point is to be compared with: of a finetuned one the dense network, finetuned as long if it was."""
+        alike = (p for p in self.points if p.method == "dense" and p.finetuned_epochs == point.finetuned_epochs)
+        return next(alike, self.dense)
 
     def share(self, point: CompressedPoint) -> float:
         """What a point keeps of the dense network's budget: parameters (those that are not zero if masked) or FLOPs."""

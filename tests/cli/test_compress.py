@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,60 @@ def test_finetuning_changes_numbers_and_no_shape(finished):
     assert "2 epochs of the data's training images (12 steps)" in said
 
 
+def test_what_misleads_is_said_first(finished, clip):
+    record, out = finished[1], " ".join(finished[2].split())
+    assert set(record.notes) <= set(record.conventions)
+    pool, spare, few = record.notes
+    idle = 2 * 512 * 513  # queries and keys, with biases
+    assert f"{idle:,} parameters, {idle / record.dense.parameters:.1%} of image network and head" in pool
+    same = int(re.search(r"zero, (\d+) of 20 calibration images get the same", pool)[1])
+    assert same >= 17
+    assert f"{2 * (512 * 512 + 512 * 128 + 4 * 512):,} floating-point operations of an image" in spare
+    assert few.startswith("calibration on 20 images gives 20 rows at ")
+    assert "whose covariance is 512 wide" in few
+    for sentence in record.notes:
+        assert sentence in out
+    assert (record.chance, record.already_low_rank, record.near_chance) == (0.25, 0, False)
+
+
+def test_finetuned_networks_are_compared_with_the_finetuned_dense_one_too(finished):
+    record = finished[1]
+    dense = by_method(record)["dense", 1.0, 2]
+    for point in record.points:
+        if not point.finetuned_epochs or point is dense:
+            assert not point.tuned_differences
+            continue
+        for row, other in zip(point.rows, dense.rows, strict=True):
+            assert point.tuned_differences[row.set].estimate == pytest.approx(row.accuracy - other.accuracy)
+
+
+def test_few_calibration_images_are_warned_of_and_a_compressed_folder_is_not_cut_twice(finished, folder, capsys):
+    start = finished[0] / "checkpoints" / "compress" / "001" / "keep=0.40"
+    assert compress("--model", str(start), "--keep", "0.7", "--images", "2", "--finetune", "0") == 0
+    said = capsys.readouterr()
+    assert "warning: calibration on 2 images gives " in said.err
+    record = results(folder)
+    ranks = next(p for p in finished[1].points if p.folder == "keep=0.40").ranks
+    cut = {name for name, rank in ranks.items() if rank is not None}
+    assert record.already_low_rank == len(cut)
+    assert not cut & set(record.matrices)
+    assert any(one.startswith(f"already low rank: {len(cut)} matrices of this network are") for one in record.notes)
+    assert "as given" in said.out
+    assert "dense:" not in said.out
+
+
+def test_what_needs_no_torch_is_refused_before_it_is_imported(folder):
+    (folder / "checkpoints" / "compress" / "x").mkdir(parents=True)
+    for wrong, said in ((["--keep", "0.5", "0.5"], "--keep names 0.5 twice"), (["--run_name", "x"], "exists already")):
+        code = (
+            "import sys; from lightning_robust.cli.main import main; "
+            f"rc = main(['compress', '--model', 'scenes-clip', '--data', 'toy.yaml', *{wrong!r}]); "
+            "sys.exit(99 if 'torch' in sys.modules else rc)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.slow
 def test_versions_that_are_not_held_answer_alike(finished, folder, images, monkeypatch):
     write_config(folder / "trained.yaml", images, "compress_data.Trained")
@@ -265,7 +320,8 @@ def test_a_classifier_without_training_images_and_with_half_of_them_judged(folde
         (["--budget", "flops", "--keep", "0.001"], "of the flops; keep at least that"),
         (["--keep", "0.5", "0.50"], "--keep names 0.5 twice"),
         (["--keep", "0.5", "0.001"], "Rank 1 everywhere still keeps"),
-        (["--images", "0"], "'0' is not a whole number of at least 1"),
+        (["--images", "0"], "'0' is not a whole number of at least 2"),
+        (["--images", "1"], "'1' is not a whole number of at least 2: one image has no covariance"),
         (["--finetune", "-1"], "'-1' is not a whole number of at least 0"),
         (["--finetune", "1"], "--finetune 1 needs training images of the data, and they cannot be had (Toy has none)"),
         (["--finetune_lr", "0"], "'0' is not a number above 0"),
