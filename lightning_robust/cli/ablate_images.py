@@ -81,10 +81,11 @@ def judged_images(
         for place, target in zip(one.places.tolist(), one.targets.tolist(), strict=True):
             counted, own = names[target], _own_class(dataset, place)
             own = counted if own is None and target not in shared else own
-            label = own if own in names else counted
+            label = own if own is not None and own in names else counted
             found.append((f"{one.set}/{place:0{width}d}", one.set, place, label, own, counted, _path(dataset, place)))
     columns: Any = zip(*found, strict=True) if found else ((),) * 7
-    return JudgedImages(*columns, datasets=datasets)
+    ids, sets, places, labels, classes, counts, paths = columns
+    return JudgedImages(ids, sets, places, labels, classes, counts, paths, datasets)
 
 
 def extremes(
