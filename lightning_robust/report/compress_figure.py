@@ -16,7 +16,7 @@ from lightning_robust.report.compress_ranks_figure import budgeted, ranks_figure
 from lightning_robust.report.compress_speed_figure import speed_figure
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import POINTS, SHIFTS
-from lightning_robust.report.compress_words import Series, all_series, kept_words, model_words
+from lightning_robust.report.compress_words import Series, all_series, kept_words, model_words, start_words
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results import Interval, atomic_path
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
@@ -138,8 +138,8 @@ def _ends(value: float, zero: float, interval: Interval | None) -> tuple[float, 
 def _lines(record: CompressRecord) -> list[Line2D]:
     grey: dict[str, Any] = {"color": "0.35", "linewidth": 1}
     lines = [
-        Line2D([], [], **grey, marker="D", markerfacecolor="black", markeredgecolor="black", label="dense"),
-        Line2D([], [], **grey, linestyle=(0, (1, 2)), label="one point below dense"),
+        Line2D([], [], **grey, marker="D", markerfacecolor="black", markeredgecolor="black", label=start_words(record)),
+        Line2D([], [], **grey, linestyle=(0, (1, 2)), label=f"one point below {start_words(record)}"),
     ]
     if any(point.robustness and point.robustness.mean.extrapolated for point in record.points):
         words = "pale: reference accuracy outside the baseline's"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_robust.report.compress_summary import gains
-from lightning_robust.report.compress_words import MASKED, in_points, kept_words
+from lightning_robust.report.compress_words import MASKED, beside_words, in_points, kept_words, start_words
 from lightning_robust.results.compress_record import CompressRecord, Latency
 
 __all__ = ["EXTRAPOLATED", "compress_sentences", "gain_sentence"]
@@ -38,6 +38,7 @@ def compress_sentences(record: CompressRecord) -> list[str]:
         record: The compression.
     """
     return [
+        *record.notes,
         *_methods(record),
         *_speed(record),
         *_robustness(record),
@@ -47,10 +48,12 @@ def compress_sentences(record: CompressRecord) -> list[str]:
 
 def _methods(record: CompressRecord) -> list[str]:
     words = {
-        "calibrated": "calibrated: each weight matrix as a product of two thin ones, the best for what it reads on "
-        f"{record.calibration_images:,} reference images that are not judged; one budget of {kept_words(record)} over "
-        "all layers.",
-        "plain": "plain: the best product for the matrix itself (SVD), no calibration; the same one budget.",
+        "calibrated": "calibrated: weight matrices as products of two thin ones, with the least error of their outputs "
+        f"on {record.calibration_images:,} reference images that are not judged, counted by how far it moves the "
+        f"logits to first order; one budget of {kept_words(record)} over all of them. A matrix that would not become "
+        "smaller, and the head, stay as they are.",
+        "plain": "plain: the best product for the matrix itself (SVD), no calibration; one budget too, by singular "
+        "values.",
         "uniform": "uniform: the best product for the matrix itself too, the same share of each matrix.",
         "magnitude": f"magnitude{MASKED}: the smallest weights set to zero by a mask. They are stored and multiplied "
         "still: neither smaller nor faster. Kept counts what is not zero.",
@@ -62,8 +65,8 @@ def _methods(record: CompressRecord) -> list[str]:
         lines.append(f"+ft: finetuned for {count} on the reference's training images, which changes no size.")
     if any(point.method == "dense" and point.finetuned_epochs for point in record.points):
         lines.append(
-            "dense+ft: the whole network, finetuned. What it wins and loses is finetuning's doing, so +ft is to be "
-            "compared with it."
+            f"{start_words(record)}+ft: the whole network, finetuned. What it wins and loses is finetuning's doing, "
+            "so +ft is to be compared with it."
         )
     return lines
 
@@ -76,8 +79,8 @@ def _speed(record: CompressRecord) -> list[str]:
     by_clock = record.dense.latency[batches[0]].speedup_by == "clock"
     by = "by the clock" if by_clock else "by processor time, which other work on the machine disturbs less"
     lines = [
-        f"{', '.join(f'b={batch}' for batch in batches)}: how many times faster than dense with a batch of so many "
-        f"images, median over rounds of both in turns, {by}, {threads}, {record.provenance.device}"
+        f"{', '.join(f'b={batch}' for batch in batches)}: how many times as fast as {beside_words(record)} with a "
+        f"batch of so many images, median over rounds of both in turns, {by}, {threads}, {record.provenance.device}"
         f"{f'; in the first table batch {batches[-1]}' if len(batches) > 1 else ''}."
     ]
     over = [

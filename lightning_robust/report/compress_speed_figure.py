@@ -11,7 +11,14 @@ from matplotlib.ticker import MaxNLocator
 
 from lightning_robust.report.compress_style import beside, finish, series_handles, series_style
 from lightning_robust.report.compress_summary import SHIFTS, loss
-from lightning_robust.report.compress_words import Series, all_series, kept_words, model_words
+from lightning_robust.report.compress_words import (
+    Series,
+    all_series,
+    beside_words,
+    kept_words,
+    model_words,
+    start_words,
+)
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.results.compress_record import CompressRecord
 
@@ -42,12 +49,13 @@ def speed_figure(record: CompressRecord) -> Figure:
         axes.remove()
     handles = [
         *series_handles(timed),
-        Line2D([], [], color="black", linestyle="", marker="D", label="dense"),
+        Line2D([], [], color="black", linestyle="", marker="D", label=start_words(record)),
         Line2D([], [], color="0.3", linewidth=1.1, linestyle=(0, (1, 2)), label="by operations alone"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9.5)
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
-    figure.suptitle(plain(f"{model_words(record)}: speed beside the dense network, {threads}"), fontsize=12)
+    beside_what = "the network as given" if record.already_low_rank else "the dense network"
+    figure.suptitle(plain(f"{model_words(record)}: speed beside {beside_what}, {threads}"), fontsize=12)
     return figure
 
 
@@ -70,7 +78,7 @@ def _speed_panel(axes: Axes, record: CompressRecord, series: Sequence[Series], b
     axes.invert_xaxis()
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel(f"{kept_words(record)} kept (%); to the right: smaller", fontsize=9.5)
-    finish(axes, f"times faster than dense, batch of {batch}")
+    finish(axes, f"times as fast as {beside_words(record)}, batch of {batch}")
 
 
 def _cost_panel(axes: Axes, record: CompressRecord, series: Sequence[Series], name: str, batch: str) -> None:
@@ -80,6 +88,6 @@ def _cost_panel(axes: Axes, record: CompressRecord, series: Sequence[Series], na
         found = [(record.speedup(point, batch), -100 * loss(record, point, name)) for point in one.points]
         known = [(speed, change) for speed, change in found if speed is not None]
         axes.plot([speed for speed, _ in known], [change for _, change in known], **series_style(one), zorder=3)
-    axes.set_xlabel(f"times faster than dense, batch of {batch}", fontsize=9.5)
+    axes.set_xlabel(f"times as fast as {beside_words(record)}, batch of {batch}", fontsize=9.5)
     words = "the mean of the shifts" if name == SHIFTS else name
     finish(axes, f"change of accuracy on {words} (points)")

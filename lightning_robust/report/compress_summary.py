@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightning_robust.report.compress_words import Series, all_series
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
 
-__all__ = ["POINTS", "SHIFTS", "Gain", "Smallest", "gains", "loss", "shown_shares", "smallest"]
+__all__ = ["POINTS", "SHIFTS", "Gain", "Smallest", "beyond", "gains", "loss", "shown_shares", "smallest"]
 
 POINTS = 0.01
 """So much accuracy may be lost, as in the headline of direction pruning: one point."""
@@ -18,7 +18,9 @@ SHIFTS = "shifts"
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest networks of one kind that lose at most one point; None where each loses more.
+    """The smallest networks of one kind that lose at most one point by the estimate; None where each loses more.
+
+    A finetuned network is compared with the dense one that was finetuned as long, where there is one.
 
     Attributes:
         series: which kind.
@@ -41,7 +43,7 @@ def smallest(record: CompressRecord, points: float = POINTS) -> list[Smallest]:
 
     def first(series: Series, name: str) -> CompressedPoint | None:
         # a loss of exactly one point is one, whatever the last digit of its fraction
-        fitting = [point for point in series.points if loss(record, point, name) <= points + 1e-9]
+        fitting = [p for p in series.points if loss(record, p, name, record.tuned_dense(p)) <= points + 1e-9]
         return min(fitting, key=record.share, default=None)
 
     reference = record.dense.reference.set
@@ -99,15 +101,31 @@ def _more(one: CompressedPoint, other: CompressedPoint) -> tuple[float, float]:
     return one.reference.accuracy - other.reference.accuracy, one.shifts_mean - other.shifts_mean
 
 
-def loss(record: CompressRecord, point: CompressedPoint, name: str) -> float:
+def beyond(record: CompressRecord, point: CompressedPoint, name: str, points: float = POINTS) -> bool:
+    """Whether the interval of what a point loses goes beyond so much.
+
+    Args:
+        record: The compression.
+        point: The network; where it is finetuned, it is compared with the dense one that was finetuned as long.
+        name: A set, or `"shifts"`.
+        points: A fraction.
+    """
+    tuned = record.tuned_dense(point) is not record.dense
+    interval = (point.tuned_differences if tuned else point.differences).get(name)
+    return interval is not None and interval.low < -points - 1e-9
+
+
+def loss(record: CompressRecord, point: CompressedPoint, name: str, other: CompressedPoint | None = None) -> float:
     """Accuracy of the dense network less that of a point, a fraction; NaN where it was not measured.
 
     Args:
         record: The compression.
         point: The network.
         name: A set, or `"shifts"` for the mean over them.
+        other: What it is compared with; None takes the dense network.
     """
+    other = other or record.dense
     if name == SHIFTS:
-        return record.dense.shifts_mean - point.shifts_mean
-    by_set = [{row.set: row.accuracy for row in one.rows}.get(name, math.nan) for one in (record.dense, point)]
+        return other.shifts_mean - point.shifts_mean
+    by_set = [{row.set: row.accuracy for row in one.rows}.get(name, math.nan) for one in (other, point)]
     return by_set[0] - by_set[1]

@@ -10,14 +10,16 @@ from rich.markup import escape
 
 from lightning_robust.report.cells import DASH
 from lightning_robust.report.compress_sentences import EXTRAPOLATED, compress_sentences, gain_sentence
-from lightning_robust.report.compress_summary import SHIFTS, shown_shares, smallest
+from lightning_robust.report.compress_summary import SHIFTS, beyond, shown_shares, smallest
 from lightning_robust.report.compress_words import (
+    beside_words,
     count_words,
     file_words,
     in_points,
     milliseconds,
     model_words,
     point_label,
+    start_words,
 )
 from lightning_robust.report.fitting import print_fitting
 from lightning_robust.results import Interval
@@ -28,6 +30,8 @@ from lightning_robust.results.names import ACCURACIES, RESULTS
 __all__ = ["print_compression"]
 
 _Column = tuple[str, Sequence[str]]
+BEYOND = "‡"
+"""Stands behind a share whose interval of what is lost goes beyond one point."""
 _EACH = ("dense", "calibrated")
 """Of these each shift is printed."""
 
@@ -48,7 +52,9 @@ def print_compression(record: CompressRecord, folder: Path, console: Console) ->
     console.print(f"{record.data.dataset}, {record.split} images", highlight=False, markup=False)
     _print_summary(record, console)
     wide, points = console.width >= _WIDE, _by_budget(record)
-    _heading(console, f"Size{', times faster' if record.dense.latency else ''}, accuracy in % and its change in points")
+    _heading(
+        console, f"Size{', times as fast' if record.dense.latency else ''}, accuracy in % and its change in points"
+    )
     console.print(_dense_words(record), highlight=False, markup=False)
     groups = [_size(record, points, wide), _speed(record, points), _accuracy(record, points, wide)]
     _print(record, points, [*groups, _robustness(points, wide)], console)
@@ -105,20 +111,24 @@ def _print_summary(record: CompressRecord, console: Console) -> None:
     found = smallest(record)
     if not found:
         return
-    faster = " (× faster)" if record.dense.latency else ""
-    _heading(console, f"Smallest network of each kind that loses at most one point{faster}")
-    columns: list[_Column] = [
-        (escape(f"by {record.dense.reference.set}"), [_reached(record, one.reference) for one in found])
-    ]
+    if record.near_chance:
+        console.print(_near_chance(record), highlight=False, markup=False)
+        return
+    _heading(console, "Smallest network of each kind that loses at most one point")
+    name = record.dense.reference.set
+    columns: list[_Column] = [(escape(f"by {name}"), [_reached(record, one.reference, name) for one in found])]
     if record.dense.shifts:
-        columns.append(("by mean of shifts", [_reached(record, one.shifts) for one in found]))
+        columns.append(("by mean of shifts", [_reached(record, one.shifts, SHIFTS) for one in found]))
     shown = [
         (f"at {100 * keep:g}%", [_both(next((p for p in one.series.points if p.keep == keep), None)) for one in found])
         for keep in shown_shares(record)
     ]
     print_fitting(console, [escape(one.series.label) for one in found], [columns, shown])
     both = f"{record.dense.reference.set} / mean of shifts" if record.dense.shifts else record.dense.reference.set
-    console.print(f"at: accuracy, {both}; dense: {_both(record.dense)}", highlight=False, markup=False)
+    console.print(f"at: accuracy, {both}; {start_words(record)}: {_both(record.dense)}", highlight=False, markup=False)
+    console.print(
+        _smallest_words(record, [cell for _, cells in columns for cell in cells]), highlight=False, markup=False
+    )
     if sentence := gain_sentence(record):
         console.print(sentence, highlight=False, markup=False)
 
@@ -130,19 +140,45 @@ def _both(point: CompressedPoint | None) -> str:
     return f"{words} / {100 * point.shifts_mean:.1f}" if point.shifts else words
 
 
-def _reached(record: CompressRecord, point: CompressedPoint | None) -> str:
+def _near_chance(record: CompressRecord) -> str:
+    chance, dense = record.chance or 0.0, record.dense.reference
+    return (
+        f"Nothing can be concluded: {start_words(record)} is right on {100 * dense.accuracy:.1f} % of {dense.set}, and "
+        f"guessing on {100 * chance:.1f} %: with so little to lose, what a smaller network loses says nothing."
+    )
+
+
+def _smallest_words(record: CompressRecord, cells: Sequence[str]) -> str:
+    """What the first table means by losing at most one point, and by its times."""
+    words = "At most one point: by the estimate"
+    if any(BEYOND in cell for cell in cells):
+        words += f"; {BEYOND} its 95 % interval goes beyond one point"
+    if any(record.tuned_dense(point) is not record.dense for point in record.points[1:]):
+        words += f"; +ft is compared with {start_words(record)}+ft"
+    if record.dense.latency:
+        words += f"; ×: times as fast as {beside_words(record)}, median and range over rounds"
+    return f"{words}."
+
+
+def _reached(record: CompressRecord, point: CompressedPoint | None, name: str) -> str:
     if point is None:
         return "none"
-    kept = f"{record.share(point):.0%}"
+    kept = f"{record.share(point):.0%}{BEYOND if beyond(record, point, name) else ''}"
     if point.masked:
         return f"{kept} (masked)"
-    speed = record.speedup(point, max(point.latency, key=int)) if point.latency else None
-    return kept if speed is None else f"{kept} ({speed:.2f} ×)"
+    batch = max(point.latency, key=int, default="")
+    speed = record.speedup(point, batch)
+    if speed is None:
+        return kept
+    low, high = point.latency[batch].speedup_low, point.latency[batch].speedup_high
+    return f"{kept} ({speed:.2f} ×{'' if low is None or high is None else f', {low:.2f}-{high:.2f}'})"
 
 
 def _dense_words(record: CompressRecord) -> str:
     dense = record.dense
-    words = f"dense: {count_words(dense.parameters)} parameters, {count_words(dense.flops)} FLOPs an image"
+    words = (
+        f"{start_words(record)}: {count_words(dense.parameters)} parameters, {count_words(dense.flops)} FLOPs an image"
+    )
     if dense.file_bytes is not None:
         words += f", a file of {file_words(dense.file_bytes)}"
     times = [
@@ -215,7 +251,7 @@ def _print_shifts(record: CompressRecord, points: Sequence[CompressedPoint], con
     if len(names) < 2:
         return
     rest = f"; all others: {ACCURACIES}" if len(shown) < len(points) else ""
-    _heading(console, f"Accuracy on each shift, dense and calibrated{rest}")
+    _heading(console, f"Accuracy on each shift, {start_words(record)} and calibrated{rest}")
     columns = [(escape(name), [f"{100 * one.shifts[k].accuracy:.1f}" for one in shown]) for k, name in enumerate(names)]
     _print(record, shown, [columns], console, lines=False)
 

@@ -12,6 +12,7 @@ __all__ = [
     "MASKED",
     "Series",
     "all_series",
+    "beside_words",
     "count_words",
     "file_words",
     "in_points",
@@ -19,6 +20,7 @@ __all__ = [
     "milliseconds",
     "model_words",
     "point_label",
+    "start_words",
 ]
 
 # Okabe and Ito's palette, told apart by the colour-blind; grey for what is masked only
@@ -69,7 +71,26 @@ def point_label(record: CompressRecord, point: CompressedPoint) -> str:
     """
     epochs = {one.finetuned_epochs for one in record.points if one.finetuned_epochs}
     tuned = f"+ft{point.finetuned_epochs if len(epochs) > 1 else ''}" if point.finetuned_epochs else ""
-    return f"{point.method}{tuned}{MASKED if point.masked else ''}"
+    name = start_words(record) if point.method == "dense" else point.method
+    return f"{name}{tuned}{MASKED if point.masked else ''}"
+
+
+def start_words(record: CompressRecord) -> str:
+    """What the network is called before anything is cut: one that is low rank already is not dense.
+
+    Args:
+        record: The compression.
+    """
+    return "as given" if record.already_low_rank else "dense"
+
+
+def beside_words(record: CompressRecord) -> str:
+    """What other networks are compared with, within a sentence.
+
+    Args:
+        record: The compression.
+    """
+    return "the network as given" if record.already_low_rank else "dense"
 
 
 def all_series(record: CompressRecord) -> list[Series]:

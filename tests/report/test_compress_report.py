@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -69,7 +70,7 @@ def test_a_loss_of_exactly_one_point_is_one_point():
 def test_the_table_says_what_is_smaller_faster_and_what_it_costs(record, tmp_path):
     text = printed(record, tmp_path)
     assert max(map(len, text.splitlines()[:-4])) <= 80
-    for title in ("Smallest network of each kind", "Size, times faster, accuracy in % and its change in points"):
+    for title in ("Smallest network of each kind", "Size, times as fast, accuracy in % and its change in points"):
         assert title in text
     point = next(one for one in record.points if (one.method, one.keep, one.finetuned_epochs) == ("calibrated", 0.5, 0))
     size, flops = (100 * one / whole for one, whole in (
@@ -137,8 +138,8 @@ def test_without_a_rival_nothing_is_told_apart(record, tmp_path):
 def test_a_budget_of_multiplications_is_named(record, tmp_path):
     flops = replace(record, budget="flops", points=tuple(p for p in record.points if not p.masked))
     assert flops.share(flops.points[1]) == flops.points[1].flops / flops.dense.flops
-    assert "one budget of multiplications over all layers" in flat(printed(flops, tmp_path))
-    assert "one budget of parameters over all layers" in flat(printed(record, tmp_path))
+    assert "one budget of multiplications over all of them" in flat(printed(flops, tmp_path))
+    assert "one budget of parameters over all of them" in flat(printed(record, tmp_path))
     for drawn, word in ((flops, "multiplications kept (%)"), (record, "parameters kept (%)")):
         for figure in (accuracy_figure(drawn), speed_figure(drawn)):
             assert figure.axes[0].get_xlabel().startswith(word)
@@ -160,20 +161,20 @@ def test_what_times_were_compared_is_said(record, tmp_path):
 
 def test_masked_is_said_where_a_share_is_named(tmp_path):
     record = compress_record(keeps=(0.9,), finetune=0)
-    assert "magnitude* 91% (masked) 91% (masked)" in flat(printed(record, tmp_path))
+    assert re.search(r"magnitude\* 91%‡? \(masked\) 91%‡? \(masked\)", flat(printed(record, tmp_path)))
 
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_many_sets_fit_and_no_line_is_broken(width, tmp_path):
     record = compress_record(keeps=(0.75, 0.25), shifts=FIVE)
     text = printed(record, tmp_path, width)
-    tables = text[: text.index("calibrated: each")]
+    tables = text[: text.index("calibrated: weight")]
     assert max(map(len, tables.splitlines())) <= width
     for line in tables.splitlines():
         assert line.count("[") == line.count("]")
     for name in FIVE:
         assert name in tables
-    assert tables.count("calibrated+ft") == 1 + 2 * 2
+    assert tables.count("calibrated+ft") == (2 if width == 80 else 1) + 2 * 2  # with ranges the first table is two
     each = tables[tables.index("Accuracy on each shift, dense and calibrated; all others: accuracies.csv") :]
     assert "uniform" not in each
     assert "plain" not in each
@@ -183,7 +184,7 @@ def test_many_sets_fit_and_no_line_is_broken(width, tmp_path):
 
 def test_without_shifts_baseline_times_and_finetuning(tmp_path):
     text = printed(compress_record(shifts=(), baseline=False, timed=False, finetune=0), Path("runs"))
-    for word in ("shifts", "ER", "× faster", "times faster", "b=1", "+ft", "nan", " ms"):
+    for word in ("shifts", "ER", "×", "times as fast", "b=1", "+ft", "nan", " ms"):
         assert word not in text
     assert "calibrated" in text
 
@@ -293,7 +294,7 @@ def test_bars_are_the_interval_of_the_change_about_the_dense_network(record):
 def test_the_lines_of_speed(record):
     figure = speed_figure(record)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:2] == ["times faster than dense, batch of 1", "times faster than dense, batch of 64"]
+    assert titles[:2] == ["times as fast as dense, batch of 1", "times as fast as dense, batch of 64"]
     assert titles[2:] == [
         "change of accuracy on reference (points)", "change of accuracy on the mean of the shifts (points)",
     ]  # fmt: skip
@@ -332,7 +333,7 @@ def test_what_was_finetuned_stands_beside_what_it_came_from_whatever_the_order_o
     dense_tuned = replace(record.dense, finetuned_epochs=1, differences=record.points[1].differences)
     untuned, tuned = ([p for p in record.points[1:] if (p.finetuned_epochs > 0) == late] for late in (False, True))
     text = printed(replace(record, points=(record.dense, *untuned, dense_tuned, *tuned)), tmp_path)
-    table = text[text.index("Size, times faster") :]
+    table = text[text.index("Size, times as fast") :]
     order = (
         "dense ",
         "dense+ft",
@@ -348,6 +349,6 @@ def test_what_was_finetuned_stands_beside_what_it_came_from_whatever_the_order_o
     places = [table.index(f"{name}") for name in order]
     assert places == sorted(places)
     assert "+ft is to be compared with it" in flat(text)
-    assert "dense+ft" not in text[: text.index("Size")]
+    assert "dense+ft" not in text[: text.index("At most one point")]
     assert "100%" not in text[text.index("dense+ft") - 8 : text.index("dense+ft")]
     assert "compared with it" not in flat(printed(record, tmp_path))
