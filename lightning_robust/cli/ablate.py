@@ -16,13 +16,17 @@ from lightning_robust.cli.evaluate_asked import asked_models
 from lightning_robust.cli.evaluate_models import LoadedModels, load_models
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
 from lightning_robust.cli.evaluate_splits import divided_otherwise
-from lightning_robust.cli.evaluate_untrained import calibrate_loaded
-from lightning_robust.cli.head_features import head_features
+from lightning_robust.cli.head_features import (
+    UNTRAINED_WORDS,
+    calibrate_on_calibration_images,
+    head_features,
+)
 from lightning_robust.cli.opened_evaluation import Opened, open_evaluation
 from lightning_robust.cli.processes import processes
 from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
 from lightning_robust.cli.warnings_at_the_end import warnings_at_the_end
 from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.evaluate_rules import AnswerRule
 
 __all__ = ["run"]
@@ -70,7 +74,8 @@ def _loaded(opened: Opened) -> tuple[LoadedModels, list[str]]:
     head = loaded.network.head
     if head is None or not bool(head.isfinite().all()):
         raise UserError(f"{asked.name} has no head whose weights are all numbers, so nothing can be judged")
-    return loaded, [*sentences, *loaded.sentences]
+    untrained = [UNTRAINED_WORDS] if loaded.untrained and batch_norms(loaded.module) else []
+    return loaded, [*sentences, *loaded.sentences, *untrained]
 
 
 def _layer(args: argparse.Namespace, loaded: LoadedModels) -> str | None:
@@ -127,8 +132,8 @@ def _at_head(opened: Opened, loaded: LoadedModels, progress: EvaluationProgress)
 def _at_layer(opened: Opened, loaded: LoadedModels, layer: str, progress: EvaluationProgress) -> Ablated:
     args = opened.args
     opened.data.transform = loaded.transform
-    calibrate_loaded(loaded, opened.data, args.split, opened.here, opened.device)
     loaded.place(opened.device)
+    calibrate_on_calibration_images(opened, loaded)
     reader = LayerReader(opened, loaded, layer, progress.seen)
     progress.images(args.model, _images(opened, loaded, 1))
     pooled, moments = reader.calibration()

@@ -147,7 +147,7 @@ def calibrate(
     principal directions of `W x`, so a 3 × 3 layer of 512 channels takes 512² numbers and not the 4608² of its unfolded
     inputs. Only a convolution of 1 × 1 and a linear layer that widens are measured at their inputs. Attention counts
     all its tokens, open_clip's pooling the query that is used. Moments and gradients take 8·min(out, in)² bytes a
-    matrix each (q, k and v share moments): together 0.6 GB for a ViT-B/32, 0.9 GB for a moment at the end. On one
+    matrix each (q, k and v share moments): together 0.6 GB for a ViT-B/32, 1.1 GB for a moment at the end. On one
     thread that network takes 1.7 times the processor time of the forward alone, and 5 s besides.
 
     Gradients are what makes small budgets work: on the scenes CLIP (84.9 % on the reference, 64.2 % on the mean of its

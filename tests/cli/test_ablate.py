@@ -24,10 +24,11 @@ from lightning_robust.cli.evaluate_asked import asked_models
 from lightning_robust.cli.evaluate_models import load_models
 from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
+from lightning_robust.cli.head_features import UNTRAINED_WORDS
 from lightning_robust.cli.main import main
 from lightning_robust.cli.processes import Processes
 from lightning_robust.data.concept_sets import open_concept_set
-from lightning_robust.models import ImageClassifier, load_encoder
+from lightning_robust.models import ImageClassifier, calibrate_untrained, load_encoder
 from lightning_robust.models.bundled import save_classifier
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.networks import load_network
@@ -616,3 +617,16 @@ def test_the_same_seed_gives_the_same_record(folder):
     for data in (one, two):
         data.pop("provenance")
     assert one == two
+
+
+@pytest.mark.parametrize("layer", [[], ["--layer", LAYER]])
+def test_batch_norms_of_random_weights_have_statistics_of_the_calibration_images(folder, layer):
+    assert ablate(*layer, "--features", "1", model="untrained:scenes-clip") == 0
+    found = record(results(folder))
+    network = load_network("untrained:scenes-clip", class_names=NAMES, templates=open_data("toy.yaml").templates)
+    data = open_data("toy.yaml", network.transform)
+    calibrate_untrained(network.model, (batch[0] for batch in data.val_dataloader()[0]))
+    with torch.no_grad():
+        right = sum(int((network.model(batch[0]).argmax(1) == batch[1]).sum()) for batch in data.test_dataloader()[0])
+    assert found.untouched[0].correct == right
+    assert UNTRAINED_WORDS in found.conventions
