@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -102,8 +103,10 @@ def load_compressed(name: str) -> Network:
         head = None if facts.head_layer is None else model.get_submodule(facts.head_layer)
         model.get_submodule(facts.representation_layer.removesuffix(":input"))
     except _BROKEN as error:
+        # sentences of our own are whole, whatever a library says is not
+        wrong = " ".join(str(error).split()) if type(error) is ValueError else first_line(error)
         raise ValueError(
-            f"{folder / FACTS_FILE} describes no network that can be built: {first_line(error)}."
+            f"{folder / FACTS_FILE} describes no network that can be built: {wrong.removesuffix('.')}."
         ) from error
     _fill(model, state, folder)
     return Network(
@@ -136,5 +139,6 @@ def _fill(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        wrong = " ".join(str(error).split())[:200]
+        _, *lines = str(error).strip().splitlines()  # the first one names the class
+        wrong = shorten(" ".join(lines), 240, placeholder=" …")
         raise ValueError(f"{folder / STATE_FILE} does not hold what {FACTS_FILE} beside it says: {wrong}") from error

@@ -274,6 +274,12 @@ def test_a_damaged_folder_is_one_sentence(folder, damage):
     assert len(str(caught.value)) < 500
 
 
+def test_what_is_wrong_with_a_rank_is_said_to_the_end(folder):
+    DAMAGES["no such matrix"](folder)
+    with pytest.raises(ValueError, match=r"near names: encoder\.visual\.[\w.]+(, encoder\.visual\.[\w.]+weight)*\.$"):
+        load_compressed(str(folder))
+
+
 def test_a_source_that_does_not_say_its_architecture_is_refused(tmp_path):
     source = dataclasses.replace(load_network("scenes-clip"), architecture={})
     with pytest.raises(ValueError, match="scenes-clip does not say of which architecture it is"):
