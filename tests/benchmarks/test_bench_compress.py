@@ -24,8 +24,8 @@ def test_it_runs_in_small(monkeypatch, tmp_path, capsys):
     result = json.loads(file.read_text(encoding="utf-8"))
     output = capsys.readouterr()
     assert json.loads(output.out) == result
-    assert "× faster" in output.err
-    for name, kinds in (("vit_b_32", ["dense", "uniform"]), ("scenes_clip", ["dense", "uniform", "calibrated"])):
+    assert "× as fast" in output.err
+    for name, kinds in ((name, ["dense", "uniform", "calibrated"]) for name in ("vit_b_32", "scenes_clip")):
         sizes, times = result[name]["sizes"], result[name]["times"]
         assert list(sizes) == kinds
         assert all(0.49 < sizes[kind]["kept"] <= 0.5 for kind in kinds[1:])
@@ -40,7 +40,10 @@ def test_it_runs_in_small(monkeypatch, tmp_path, capsys):
                 assert 0 < faster["smallest"] <= faster["median"] <= faster["largest"]
             if one["network"] == "dense":
                 assert one["faster"]["clock"] == {"median": 1.0, "smallest": 1.0, "largest": 1.0}
-    assert len(result["bars"]) == 4
+    assert len(result["bars"]) == 8
+    assert result["vit_b_32"]["flops_spared_by_pooling_without_rank"] == 0
+    assert result["scenes_clip"]["flops_spared_by_pooling_without_rank"] == 2 * (512 * 512 + 512 * 128 + 4 * 512)
+    assert result["vit_b_32"]["calibration"] == "32 random images"
     assert result["provenance"]["packages"]["torch"]
 
 
@@ -50,8 +53,8 @@ def test_the_kept_figures_are_of_a_whole_vit_b_32_and_meet_the_bar_on_one_thread
     assert not kept["small"]
     assert sizes["dense"]["parameters"] == 88_361_216  # image tower without text, and a head of 1,000 classes
     assert 0.495 < sizes["uniform"]["kept"] <= 0.5
-    assert len(kept["bars"]) == 4
+    assert len(kept["bars"]) in (4, 8)  # of an earlier run the uniform network alone
     for what, bar in kept["bars"].items():
         assert bar["met"] == (bar["clock"] >= 1.5)
         # two threads on two cores that do other work wait for each other: the file says what came of it
-        assert bar["met"] or "2 threads" in what, what
+        assert bar["met"] or "2 threads" in what or "uniform" not in what, what

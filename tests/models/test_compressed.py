@@ -276,7 +276,7 @@ def test_a_damaged_folder_is_one_sentence(folder, damage):
 
 def test_what_is_wrong_with_a_rank_is_said_to_the_end(folder):
     DAMAGES["no such matrix"](folder)
-    with pytest.raises(ValueError, match=r"near names: encoder\.visual\.[\w.]+(, encoder\.visual\.[\w.]+weight)*\.$"):
+    with pytest.raises(ValueError, match=r"near names: '[\w.]+'(, '[\w.]+weight')*\.$"):
         load_compressed(str(folder))
 
 
