@@ -622,7 +622,7 @@ def test_the_same_seed_gives_the_same_record(folder):
 @pytest.mark.parametrize("layer", [[], ["--layer", LAYER]])
 def test_batch_norms_of_random_weights_have_statistics_of_the_calibration_images(folder, layer):
     assert ablate(*layer, "--features", "1", model="untrained:scenes-clip") == 0
-    found = record(results(folder))
+    found = read_ablation(results(folder) / "results.json")
     network = load_network("untrained:scenes-clip", class_names=NAMES, templates=open_data("toy.yaml").templates)
     data = open_data("toy.yaml", network.transform)
     calibrate_untrained(network.model, (batch[0] for batch in data.val_dataloader()[0]))
