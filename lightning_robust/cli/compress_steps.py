@@ -21,9 +21,10 @@ from lightning_robust.cli.evaluate_asked import asked_models
 from lightning_robust.cli.evaluate_models import LoadedModels, load_models
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
 from lightning_robust.cli.evaluate_splits import divided_otherwise
-from lightning_robust.cli.evaluate_untrained import calibrate_loaded
+from lightning_robust.cli.head_features import UNTRAINED_WORDS, calibrate_on_calibration_images
 from lightning_robust.cli.opened_evaluation import Opened
 from lightning_robust.errors import UserError, from_user
+from lightning_robust.models.batch_norm import batch_norms
 
 __all__ = ["Compression"]
 
@@ -74,7 +75,8 @@ class Compression:
     def _made(self, held: Held, progress: EvaluationProgress) -> Made:
         opened = self.opened
         opened.data.transform = self.loaded.transform
-        calibrate_loaded(self.loaded, opened.data, self.args.split, opened.here, opened.device)
+        self.loaded.place(opened.device)
+        calibrate_on_calibration_images(opened, self.loaded)
         images = CalibrationImages(self.images, self.args.images, progress.seen)
         progress.images("calibration", len(images))
         idle = IdleAttention(self.budgets)
@@ -121,4 +123,5 @@ def _model(opened: Opened) -> tuple[LoadedModels, tuple[str, ...]]:
     for sentence in mixed:
         print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
     loaded = load_models(asked, opened.data, opened.sets, opened.args.seed)
-    return loaded, (*mixed, *loaded.sentences)
+    untrained = (UNTRAINED_WORDS,) if loaded.untrained and batch_norms(loaded.module) else ()
+    return loaded, (*mixed, *loaded.sentences, *untrained)

@@ -15,12 +15,14 @@ import yaml
 from toy_evaluation_data import NAMES, Toy, write_images
 
 from lightning_robust.cli import compress_costs, compress_held
+from lightning_robust.cli.head_features import UNTRAINED_WORDS
 from lightning_robust.cli.main import main
 from lightning_robust.models.bundled import save_classifier
 from lightning_robust.models.classifier import ImageClassifier
 from lightning_robust.models.encoders import load_encoder
 from lightning_robust.models.image_tower import ImageTower
 from lightning_robust.models.networks import load_network
+from lightning_robust.models.untrained import calibrate_untrained
 from lightning_robust.results import read_evaluation
 from lightning_robust.results.compress_record import read_compression
 
@@ -377,3 +379,21 @@ def test_what_breaks_while_writing_leaves_nothing(folder, monkeypatch):
     with pytest.raises(RuntimeError, match="no space"):
         compress("--model", "scenes-clip", "--keep", "0.5")
     assert not any((folder / "checkpoints" / "compress").iterdir())
+
+
+def test_batch_norms_of_random_weights_have_statistics_of_the_calibration_half(folder, images):
+    options = ["--keep", "0.5", "--finetune", "0", "--calibration", "half", "--run_name", "half"]
+    assert compress("--model", "untrained:scenes-clip", *options) == 0
+    record = results(folder, "half")
+    network = load_network("untrained:scenes-clip", class_names=NAMES, templates=Toy(".").templates)
+    data = Toy(str(images), network.transform)
+    loader = [(batch[0], batch[1]) for batch in data.test_dataloader()[0]]
+    whole, targets = (torch.cat(part) for part in zip(*loader, strict=True))
+    places = torch.arange(len(whole))
+    calibrate_untrained(
+        network.model, (part[at % 2 == 0] for part, at in zip(whole.split(7), places.split(7), strict=True))
+    )
+    with torch.no_grad():
+        correct = (network.model(whole[1::2]).argmax(1) == targets[1::2]).sum()
+    assert record.dense.reference.correct == int(correct)
+    assert UNTRAINED_WORDS in record.conventions
