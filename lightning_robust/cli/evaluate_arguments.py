@@ -2,8 +2,7 @@
 
 import argparse
 
-from lightning_robust.cli.argument_types import not_negative, positive, seed
-from lightning_robust.cli.fit_baseline_arguments import add_fit_options
+from lightning_robust.cli.judging_arguments import add_judging_options
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +18,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="one or several: a run's folder or its wise_ft folder (every α in one pass over the images), a file of a "
         "run (…/last.ckpt, …/wise_ft/alpha=0.50.safetensors), ARCHITECTURE/TAG or ARCHITECTURE@FILE of open_clip, "
-        "hf-hub:ID, timm:NAME, transformers:ID, scenes-clip, scenes-supervised, local-dir:FOLDER; a CLIP gets its "
-        "zero-shot head from the class names and prompts of the data; untrained:MODEL has random weights",
+        "hf-hub:ID, timm:NAME, transformers:ID, scenes-clip, scenes-supervised, local-dir:FOLDER, a folder that "
+        "compress wrote; a CLIP gets its zero-shot head from the class names and prompts of the data; untrained:MODEL "
+        "has random weights",
     )
     parser.add_argument(
         "--data",
@@ -33,20 +33,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("test", "val"), default="test", help="choose on val, report test (default: %(default)s)"
     )
-    parser.add_argument(
-        "--baseline",
-        metavar="NAME",
-        help="effective robustness against imagenet, scenes, a file of fit-baseline, or none (default: what ships for "
-        "the data)",
-    )
-    add_fit_options(parser)
-    parser.add_argument("--batch_size", type=positive, metavar="N", help="images in a batch (default: the data's)")
-    parser.add_argument(
-        "--num_workers", type=not_negative, metavar="N", help="processes that read (default: the data's)"
-    )
-    parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of intervals and untrained weights (0)")
-    parser.add_argument("--download", action="store_true", help="let the data module fetch what is not here")
+    add_judging_options(parser)
     parser.add_argument(
         "--run_name",
         metavar="NAME",
