@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import spearmanr
 
+from lightning_robust.robustness import load_baseline
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "pruning.md").read_text(encoding="utf-8")
 FAMILIES = ("contrastive_broad", "contrastive_reference", "supervised_broad", "supervised_reference")
@@ -42,6 +44,11 @@ def headline(found, form, order, on):
     return f"{percent(one['fraction'])} [{percent(one['low'])}, {percent(one['high'])}]"
 
 
+def robustness(one):
+    """In points; marked where the baseline's line is an extrapolation."""
+    return points(one["er"]) + (" †" if one["extrapolated"] == "True" else "")
+
+
 def models():
     found = {}
     for one in rows_of("headlines.csv"):
@@ -60,7 +67,7 @@ def headline_rows():
     ):
         one = found[key]
         yield row(
-            name, f"{100 * float(one[0]['reference']):.1f}", points(one[0]["er"]),
+            name, f"{100 * float(one[0]['reference']):.1f}", robustness(one[0]),
             *(headline(one, "raw", order, on) for order, on in (
                 ("importance", "reference"), ("importance", "shifts"), ("reduced_rank", "reference"),
                 ("random", "reference"), ("importance", "agreement"),
@@ -72,11 +79,13 @@ def headline_rows():
 
         def each(form, order, on, seeds=seeds):
             cells = [next(r for r in one if (r["form"], r["order"], r["on"]) == (form, order, on)) for one in seeds]
+            if order == "random":
+                return ", ".join(f"{percent(c['fraction'])} ({percent(c['low'])}–{percent(c['high'])})" for c in cells)
             return ", ".join(percent(cell["fraction"]) for cell in cells)
 
         yield row(
             f"`{family}`", ", ".join(f"{100 * float(one[0]['reference']):.1f}" for one in seeds),
-            ", ".join(points(one[0]["er"]) for one in seeds),
+            ", ".join(robustness(one[0]) for one in seeds),
             each("raw", "importance", "reference"), each("raw", "importance", "shifts"),
             each("raw", "reduced_rank", "reference"), each("raw", "random", "reference"),
             each("raw", "importance", "agreement"), each("centred", "importance", "reference"),
@@ -119,6 +128,7 @@ def ablation_rows():
         ] = one
     clip = next(r for r in rows_of("headlines.csv") if r["model"] == "scenes-clip")
     untouched = {"reference": float(clip["reference"]), "shifts": float(clip["shifts"])}
+    lowest = load_baseline("scenes").reference_range[0]
 
     def change(one):
         return [
@@ -127,7 +137,8 @@ def ablation_rows():
                 f"{points(one[s]['difference_high'])}]"
                 for s in untouched
             ),
-            points(float(one["shifts"]["er"]) - float(clip["er"])),
+            points(float(one["shifts"]["er"]) - float(clip["er"]))
+            + (" †" if float(one["reference"]["accuracy"]) < lowest else ""),
         ]
 
     def spread(drawn):
