@@ -214,7 +214,7 @@ def test_a_run_with_other_settings_is_refused(work, trainings, undrawn, capsys):
         (["--configs", "nowhere"], "there are no configs in"),
         (["--run_name", "a/b"], "one folder name"),
         (["--jobs", "0"], "whole number of at least 1"),
-        (["--seeds", "-1"], "whole number of at least 0"),
+        (["--seeds", "-1"], "whole number from 0 to"),
     ],
 )
 def test_bad_input_is_one_sentence(work, arguments, words, capsys):

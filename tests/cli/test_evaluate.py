@@ -583,7 +583,7 @@ def test_batches_do_not_change_what_comes_out(folder):
         (["--model", "scenes-clip", "--download"], "scenes", "--download has no effect on the data 'scenes'"),
         (["--model", "scenes-clip", "--batch_size", "0"], "toy.yaml", "'0' is not a whole number of at least 1"),
         (["--model", "scenes-clip", "--num_workers", "-1"], "toy.yaml", "--num_workers"),
-        (["--model", "scenes-clip", "--seed", "x"], "toy.yaml", "'x' is not a whole number of at least 0"),
+        (["--model", "scenes-clip", "--seed", "x"], "toy.yaml", "'x' is not a seed: a whole number from 0"),
         (["--model", "scenes-clip", "--device", "tpu9"], "toy.yaml", "--device 'tpu9' is no device: it is cpu"),
         (["--model", "scenes-clip", "--device", "None"], "toy.yaml", "--device 'None' is no device"),
         (["--model", "scenes-clip", "--device", ""], "toy.yaml", "--device '' is no device"),
