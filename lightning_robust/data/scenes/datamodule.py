@@ -11,12 +11,20 @@ from torch.utils.data import DataLoader, default_collate
 from lightning_robust.data.loaders import ResumableLoader, UnrepeatedSampler
 from lightning_robust.data.scenes.concepts import CONCEPT_CATEGORIES, CONCEPT_NAMES
 from lightning_robust.data.scenes.dataset import CaptionedScenes, LabelledScenes, SceneImages
-from lightning_robust.data.scenes.distributions import BROAD, CONCEPTS, REFERENCE, SHIFTS, WORLD_VERSION, Distribution
+from lightning_robust.data.scenes.distributions import (
+    BROAD,
+    CONCEPTS,
+    CORPORA,
+    REFERENCE,
+    SHIFTS,
+    WORLD_VERSION,
+    Distribution,
+)
 from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
 from lightning_robust.data.shifts import DistributionShift
 
 _EVALUATION_BATCH = 250
-_TRAINED_ON = {distribution.name: distribution for distribution in (REFERENCE, BROAD)}
+_TRAINED_ON = {distribution.name: distribution for distribution in (REFERENCE, BROAD, *CORPORA)}
 
 
 class ScenesDataModule(LightningDataModule):
@@ -38,8 +46,9 @@ class ScenesDataModule(LightningDataModule):
             ones are not.
         seed: Seed of the world: images, order and augmentation.
         num_workers: Worker processes of the training loader.
-        train_on: `"reference"` or `"broad"`, the distribution of the training images; None takes the reference to
-            classify and broad images to caption.
+        train_on: The distribution of the training images: `"reference"`, `"broad"`, or one of the corpora between
+            them, `"diverse"`, `"web"`, `"snapshots"` or `"stock"`, from the most to the least diverse; None takes the
+            reference to classify and broad images to caption.
         fresh: Whether every epoch has images that were never shown before, rendered as they are asked for; None takes
             True to caption, which is always so, and False to classify. With the same distribution, seed and sizes
             both tasks show the same fresh images in the same order.
@@ -69,7 +78,8 @@ class ScenesDataModule(LightningDataModule):
         if task not in ("classify", "caption"):
             raise ValueError(f"task must be 'classify' or 'caption', got {task!r}")
         if train_on not in (None, *_TRAINED_ON):
-            raise ValueError(f"train_on must be 'reference' or 'broad', or None for the task's own, got {train_on!r}")
+            names = ", ".join(map(repr, _TRAINED_ON))
+            raise ValueError(f"train_on must be one of {names}, or None for the task's own, got {train_on!r}")
         if task == "caption" and fresh is False:
             raise ValueError("task='caption' has fresh images in every epoch: leave fresh=False out")
         sizes = {"batch_size": batch_size, "n_train": n_train, "n_val": n_val, "n_val_shift": n_val_shift,

@@ -1,6 +1,8 @@
-"""The distributions of the scenes world as frozen records: broad, reference, five shifts and the concept set.
+"""The distributions of the scenes world as frozen records: pretraining corpora, reference, five shifts, concept set.
 
-Each shift mirrors one of ImageNet's natural shifts in *what* it moves; none of them is fitted to a model.
+Each shift mirrors one of ImageNet's natural shifts in *what* it moves; none of them is fitted to a model. The corpora
+differ in what makes web-scale ones differ: how many styles they show, how far an object's surroundings follow from
+its class, and how freely it is posed.
 """
 
 from dataclasses import dataclass, fields
@@ -87,8 +89,28 @@ SHIFTS: Final = (
         size=(0.35, 0.65), rotation=40.0, shear=0.2, shift=0.25, bar=0.6, bar_width=(0.08, 0.18), noise=(0.03, 0.11),
     ),
 )  # fmt: skip
+_FREE_POSE: Final = {"size": (0.45, 0.95), "rotation": 45.0, "shear": 0.2, "bar": 0.2, "noise": (0.02, 0.1)}
+#: What a study's CLIPs are pretrained on, from the most to the least diverse; `broad` and `reference` are the ends.
+CORPORA: Final = (
+    Distribution(
+        "diverse", "OpenAI's 400 million pairs", tuple((style, 2.0 if style == "photo" else 1.0) for style in STYLES),
+        typical_scene=0.25, typical_colour=0.2, typical_texture=0.2, **_FREE_POSE,
+    ),
+    Distribution(
+        "web", "LAION", tuple((style, 9.0 if style == "photo" else 1.0) for style in STYLES),
+        typical_scene=0.4, typical_colour=0.35, typical_texture=0.3, **_FREE_POSE,
+    ),
+    Distribution(
+        "snapshots", "YFCC-15M", (("photo", 18.0), ("sketch", 1.0), ("painting", 1.0)),
+        typical_scene=0.3, typical_colour=0.25, typical_texture=0.2, **_FREE_POSE,
+    ),
+    Distribution(
+        "stock", "CC-12M", (("photo", 8.0), ("cartoon", 1.0), ("painting", 1.0)),
+        typical_scene=0.6, typical_colour=0.5, typical_texture=0.4, size=(0.5, 0.9), bar=0.1, noise=(0.02, 0.06),
+    ),
+)  # fmt: skip
 CONCEPTS: Final = Distribution(
     "concepts", "clean probe images", (("photo", 1.0), ("sketch", 1.0), ("cartoon", 1.0)),
     size=(0.45, 0.95), rotation=100.0, shear=0.0, shift=0.05, bar=0.0, contrast=(0.95, 1.0), noise=(0.0, 0.02),
 )  # fmt: skip
-DISTRIBUTIONS: Final = {d.name: d for d in (BROAD, REFERENCE, *SHIFTS, CONCEPTS)}
+DISTRIBUTIONS: Final = {d.name: d for d in (BROAD, REFERENCE, *SHIFTS, CONCEPTS, *CORPORA)}
