@@ -15,9 +15,11 @@ from lightning_robust.models.encoder_open_clip import from_open_clip
 from lightning_robust.models.encoder_timm import TIMM, from_timm
 from lightning_robust.models.encoder_transformers import TRANSFORMERS, from_transformers
 
-__all__ = ["BUNDLED", "LOCAL", "Encoder", "load_encoder", "quiet_loading"]
+__all__ = ["ARCHITECTURES", "BUNDLED", "LOCAL", "Encoder", "load_encoder", "quiet_loading"]
 
 BUNDLED = "scenes-clip"
+#: Small architectures that ship without weights, as a study pretrains them.
+ARCHITECTURES = ("scenes-vit",)
 
 
 def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0, download: bool = True) -> Encoder:
@@ -29,7 +31,8 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0, download:
     Args:
         name: One of
 
-            * `scenes-clip`: the bundled small CLIP;
+            * `scenes-clip`: the bundled small CLIP; `scenes-vit`: a small ViT of the same world, an architecture
+              without weights (`pretrained=False`);
             * `local-dir:FOLDER`: a folder in open_clip's form, and `hf-hub:ID`: a repository in that form;
             * `ARCHITECTURE/TAG`: open_clip's own, as in `ViT-B-32-quickgelu/openai`;
             * `timm:NAME`: an image tower without text, as in `timm:resnet50.a1_in1k`;
@@ -64,8 +67,13 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0, download:
 
 
 def _load(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:
-    if name == BUNDLED:
-        folder = Path(str(resources.files("lightning_robust.checkpoints"))) / BUNDLED
+    if name in ARCHITECTURES and pretrained:
+        raise ValueError(
+            f"{name!r} is an architecture that ships without weights: pretrain it, or ask for random weights "
+            f"(pretrained=False, on the command line 'untrained:{name}'); '{BUNDLED}' has weights."
+        )
+    if name in (BUNDLED, *ARCHITECTURES):
+        folder = Path(str(resources.files("lightning_robust.checkpoints"))) / name
         return from_folder(name, folder, pretrained, seed)
     if name.startswith(LOCAL):
         return from_folder(name, Path(name.removeprefix(LOCAL)).expanduser(), pretrained, seed)
@@ -81,7 +89,7 @@ def _load(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:
 
 
 def _unknown_name(name: str) -> str:
-    near = near_names(name.partition("/")[0], [BUNDLED, *open_clip.list_models()])
+    near = near_names(name.partition("/")[0], [BUNDLED, *ARCHITECTURES, *open_clip.list_models()])
     return (
         f"Unknown encoder {name!r}{f'; near names: {near}' if near else ''}. What works: '{BUNDLED}', "
         "'local-dir:FOLDER', 'hf-hub:ID', 'timm:NAME', 'transformers:ID', 'ARCHITECTURE@FILE', or open_clip's "

@@ -124,3 +124,11 @@ def test_open_clip_leaves_no_handler_on_the_root_logger(tiny_folder):
     load_encoder(f"local-dir:{tiny_folder}", pretrained=False)
     assert logging.root.handlers == handlers
     assert logging.root.manager.disable == disabled
+
+
+def test_the_small_vit_ships_as_an_architecture_without_weights():
+    encoder = load_encoder("scenes-vit", pretrained=False, seed=3)
+    assert encoder.model.visual(torch.zeros(2, 3, 32, 32)).shape == (2, encoder.embed_dim) == (2, 128)
+    assert torch.equal(encoder.tokenizer(["a red car"]), load_encoder("scenes-clip").tokenizer(["a red car"]))
+    with pytest.raises(ValueError, match="'scenes-vit' is an architecture that ships without weights"):
+        load_encoder("scenes-vit")
