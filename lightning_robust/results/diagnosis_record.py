@@ -83,6 +83,7 @@ class TrainingPoint:
         figures: the predictors, by tag.
         target: measured effective robustness, a fraction.
         predicted: without its family. low, high: the prediction interval without its family.
+        checkpoint_hash: SHA-256 of its weights, by which a model is known again; empty where nobody said.
     """
 
     name: str
@@ -93,6 +94,7 @@ class TrainingPoint:
     predicted: float
     low: float
     high: float
+    checkpoint_hash: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,8 @@ class DiagnosedModel:
         outside: tags of figures outside the table's range.
         contributions: by tag, what each figure adds to the prediction over the table's mean, a fraction.
         verdict: one of `VERDICTS`. reasons: sentences.
+        family: the table's family that it belongs to, which was left out of its prediction; empty for a model that
+            the table does not know.
     """
 
     name: str
@@ -160,6 +164,7 @@ class DiagnosedModel:
     contributions: Mapping[str, float]
     verdict: str
     reasons: tuple[str, ...]
+    family: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -176,6 +181,8 @@ class DiagnosisRecord:
         data: the reference images. conventions: sentences on how figures were taken.
         calibration: its name. calibration_hash: SHA-256 of its file. skill: that of the diagnosis in the table.
         models: the models.
+        skills: that of everything which was judged in the table: the diagnosis, its rivals, each figure alone.
+        points: rows of the table, each predicted without its family.
     """
 
     schema_version: int = DIAGNOSIS_SCHEMA
@@ -188,6 +195,8 @@ class DiagnosisRecord:
     calibration_hash: str
     skill: PredictorSkill
     models: tuple[DiagnosedModel, ...]
+    skills: tuple[PredictorSkill, ...] = ()
+    points: tuple[TrainingPoint, ...] = ()
 
 
 def write_calibration(record: CalibrationRecord, path: str | os.PathLike[str]) -> None:
