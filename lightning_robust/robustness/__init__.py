@@ -8,10 +8,12 @@ from lightning_robust.robustness.baseline import Baseline
 from lightning_robust.robustness.bootstrap import mean_shift_difference, paired_bootstrap, resampled_accuracies
 from lightning_robust.robustness.largest_pruned import largest_pruned
 from lightning_robust.robustness.loading import load_baseline
+from lightning_robust.robustness.reference_figures import REFERENCE_ONLY, reference_figures
 from lightning_robust.robustness.wilson import wilson_interval
 
 __all__ = [
     "FIXED_ALPHA",
+    "REFERENCE_ONLY",
     "AlphaChoice",
     "Baseline",
     "EffectiveRobustness",
@@ -23,6 +25,7 @@ __all__ = [
     "load_baseline",
     "mean_shift_difference",
     "paired_bootstrap",
+    "reference_figures",
     "resampled_accuracies",
     "wilson_interval",
 ]
