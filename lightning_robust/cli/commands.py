@@ -18,6 +18,7 @@ from lightning_robust.cli.fit_baseline_arguments import add_fit_baseline, add_sh
 from lightning_robust.cli.interpolate_arguments import add_interpolate, add_soup
 from lightning_robust.cli.probe_arguments import add_probe
 from lightning_robust.cli.prune_arguments import add_prune
+from lightning_robust.cli.study_arguments import add_study
 
 __all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
 
@@ -89,5 +90,6 @@ OWN_COMMANDS = (
     Command("prune", "directions of the head's input pruned, beside every control", "prune", add_prune),
     Command("ablate", "what outlier features and privileged directions do: take them away", "ablate", add_ablate),
     Command("emergence", "pretrainings side by side: when robustness and signatures rise", "emergence", add_emergence),
+    Command("study", "many models measured the same way, and one table of them", "study", add_study),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )

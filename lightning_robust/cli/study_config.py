@@ -22,7 +22,9 @@ MEASUREMENTS: Final = ("evaluate", "probe", "prune")
 _KEYS: Final = ("name", "data", "baseline", "concepts", "seed", "measure", "options", "models")
 _ARGUMENTS: Final = {"evaluate": add_evaluate, "probe": add_probe, "prune": add_prune}
 # what the study says itself, and what is not of one model
-_SET_ALREADY: Final = ("model", "compare", "alpha", "data", "images", "baseline", "concepts", "seed", "run_name", "weights")
+_SET_ALREADY: Final = (
+    "model", "compare", "alpha", "data", "images", "baseline", "concepts", "seed", "run_name", "weights",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

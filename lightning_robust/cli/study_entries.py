@@ -100,7 +100,7 @@ def _training(section: Section, run: str, keys: tuple[str, ...], **more: Any) ->
 def _overrides(section: Section, taken: Mapping[str, Any]) -> dict[str, Any]:
     for key in section.values:
         if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise UserError(f"{section.where} names settings by dotted keys, as in model.init_args.lr, got {shown(key)}")
+            raise UserError(f"{section.where} takes dotted keys, as in model.init_args.lr, got {shown(key)}")
         if key in _OWN_KEYS or key in taken:
             instead = " (seed: sets it)" if "seed" in key else " (encoder: sets it)" if key in taken else ""
             raise UserError(f"{section.where} cannot set {key}, which the study sets itself{instead}")

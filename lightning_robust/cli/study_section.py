@@ -166,7 +166,7 @@ def strict_yaml(text: str) -> Any:
         {'a': 1}
     """
     try:
-        return yaml.load(text, _Strict)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _Strict)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 

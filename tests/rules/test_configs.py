@@ -18,7 +18,7 @@ from lightning_robust.models import load_encoder, write_clip_folder
 from lightning_robust.models.checkpoint_files import save_tensors
 
 EVERY = sorted((ROOT / "configs").rglob("*.yaml"))
-STUDIES = [path for path in EVERY if "models" in yaml.safe_load(path.read_text(encoding="utf-8"))]  # tests/cli/test_study_*
+STUDIES = [path for path in EVERY if "models" in yaml.safe_load(path.read_text(encoding="utf-8"))]  # read by `study`
 CONFIGS = [path for path in EVERY if path not in STUDIES]
 IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_")]
 VISION = {path.name.partition("_")[0]: path for path in CONFIGS if path.name.endswith("_vision_1gpu.yaml")}
