@@ -6,6 +6,8 @@ from lightning_robust.report.baseline_table import print_baseline, print_zoo
 from lightning_robust.report.compress_figure import write_compression_figures
 from lightning_robust.report.compress_table import print_compression
 from lightning_robust.report.curves import curves_figure
+from lightning_robust.report.diagnosis_figure import write_diagnosis_figure
+from lightning_robust.report.diagnosis_table import print_calibration, print_diagnosis
 from lightning_robust.report.evaluation_table import print_evaluation
 from lightning_robust.report.headline import Headline, headline
 from lightning_robust.report.probe_figure import probe_figure
@@ -21,7 +23,9 @@ __all__ = [
     "headline",
     "print_ablation",
     "print_baseline",
+    "print_calibration",
     "print_compression",
+    "print_diagnosis",
     "print_evaluation",
     "print_probe",
     "print_pruning",
@@ -31,6 +35,7 @@ __all__ = [
     "scatter_figure",
     "write_ablation_figures",
     "write_compression_figures",
+    "write_diagnosis_figure",
     "write_pruning_figures",
     "write_scatter",
 ]
