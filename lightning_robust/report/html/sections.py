@@ -1,0 +1,23 @@
+"""The sections of the page, in order; each is a function of what was found, None where there is nothing to say."""
+
+from collections.abc import Callable, Iterator
+
+from lightning_robust.report.html.section import Section
+from lightning_robust.report.html.sources import Sources
+
+__all__ = ["SECTIONS", "sections_of"]
+
+#: Each from a module ``sections_<name>.py`` of its own.
+SECTIONS: tuple[Callable[[Sources], Section | None], ...] = ()
+
+
+def sections_of(found: Sources) -> Iterator[Section]:
+    """The sections that have something to say.
+
+    Args:
+        found: result files.
+    """
+    for make in SECTIONS:
+        section = make(found)
+        if section is not None:
+            yield section
