@@ -23,6 +23,8 @@ from lightning_robust.results import (
 from lightning_robust.results.names import RESULTS
 from lightning_robust.results.steps_record import STEPS_KIND
 
+__all__ = ["conventions", "load_model", "measured_model", "run"]
+
 #: What says how to measure.
 _MEASURING = (
     "images",
@@ -126,8 +128,8 @@ def _found(args: argparse.Namespace, names: list[str]) -> list[Found]:
         _refuse_idle(args)
     for setting, value in _DEFAULTS.items():
         setattr(args, setting, value if getattr(args, setting) is None else getattr(args, setting))
-    networks = {name: _load(args, name) for name in names if name not in known}
-    return [known[name] if name in known else _measured(args, networks[name]) for name in names]
+    networks = {name: load_model(args, name) for name in names if name not in known}
+    return [known[name] if name in known else measured_model(args, networks[name]) for name in names]
 
 
 def _refuse_idle(args: argparse.Namespace) -> None:
@@ -137,7 +139,16 @@ def _refuse_idle(args: argparse.Namespace) -> None:
         raise UserError(f"--{given[0]} has no effect on earlier probes, which are read as they are; leave it out")
 
 
-def _load(args: argparse.Namespace, name: str) -> Any:
+def load_model(args: argparse.Namespace, name: str) -> Any:
+    """Load a model by name, a CLIP with the zero-shot head of the classes that are asked for.
+
+    Args:
+        args: `classes`, `images`, `weights` and `seed`.
+        name: As `--model` takes it.
+
+    Raises:
+        UserError: If it cannot be had.
+    """
     from lightning_robust.models.bundled import CLASSIFIER_FILE, SUPERVISED
     from lightning_robust.models.encoders import BUNDLED
     from lightning_robust.models.networks import load_network, takes_class_names
@@ -169,7 +180,16 @@ def _class_texts(args: argparse.Namespace) -> tuple[list[str] | None, list[str] 
     return list(CLASSES), list(TEMPLATES)
 
 
-def _measured(args: argparse.Namespace, network: Any) -> Found:
+def measured_model(args: argparse.Namespace, network: Any) -> Found:
+    """Measure every signature of a model.
+
+    Args:
+        args: What says how to measure.
+        network: From `load_model`.
+
+    Raises:
+        UserError: If images or concept set cannot be had.
+    """
     import torch
 
     from lightning_robust.cli.probing import Settings, probe_network
