@@ -12,6 +12,7 @@ from pathlib import Path
 from lightning_robust.cli.ablate_arguments import add_ablate
 from lightning_robust.cli.check_data_arguments import add_check_data
 from lightning_robust.cli.compress_arguments import add_compress
+from lightning_robust.cli.diagnose_arguments import add_diagnose
 from lightning_robust.cli.emergence_arguments import add_emergence
 from lightning_robust.cli.evaluate_arguments import add_evaluate
 from lightning_robust.cli.fit_baseline_arguments import add_fit_baseline, add_show_baseline
@@ -91,5 +92,6 @@ OWN_COMMANDS = (
     Command("ablate", "what outlier features and privileged directions do: take them away", "ablate", add_ablate),
     Command("emergence", "pretrainings side by side: when robustness and signatures rise", "emergence", add_emergence),
     Command("study", "many models measured the same way, and one table of them", "study", add_study),
+    Command("diagnose", "robustness predicted from reference images alone", "diagnose", add_diagnose),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )

@@ -9,7 +9,7 @@ ROOT = "checkpoints"
 _CHOSEN = "LIGHTNING_ROBUST_RUN_FOLDER"
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 LAST = "last.ckpt"
-_DONE_AT_ONCE = ("probe", "prune", "compress", "ablate")  # their runs do not go on
+_DONE_AT_ONCE = ("probe", "prune", "compress", "ablate", "diagnose")  # their runs do not go on
 
 
 def new_run_folder(config: str, name: str | None) -> Path:

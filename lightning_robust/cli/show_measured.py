@@ -10,7 +10,7 @@ __all__ = ["show_measured"]
 
 
 def show_measured(folder: Path, results: Path) -> bool:
-    """Print the tables of a pruning, a compression or an ablation again, and draw its pictures again.
+    """Print the tables of a pruning, a compression, an ablation or a diagnosis again, and draw its pictures again.
 
     Args:
         folder: The run's folder.
@@ -73,8 +73,32 @@ def _ablation(folder: Path, results: Path) -> None:
     print_ablation(record, folder, Console())
 
 
+def _diagnosis(folder: Path, results: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import print_diagnosis, write_diagnosis_figure
+    from lightning_robust.results.diagnosis_record import read_diagnosis
+
+    record = read_diagnosis(results)
+    write_diagnosis_figure(record, folder)
+    print_diagnosis(record, folder, Console())
+
+
+def _calibration(folder: Path, results: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import print_calibration, write_diagnosis_figure
+    from lightning_robust.results.diagnosis_record import read_calibration
+
+    record = read_calibration(results)
+    write_diagnosis_figure(record, folder)
+    print_calibration(record, folder, Console())
+
+
 _SHOWN: dict[str, Callable[[Path, Path], None]] = {
     "ablation": _ablation,
+    "calibration": _calibration,
     "compression": _compression,
+    "diagnosis": _diagnosis,
     "pruning": _pruning,
 }

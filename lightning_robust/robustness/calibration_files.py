@@ -11,7 +11,7 @@ from lightning_robust.results import file_sha256
 from lightning_robust.results.diagnosis_record import CalibrationRecord, read_calibration
 from lightning_robust.results.study_record import read_study
 
-__all__ = ["SHIPPING", "STUDY_FILE", "find_table", "load_calibration", "shipped_calibrations"]
+__all__ = ["SHIPPING", "STUDY_FILE", "find_table", "is_study", "load_calibration", "shipped_calibrations"]
 
 STUDY_FILE: Final = "study.json"
 """What ``study`` writes its table to."""
@@ -93,6 +93,18 @@ def load_calibration(
             "its study.json, or a file of `diagnose --save`"
         )
     return read_calibration(file), file_sha256(file)
+
+
+def is_study(name: str | os.PathLike[str]) -> bool:
+    """Whether a word stands for a study's table, from which a calibration is fitted, and not for a calibration.
+
+    Args:
+        name: as `find_table` takes it.
+
+    Raises:
+        UserError: if there is no such table.
+    """
+    return _kind(find_table(name)) == "study"
 
 
 def _shipped(name: str) -> Path:

@@ -1,0 +1,87 @@
+"""Whether a table knows a model already: then its family must not help to predict it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lightning_robust.results.diagnosis_record import CalibrationRecord, TrainingPoint
+from lightning_robust.results.merge_record import MergeRecord, read_merge
+
+__all__ = ["known_family", "without_family"]
+
+_FROM_RANDOM = "SupervisedPretraining"
+_MAYBE_RANDOM = "ContrastivePretraining"
+
+
+def known_family(name: str, checkpoint_hash: str, points: tuple[TrainingPoint, ...]) -> str:
+    """The table's family that a model belongs to: by its weights, by those that it was trained or merged from, by name.
+
+    Args:
+        name: As it was asked for.
+        checkpoint_hash: SHA-256 of its weights.
+        points: Rows of the table.
+
+    Returns:
+        The family; empty for a model that the table does not know.
+    """
+    by_hash = {point.checkpoint_hash: point.family for point in points if point.checkpoint_hash}
+    names = {key: point.family for point in points for key in (point.name, point.family)}
+    if name in names:
+        return names[name]
+    if checkpoint_hash in by_hash:
+        return by_hash[checkpoint_hash]
+    for parent, parent_hash in _parents(name):
+        if parent_hash in by_hash or parent in names:
+            return by_hash.get(parent_hash) or names[parent]
+    return ""
+
+
+def without_family(calibration: CalibrationRecord, family: str) -> CalibrationRecord:
+    """The table without a family; what its skill was judged on stays as it was.
+
+    Args:
+        calibration: The table.
+        family: Of the rows that go.
+    """
+    return replace(calibration, points=tuple(point for point in calibration.points if point.family != family))
+
+
+def _parents(name: str) -> Iterator[tuple[str, str]]:
+    """Names and hashes of the weights that a file of a run, or a merged one, comes from, as far as that is known."""
+    from lightning_robust.errors import UserError
+    from lightning_robust.models.run_names import MERGED, init_args, known_encoder, run_settings
+
+    path = Path(name)
+    if not path.is_file():
+        return
+    try:
+        found = known_encoder(path)
+        if found is None:
+            return
+        kind, encoder, where = found
+        if kind == MERGED:
+            yield from _merged(read_merge(where))
+            return
+        if kind == _FROM_RANDOM:
+            return
+        if kind == _MAYBE_RANDOM and init_args(run_settings(where, "model")).get("pretrained") is not True:
+            return
+        yield encoder, _hash_of(encoder)
+    except (ValueError, UserError):  # what it comes from is not here any more, so that nothing can be compared
+        return
+
+
+def _merged(record: MergeRecord) -> Iterator[tuple[str, str]]:
+    for one in record.inputs:
+        yield one.file, one.checkpoint_hash
+        yield from _parents(one.file)
+
+
+def _hash_of(encoder: str) -> str:
+    """Of an encoder's weights; empty where they are not here."""
+    from lightning_robust.models.encoders import load_encoder
+
+    try:
+        return str(load_encoder(encoder).checkpoint_hash)
+    except (ValueError, OSError):
+        return ""
