@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from lightning_robust.report.emergence_onset import BEYOND, onset
 from lightning_robust.report.emergence_shown import ROBUSTNESS, shown_figures
-from lightning_robust.report.rank_correlation import rank_correlation
 from lightning_robust.report.student_t import mean_interval
 from lightning_robust.results.emergence_record import (
     EmergenceCorrelation,
@@ -60,6 +59,8 @@ def _final(tag: str, variant: str, runs: Sequence[EmergenceRun]) -> EmergenceFin
 def _correlations(
     tag: str, variants: Mapping[str, Sequence[EmergenceRun]], runs: Sequence[EmergenceRun]
 ) -> list[EmergenceCorrelation]:
+    from lightning_robust.robustness.rank_correlation import rank_correlation  # the room imports torch
+
     within = {
         variant: [
             rank_correlation([p.value(tag) for p in run.points], [p.value(ROBUSTNESS) for p in run.points])

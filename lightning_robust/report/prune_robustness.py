@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from lightning_robust.report.prune_cells import fraction_words, shown_fraction
 from lightning_robust.report.prune_words import is_path
-from lightning_robust.report.rank_correlation import rank_correlation
 from lightning_robust.results.choices import Interval
 from lightning_robust.results.prune_record import PrunedModel, PruneRecord
 

@@ -18,7 +18,6 @@ from lightning_robust.report.emergence_onset_figure import onset_figure
 from lightning_robust.report.emergence_shown import shown_figures
 from lightning_robust.report.emergence_summary import LAST_POINTS, summarised
 from lightning_robust.report.emergence_table import emergence_rows, print_emergence
-from lightning_robust.report.rank_correlation import rank_correlation
 from lightning_robust.report.student_t import mean_interval, t_quantile
 from lightning_robust.results.emergence_record import EmergencePoint, EmergenceRun
 
@@ -51,22 +50,6 @@ def test_the_interval_of_a_mean_is_scipys():
 def test_no_quantile_outside_its_range(degrees, level):
     with pytest.raises(ValueError, match="degrees"):
         t_quantile(degrees, level)
-
-
-def test_rank_correlation_is_scipys_with_ties_and_gaps():
-    draw = np.random.default_rng(0)
-    x, y = draw.integers(0, 6, 40).astype(float), draw.normal(size=40)
-    y = y + 0.3 * x
-    assert rank_correlation(x, y) == (pytest.approx(stats.spearmanr(x, y).statistic), 40)
-    gaps = [*x, NAN, 3.0], [*y, 1.0, NAN]
-    assert rank_correlation(*gaps) == (pytest.approx(stats.spearmanr(x, y).statistic), 40)
-
-
-def test_rank_correlation_is_not_defined_for_what_never_changes_or_two_points():
-    assert math.isnan(rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])[0])
-    assert math.isnan(rank_correlation([1.0, 2.0], [1.0, 2.0])[0])
-    with pytest.raises(ValueError, match="one value for each point"):
-        rank_correlation([1.0], [1.0, 2.0])
 
 
 @pytest.mark.parametrize(

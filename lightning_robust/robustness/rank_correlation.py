@@ -1,7 +1,8 @@
 """Spearman's rank correlation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["rank_correlation"]
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, int]:
+def rank_correlation(x: Collection[SupportsFloat], y: Collection[SupportsFloat]) -> tuple[float, int]:
     """Pearson's correlation of the ranks, ties sharing their mean rank (Spearman 1904).
 
     Args:
@@ -29,7 +30,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, int
     """
     if len(x) != len(y):
         raise ValueError(f"x and y have one value for each point, got {len(x)} and {len(y)}")
-    pairs = np.array([pair for pair in zip(x, y, strict=True) if not any(map(math.isnan, pair))]).reshape(-1, 2)
+    pairs = np.array([[float(a), float(b)] for a, b in zip(x, y, strict=True)], dtype=np.float64).reshape(-1, 2)
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
     n = len(pairs)
     if n < 3:
         return math.nan, n
