@@ -122,4 +122,4 @@ def _numbers(title: str, axis: Axis, rows: Sequence[Bar]) -> Markup:
     with_span = any(row.low is not None for row in rows)
     cells = [[row.name, axis.shown(row.value), *([_told(row, axis)] if with_span else [])] for row in rows]
     columns = ["", axis.label, *(["with interval"] if with_span else [])]
-    return folded("Numbers", table(columns, cells, caption=f"{title}: the numbers"))
+    return folded("Numbers", table(columns, cells, caption=f"{title}: the numbers"), class_="numbers")

@@ -96,9 +96,9 @@ def facts(rows: Sequence[tuple[Cell, Cell]]) -> Markup:
     return tag("dl", *(joined([tag("dt", name), tag("dd", value)]) for name, value in rows), class_="facts")
 
 
-def folded(summary: Cell, *body: Cell, opened: bool = False) -> Markup:
-    """Something that is shown when its summary is chosen; printing shows it always."""
-    return tag("details", tag("summary", summary), *body, open=opened)
+def folded(summary: Cell, *body: Cell, opened: bool = False, class_: str | None = None) -> Markup:
+    """Something that is shown when its summary is chosen; printing shows it always, but for the class ``numbers``."""
+    return tag("details", tag("summary", summary), *body, open=opened, class_=class_)
 
 
 def grid(*parts: Markup) -> Markup:

@@ -223,7 +223,7 @@ def _numbers(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> Markup |
     columns = ["", x.label, y.label, "interval"]
     if not any(row[3] for row in chosen):
         columns, chosen = columns[:3], [row[:3] for row in chosen]
-    return folded("Numbers", table(columns, chosen, caption=caption))
+    return folded("Numbers", table(columns, chosen, caption=caption), class_="numbers")
 
 
 def _span(one: Series, k: int, y: Axis) -> str:
