@@ -1,6 +1,7 @@
 """Frozen dataclasses to and from strict JSON, driven by their annotations."""
 
 import dataclasses
+import functools
 import math
 import types
 from collections.abc import Mapping
@@ -71,6 +72,7 @@ def _encode_scalar(value: Any, where: str) -> Any:
     raise TypeError(f"{where} cannot be written as JSON: it is a {type(value).__name__}")
 
 
+_PLAIN = {float, int, str, bool}
 _NOT_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
@@ -93,14 +95,15 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         return {key: _decode(get_args(kind)[1], part, f"{where}.{key}") for key, part in data.items()}
     if origin in (tuple, list):
         _expect(isinstance(data, list), "a list", data, where)
+        if {*map(type, data)} <= {get_args(kind)[0]} & _PLAIN:  # most of a long file
+            return origin(data)
         return origin(_decode(get_args(kind)[0], part, f"{where}[{index}]") for index, part in enumerate(data))
     return _decode_scalar(kind, data, where)
 
 
 def _decode_record(kind: type, data: Any, where: str) -> Any:
     _expect(isinstance(data, dict), "an object", data, where)
-    hints = get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints, fields = _parts(kind)
     if unknown := sorted(data.keys() - fields.keys()):
         raise ValueError(f"{where} has parts that {kind.__name__} does not know: {', '.join(unknown)}")
     optional = {
@@ -111,6 +114,12 @@ def _decode_record(kind: type, data: Any, where: str) -> Any:
     if missing := sorted(fields.keys() - data.keys() - optional):
         raise ValueError(f"{where} lacks parts that {kind.__name__} needs: {', '.join(missing)}")
     return kind(**{name: _decode(hints[name], part, f"{where}.{name}") for name, part in data.items()})
+
+
+@functools.cache
+def _parts(kind: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
+    """Annotations and fields of a dataclass by name."""
+    return get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
 
 
 def _decode_union(options: tuple[Any, ...], data: Any, where: str) -> Any:
