@@ -73,6 +73,14 @@ class Measuring(Callback):
     def layers_of(self, module: Any) -> Sequence[str]:
         """The layers to measure."""
 
+    def named(self, reading: Reading) -> Reading:
+        """What is told of a reading: its figures under this monitor's tags.
+
+        Args:
+            reading: What a collector read.
+        """
+        return reading.prefixed(self.prefix)
+
     @property
     def forms(self) -> dict[str, str]:
         """In which form each layer was measured last, in words: `"768 features, mean over 50 tokens"`."""

@@ -231,7 +231,7 @@ class SignatureMonitor(Measuring):
         if self._listening is not None:
             listening, self._listening = self._listening, None
             with leave_unchanged(pl_module):
-                reading = listening.collector.read().prefixed(self.prefix)
+                reading = self.named(listening.collector.read())
             self._publish(trainer, reading)
             return
         self._measure_own(trainer, pl_module)

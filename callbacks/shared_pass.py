@@ -51,7 +51,7 @@ def measure_with(
             collectors, module, images, first.forward, batch_preparation(trainer), context, first.images_from_batch,
             together,
         )  # fmt: skip
-    return [reading.prefixed(monitor.prefix) for monitor, reading in zip(monitors, readings, strict=True)]
+    return [monitor.named(reading) for monitor, reading in zip(monitors, readings, strict=True)]
 
 
 def measure_control(
