@@ -1,13 +1,12 @@
 """Whether a table knows a model already: then its family must not help to predict it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from lightning_robust.results.diagnosis_record import CalibrationRecord, TrainingPoint
+from lightning_robust.results.diagnosis_record import TrainingPoint
 from lightning_robust.results.merge_record import MergeRecord, read_merge
 
-__all__ = ["known_family", "without_family"]
+__all__ = ["known_family"]
 
 _FROM_RANDOM = "SupervisedPretraining"
 _MAYBE_RANDOM = "ContrastivePretraining"
@@ -34,16 +33,6 @@ def known_family(name: str, checkpoint_hash: str, points: tuple[TrainingPoint, .
         if parent_hash in by_hash or parent in names:
             return by_hash.get(parent_hash) or names[parent]
     return ""
-
-
-def without_family(calibration: CalibrationRecord, family: str) -> CalibrationRecord:
-    """The table without a family; what its skill was judged on stays as it was.
-
-    Args:
-        calibration: The table.
-        family: Of the rows that go.
-    """
-    return replace(calibration, points=tuple(point for point in calibration.points if point.family != family))
 
 
 def _parents(name: str) -> Iterator[tuple[str, str]]:

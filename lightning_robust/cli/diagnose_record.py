@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from lightning_robust.cli.diagnose_family import known_family, without_family
+from lightning_robust.cli.diagnose_family import known_family
 from lightning_robust.cli.diagnose_measured import Measured
 from lightning_robust.errors import UserError
 from lightning_robust.results import DataDescription, collect_provenance
 from lightning_robust.results.diagnosis_record import CalibrationRecord, DiagnosedModel, DiagnosisRecord, PredictorSkill
-from lightning_robust.robustness.diagnosis import diagnose_row
+from lightning_robust.robustness.diagnosed import FittedDiagnosis
+from lightning_robust.robustness.diagnosis import without_family
 
 __all__ = ["diagnosis_record"]
 
@@ -26,7 +27,7 @@ def diagnosis_record(measured: Sequence[Measured], calibration: CalibrationRecor
     Raises:
         UserError: If the table was not judged, so that nothing says how far to trust it.
     """
-    models = tuple(_diagnosed(one, calibration) for one in measured)
+    tables = _Tables(calibration)
     first = measured[0].record
     return DiagnosisRecord(
         provenance=collect_provenance(device=first.provenance.device),
@@ -36,7 +37,7 @@ def diagnosis_record(measured: Sequence[Measured], calibration: CalibrationRecor
         calibration=calibration.name,
         calibration_hash="",
         skill=_skill(calibration),
-        models=models,
+        models=tuple(tables.diagnosed(one) for one in measured),
         skills=calibration.skills,
         points=calibration.points,
     )
@@ -52,17 +53,30 @@ def _skill(calibration: CalibrationRecord) -> PredictorSkill:
     return found
 
 
-def _diagnosed(one: Measured, calibration: CalibrationRecord) -> DiagnosedModel:
-    model = one.record.model
-    family = known_family(one.name, model.checkpoint_hash, calibration.points)
-    table = without_family(calibration, family) if family else calibration
-    found = diagnose_row(table, one.figures)
-    reasons = found.reasons
-    if family:
-        reasons = (*reasons, f"The table knows its family, {family}, which was left out of this prediction.")
-    return replace(
-        found, name=one.name, origin=model.origin, checkpoint_hash=model.checkpoint_hash, reasons=reasons, family=family
-    )
+class _Tables:
+    """The table, and what is left of it without a family, each fitted once."""
+
+    def __init__(self, calibration: CalibrationRecord) -> None:
+        self._calibration = calibration
+        self._fitted: dict[str, FittedDiagnosis] = {}
+
+    def diagnosed(self, one: Measured) -> DiagnosedModel:
+        """The diagnosis of a model by the table without its family."""
+        model = one.record.model
+        family = known_family(one.name, model.checkpoint_hash, self._calibration.points)
+        found = self._without(family).diagnose(
+            one.figures, name=one.name, origin=model.origin, checkpoint_hash=model.checkpoint_hash, family=family
+        )
+        if not family:
+            return found
+        said = f"The table knows its family, {family}, which was left out of this prediction."
+        return replace(found, reasons=(*found.reasons, said))
+
+    def _without(self, family: str) -> FittedDiagnosis:
+        if family not in self._fitted:
+            table = without_family(self._calibration, family) if family else self._calibration
+            self._fitted[family] = FittedDiagnosis(table)
+        return self._fitted[family]
 
 
 def _conventions(measured: Sequence[Measured], calibration: CalibrationRecord) -> Iterator[str]:

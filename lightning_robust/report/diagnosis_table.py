@@ -14,6 +14,7 @@ from lightning_robust.report.cells import DASH
 from lightning_robust.report.diagnosis_words import (
     coverage_words,
     figure_words,
+    in_words,
     interval_words,
     points,
     short_models,
@@ -33,6 +34,7 @@ from lightning_robust.results.names import RESULTS
 __all__ = ["print_calibration", "print_diagnosis"]
 
 _COLOURS: Final = {"robust": "green", "not robust": "red", "undetermined": "yellow"}
+_PREDICTED: Final = "Predicted effective robustness:"
 _ROLES: Final = ("diagnosis", "rival", "single figure")
 
 
@@ -54,7 +56,8 @@ def print_diagnosis(record: DiagnosisRecord, folder: Path, console: Console) -> 
         colour = _COLOURS[model.verdict]
         console.print(f"[bold {colour}]{escape(verdict_sentence(model, level))}[/]", highlight=False)
         for reason in model.reasons:
-            _bullet(console, reason)
+            if not reason.startswith(_PREDICTED):  # which the verdict says
+                _bullet(console, in_words(reason, model.figures))
     console.print("\n[bold]What the prediction is made of[/bold]", highlight=False)
     _print_figures(record.models, record.points, console)
     for sentence in _distances(record.models):
@@ -80,8 +83,9 @@ def print_calibration(record: CalibrationRecord, folder: Path, console: Console)
     console.print(f"\n[bold]{escape(title)}[/bold]", highlight=False)
     may = "Usable: verdicts are given." if record.usable else "Not usable: every verdict is undetermined."
     console.print(f"[bold {'green' if record.usable else 'yellow'}]{may}[/]", highlight=False)
+    tags = [*record.figures, *(one.name for one in record.skills)]
     for reason in record.reasons:
-        _bullet(console, reason)
+        _bullet(console, in_words(reason, tags))
     console.print(
         f"{len(record.points)} rows of {families} families, from {len(record.figures)} figures: "
         f"{', '.join(figure_words(tag) for tag in record.figures)}.",

@@ -1,16 +1,18 @@
 """Words of a diagnosis: its verdict in one sentence, figures by their names, and how far to trust it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from lightning_robust.report.cells import DASH
 from lightning_robust.results import Interval
-from lightning_robust.results.diagnosis_record import Coverage, DiagnosedModel, PredictorSkill
+from lightning_robust.results.diagnosis_record import Coverage, PredictorSkill
+from lightning_robust.results.diagnosis_sentence import points, verdict_sentence
 
 __all__ = [
     "coverage_words",
     "figure_words",
+    "in_words",
     "interval_words",
     "points",
     "short_models",
@@ -51,7 +53,6 @@ _IMPORTANCE: Final = {
     "privileged": "privileged directions",
     "directions_for_90": "directions for 90 % of the logits",
 }
-_START: Final = {"robust": "Probably robust", "not robust": "Probably not robust", "undetermined": "Undetermined"}
 _NAME: Final = 34
 
 
@@ -77,47 +78,20 @@ def figure_words(tag: str) -> str:
     return tag
 
 
-def points(value: float, *, signed: bool = True, digits: int = 0) -> str:
-    """A fraction in points, with the sign in words' own minus; a dash where it is no number.
+def in_words(sentence: str, tags: Iterable[str]) -> str:
+    """A sentence with figures by their names in words.
 
     Args:
-        value: A fraction.
-        signed: Whether what is above 0 has a plus.
-        digits: After the decimal point.
+        sentence: With tags.
+        tags: Those that may stand in it.
 
     Example:
-        >>> points(0.314), points(-0.021, digits=1), points(-0.001)
-        ('+31', '−2.1', '0')
+        >>> in_words("rankme/h adds most", ["rankme/h"])
+        'RankMe of h adds most'
     """
-    if math.isnan(value):
-        return DASH
-    number = round(100 * value, digits)
-    text = f"{abs(number):.{digits}f}"
-    if number == 0:
-        return text
-    return f"−{text}" if number < 0 else f"{'+' if signed else ''}{text}"
-
-
-def verdict_sentence(model: DiagnosedModel, level: float | None = None) -> str:
-    """The verdict in one plain sentence.
-
-    Args:
-        model: Its diagnosis.
-        level: Nominal coverage of its interval, where it is to be said.
-
-    Example:
-        >>> verdict_sentence(DiagnosedModel(name="a", origin="", checkpoint_hash="", figures={}, predicted=0.31,
-        ...     low=0.18, high=0.44, distance=0.8, farthest=2.0, outside=(), contributions={}, verdict="robust",
-        ...     reasons=()), 0.9)
-        'Probably robust: its effective robustness is predicted at +31 points [18, 44] (90 % interval).'
-    """
-    start = _START[model.verdict]
-    if math.isnan(model.predicted):
-        return f"{start}: its effective robustness cannot be predicted."
-    low, high = points(model.low, signed=False), points(model.high, signed=False)
-    span = "" if math.isnan(model.low) or math.isnan(model.high) else f" [{low}, {high}]"
-    nominal = "" if level is None or not span else f" ({100 * level:.0f} % interval)"
-    return f"{start}: its effective robustness is predicted at {points(model.predicted)} points{span}{nominal}."
+    for tag in sorted({tag for tag in tags if "/" in tag}, key=len, reverse=True):
+        sentence = sentence.replace(tag, figure_words(tag))
+    return sentence
 
 
 def interval_words(interval: Interval) -> str:
