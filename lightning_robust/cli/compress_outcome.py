@@ -60,6 +60,8 @@ def write_compressed(outcome: Outcome) -> None:
     """
     from rich.console import Console
 
+    from lightning_robust.report.card import write_cards
+    from lightning_robust.report.card_compressed import compressed_cards
     from lightning_robust.report.compress_figure import write_compression_figures
     from lightning_robust.report.compress_table import print_compression
 
@@ -69,6 +71,7 @@ def write_compressed(outcome: Outcome) -> None:
         record = _record(outcome, models, folder)
         write_table(folder / ACCURACIES, table_rows(models))
         write_compression_figures(record, folder)
+        write_cards(compressed_cards(record, folder))
         write_compression(record, folder / RESULTS)  # last: a run with a record is whole
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # a run is whole, or it is not there

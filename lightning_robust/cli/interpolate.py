@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_robust.cli.merged_model import IMAGE_OPTIONS, MergedModel, encoder_of, open_merged_model, refuse_idle
 from lightning_robust.cli.merged_output import PATH_RECORD, refuse_full_disk, refuse_taken_folder, staged_folder
 from lightning_robust.errors import UserError
+from lightning_robust.report.card import CARD, write_card
+from lightning_robust.report.card_merge import merge_card
 from lightning_robust.results import collect_provenance, file_sha256
 from lightning_robust.results.merge_record import MergeInput, MergeOutput, MergeRecord, write_merge
 
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             encoder=encoder_of(args.encoder, (args.start, args.end)),
         )
         write_merge(record, folder / PATH_RECORD)
+        write_card(merge_card(record, args.out.resolve().name), folder / CARD)
     print(f"wrote {len(outputs)} points and {PATH_RECORD} to {args.out}")
     return 0
 

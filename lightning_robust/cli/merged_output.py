@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_robust.errors import UserError
+from lightning_robust.report.card import CARD, is_own_card
 
 PATH_RECORD = "path.json"
 _OWN = re.compile(r"alpha=[0-9.e-]+(\.head)?\.safetensors|path\.json")
@@ -28,6 +29,8 @@ def refuse_taken_folder(folder: Path, overwrite: bool) -> None:
         raise UserError(f"--out {folder} is a file; give a folder that does not exist yet")
     inside = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     strange = [name for name in inside if not _OWN.fullmatch(name)]
+    if CARD in strange and is_own_card(folder / CARD):
+        strange.remove(CARD)
     if strange:
         raise UserError(f"--out {folder} holds other files ({', '.join(strange[:3])}); give a folder of its own")
     if inside and not overwrite:
@@ -99,6 +102,18 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def card_kept(path: Path) -> str:
+    """What is said where a card was not written.
+
+    Args:
+        path: The file that stays.
+    """
+    return (
+        f"lightning-robust: warning: {path} was written or edited by somebody, so it stays as it is; a card of these "
+        "weights is written where that file is moved away"
+    )
 
 
 def _refuse_unwritable(path: Path) -> None:

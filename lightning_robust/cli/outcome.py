@@ -1,5 +1,6 @@
 """What a finished run leaves: `results.json`, a picture of its curves, and a table in the terminal."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_robust.callbacks import EffectiveRobustness, LogSteps, WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.sources import VALIDATION
+from lightning_robust.cli.merged_output import card_kept
 from lightning_robust.data import ImageNetDataModule
 from lightning_robust.data.shifts import DistributionShift
 from lightning_robust.report import curves_figure, print_run
+from lightning_robust.report.card import write_cards
+from lightning_robust.report.card_run import run_cards
 from lightning_robust.report.path_scatter import write_path_scatter
 from lightning_robust.results import DataDescription, RunRecord, collect_provenance, file_sha256, read_curves, write_run
 from lightning_robust.results.baseline_record import write_baseline
@@ -42,6 +46,8 @@ def finish(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[str, 
     curves = folder / CURVES
     if curves.is_file():
         curves_figure(read_curves(curves), folder / PICTURE)
+    for kept in write_cards(run_cards(record, folder, read_curves(curves) if curves.is_file() else ())):
+        print(card_kept(kept), file=sys.stderr)
     scatter = write_path_scatter(record, folder) if record.baseline is not None else None
     if scatter is not None:
         _to_tensorboard(cli.trainer, scatter)

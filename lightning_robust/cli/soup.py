@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_robust.cli.interpolate import describe, merging_dtype
 from lightning_robust.cli.merged_model import IMAGE_OPTIONS, MergedModel, encoder_of, open_merged_model, refuse_idle
-from lightning_robust.cli.merged_output import refuse_full_disk, refuse_taken_file
+from lightning_robust.cli.merged_output import card_kept, refuse_full_disk, refuse_taken_file
 from lightning_robust.errors import UserError
+from lightning_robust.report.card import write_card
+from lightning_robust.report.card_merge import merge_card
 from lightning_robust.results import collect_provenance, file_sha256
 from lightning_robust.results.merge_record import MergeInput, MergeOutput, MergeRecord, write_merge
 
@@ -59,21 +61,22 @@ def run(args: argparse.Namespace) -> int:
         head.unlink(missing_ok=True)  # an earlier soup's would be taken for this one's
     hashes = [file_sha256(path) for path in written]
     output = MergeOutput(file=args.out.name, checkpoint_hash=hashes[0], head_hash=(*hashes, None)[1], score=made.score)
-    write_merge(
-        MergeRecord(
-            kind="soup",
-            method=made.method,
-            provenance=collect_provenance(device=merged.device if merged else "cpu"),
-            inputs=made.inputs,
-            outputs=(output,),
-            data=merged.data.description if merged else None,
-            images=made.images,
-            seeds={"data and sampled labels": args.seed or 0} if merged else {},
-            conventions=("integers come from the last model of the soup", *made.conventions),
-            encoder=encoder_of(args.encoder, args.files),
-        ),
-        record,
+    said = MergeRecord(
+        kind="soup",
+        method=made.method,
+        provenance=collect_provenance(device=merged.device if merged else "cpu"),
+        inputs=made.inputs,
+        outputs=(output,),
+        data=merged.data.description if merged else None,
+        images=made.images,
+        seeds={"data and sampled labels": args.seed or 0} if merged else {},
+        conventions=("integers come from the last model of the soup", *made.conventions),
+        encoder=encoder_of(args.encoder, args.files),
     )
+    write_merge(said, record)
+    card = args.out.with_suffix(".md")  # not README.md: a folder holds many soups
+    if not write_card(merge_card(said, args.out.name), card):
+        print(card_kept(card), file=sys.stderr)
     print(f"wrote {', '.join(str(path) for path in (*written, record))}")
     return 0
 

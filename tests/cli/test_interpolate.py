@@ -112,7 +112,7 @@ def refused(capsys, *arguments):
 def test_a_path_from_an_open_clip_training_loads_strictly_in_open_clip(folder, clip, capsys):
     assert path() == 0
     names = [f"alpha={k / 10:.2f}.safetensors" for k in range(11)]
-    assert sorted(p.name for p in (folder / "path").iterdir()) == [*names, "path.json"]
+    assert sorted(p.name for p in (folder / "path").iterdir()) == ["README.md", *names, "path.json"]
     end = disturbed(clip, 1)
     model = open_clip.create_model(
         f"local-dir:{resources.files('lightning_robust.checkpoints') / 'scenes-clip'}", load_weights=False
@@ -252,7 +252,7 @@ def test_an_output_that_is_taken_is_refused_and_other_files_are_never_replaced(f
     assert path("--alphas", 0, 1) == 0  # an empty folder will do
     assert "--overwrite replaces it" in refused(capsys, *_path())
     assert path("--alphas", 0.5, "--overwrite") == 0
-    assert sorted(p.name for p in (folder / "path").iterdir()) == ["alpha=0.50.safetensors", "path.json"]
+    assert sorted(p.name for p in (folder / "path").iterdir()) == ["README.md", "alpha=0.50.safetensors", "path.json"]
     (folder / "path" / "notes.txt").write_text("mine")
     assert "holds other files (notes.txt)" in refused(capsys, *_path(), "--overwrite")
     assert "is a file" in refused(capsys, *_path()[:-1], "end.pt")
