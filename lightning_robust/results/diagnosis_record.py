@@ -60,6 +60,8 @@ class PredictorSkill:
             inside each, families with fewer than three rows left out; NaN estimate where none has them.
         coverage: of the prediction intervals; None for what has none.
         rows, families: how many it was judged on.
+        coverage_by_family: the same with one row of each family, the pretrained model itself where it is there: rows
+            of one family miss together, families do not. None for what has none.
     """
 
     name: str
@@ -72,6 +74,7 @@ class PredictorSkill:
     coverage: Coverage | None
     rows: int
     families: int
+    coverage_by_family: Coverage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class TrainingPoint:
 
     Attributes:
         name: of the row. family: its family. kind: what it is.
-        figures: the predictors, by tag.
+        figures: the predictors and their rivals, by tag.
         target: measured effective robustness, a fraction.
         predicted: without its family. low, high: the prediction interval without its family.
         checkpoint_hash: SHA-256 of its weights, by which a model is known again; empty where nobody said.
@@ -113,6 +116,9 @@ class CalibrationRecord:
         points: rows of the table. left_out: rows that could not be used, with the reason, by name.
         skills: the diagnosis, its rivals, and each figure alone.
         usable: whether a verdict may be given at all. reasons: why not, or what limits it, in sentences.
+        margin: effective robustness above which a model of the table is more robust than a standard model can be by
+            chance: the median over its rows of ``er/mean`` less the low end of its prediction interval; 0 without one.
+        rivals: tags of the figures that the diagnosis is compared with.
     """
 
     schema_version: int = DIAGNOSIS_SCHEMA
@@ -132,6 +138,8 @@ class CalibrationRecord:
     skills: tuple[PredictorSkill, ...]
     usable: bool
     reasons: tuple[str, ...]
+    margin: float = 0.0
+    rivals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

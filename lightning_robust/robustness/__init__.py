@@ -6,6 +6,8 @@ from lightning_robust.results.effective_robustness import EffectiveRobustness, S
 from lightning_robust.robustness.alpha import FIXED_ALPHA, choose_alpha
 from lightning_robust.robustness.baseline import Baseline
 from lightning_robust.robustness.bootstrap import mean_shift_difference, paired_bootstrap, resampled_accuracies
+from lightning_robust.robustness.diagnosed import FittedDiagnosis, diagnose_row
+from lightning_robust.robustness.diagnosis import fit_calibration, without_family
 from lightning_robust.robustness.largest_pruned import largest_pruned
 from lightning_robust.robustness.loading import load_baseline
 from lightning_robust.robustness.reference_figures import REFERENCE_ONLY, reference_figures
@@ -17,10 +19,13 @@ __all__ = [
     "AlphaChoice",
     "Baseline",
     "EffectiveRobustness",
+    "FittedDiagnosis",
     "Interval",
     "ModelAccuracies",
     "ShiftRobustness",
     "choose_alpha",
+    "diagnose_row",
+    "fit_calibration",
     "largest_pruned",
     "load_baseline",
     "mean_shift_difference",
@@ -28,4 +33,5 @@ __all__ = [
     "reference_figures",
     "resampled_accuracies",
     "wilson_interval",
+    "without_family",
 ]
