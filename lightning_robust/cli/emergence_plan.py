@@ -1,9 +1,7 @@
 """The runs of a comparison: where each lies, how it is started, and whether it is what today's config asks for."""
 
-import re
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,15 +9,17 @@ from typing import Any
 
 import yaml
 
-from lightning_robust.cli.run_folder import LAST, ROOT
+from lightning_robust.cli.planned_run import (
+    discard_beginnings,
+    is_finished,
+    is_resumable,
+    refuse_begun_otherwise,
+    refuse_foreign_folder,
+)
+from lightning_robust.cli.run_folder import ROOT
 from lightning_robust.errors import UserError
-from lightning_robust.results.names import RESULTS
 
 __all__ = ["PlannedRun", "plan_runs", "refuse_other_settings"]
-
-# what a run writes before its first checkpoint, half-written files among it
-_OF_A_RUN = re.compile(r"config\.yaml|hparams\.yaml|events\.out\.tfevents\..*|signatures\.(csv|png)|steps|\..*\.tmp.*")
-_SECONDS_UNTIL_FIRST_LINE = 120.0
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class PlannedRun:
     @property
     def finished(self) -> bool:
         """Whether it has run to its end."""
-        return (self.folder / RESULTS).is_file()
+        return is_finished(self.folder)
 
     @property
     def resumable(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return (self.folder / LAST).is_file()
+        return is_resumable(self.folder)
 
     def settings(self) -> dict[str, Any]:
         """The config's settings, with the seed in its three places.
@@ -99,17 +99,7 @@ class PlannedRun:
             UserError: If the folder has no checkpoint, and was not begun before the log's last line or holds what no
                 run writes.
         """
-        if not self.folder.is_dir() or self.finished or any(self.folder.rglob("*.ckpt")):
-            return
-        files = list(self.folder.iterdir())
-        strange = [file.name for file in files if not _OF_A_RUN.fullmatch(file.name)]
-        begun = min((file.stat().st_mtime for file in files), default=0.0)
-        if strange or not log.is_file() or begun > log.stat().st_mtime + _SECONDS_UNTIL_FIRST_LINE:
-            raise UserError(
-                f"{self.folder} has no checkpoint to go on from, and "
-                + (f"holds {sorted(strange)[0]}, which no run writes" if strange else "another command began it")
-                + ": move it away, or take another --run_name"
-            )
+        refuse_foreign_folder(self.folder, log)
 
     def discard_beginnings(self, log: Path) -> None:
         """Remove the folder of a run that was broken off before its first checkpoint: nothing can go on from it.
@@ -120,9 +110,7 @@ class PlannedRun:
         Raises:
             UserError: If the folder is not of this command.
         """
-        self.refuse_foreign_folder(log)
-        if self.folder.is_dir() and not any(self.folder.rglob("*.ckpt")) and not self.finished:
-            shutil.rmtree(self.folder)
+        discard_beginnings(self.folder, log)
 
 
 def plan_runs(
@@ -164,46 +152,4 @@ def refuse_other_settings(run: PlannedRun) -> None:
     Raises:
         UserError: If a setting that the config states differs in the run's own `config.yaml`; names it.
     """
-    file = run.folder / "config.yaml"
-    asked = run.settings()
-    if not file.is_file():
-        return
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read {file}: {' '.join(str(error).split())}") from error
-    if difference := _difference(asked, found, ""):
-        raise UserError(f"the run in {run.folder} was begun with {difference}: take another --run_name")
-
-
-def _difference(asked: Any, found: Any, where: str) -> str | None:
-    """The first setting that differs, in words; what is only in ``found`` is a default."""
-    if isinstance(asked, Mapping) and isinstance(found, Mapping):
-        parts = ((asked[key], found.get(key), f"{where}.{key}".lstrip(".")) for key in asked)
-    elif isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
-        parts = ((a, b, f"{where}[{k}]") for k, (a, b) in enumerate(zip(asked, found, strict=True)))
-    else:
-        same = asked is None and not found
-        if where.endswith("class_path"):
-            same = _same_class(asked, found)
-        same = same or _parsed(asked) == _parsed(found)
-        return None if same else f"{where} = {found!r}, and its config has {asked!r} now"
-    return next((words for part in parts if (words := _difference(*part)) is not None), None)
-
-
-def _same_class(asked: Any, found: Any) -> bool:
-    """Whether two names are of one class: the short one of a class, or another module of its package that has it."""
-    a, b = str(asked).split("."), str(found).split(".")
-    return a[-1] == b[-1] and (len(a) == 1 or a[0] == b[0])
-
-
-def _parsed(value: Any) -> Any:
-    """A value as the command line's parser reads it: 8e-3 is a number there, and text in YAML 1.1."""
-    if not isinstance(value, str):
-        return value
-    from jsonargparse import get_loader
-
-    try:
-        return get_loader("yaml")(value)
-    except yaml.YAMLError:
-        return value
+    refuse_begun_otherwise(run.folder, run.settings())

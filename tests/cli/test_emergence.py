@@ -18,9 +18,9 @@ from lightning_robust.cli import emergence as command_module
 from lightning_robust.cli import emergence_training
 from lightning_robust.cli.emergence_images import images_per_step
 from lightning_robust.cli.emergence_plan import PlannedRun, plan_runs, refuse_other_settings
-from lightning_robust.cli.emergence_progress import TrainingProgress, last_lines, share_done
-from lightning_robust.cli.emergence_training import train_runs
+from lightning_robust.cli.emergence_training import RunTask, train_runs
 from lightning_robust.cli.main import main
+from lightning_robust.cli.task_progress import TaskProgress
 from lightning_robust.errors import UserError
 from lightning_robust.results import CurveFile, CurveRow, DataDescription, RunRecord, collect_provenance, write_run
 from lightning_robust.results.emergence_record import read_emergence
@@ -351,13 +351,13 @@ def test_a_folder_that_this_command_did_not_begin_is_not_removed(work, trainings
 def test_names_with_brackets_stand_in_the_bars_as_they_are(work, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     run = PlannedRun("[red]x", 0, work / "configs" / "contrastive_broad.yaml", "a-seed0")
-    log = work / "log"
-    log.write_text("")
-    with TrainingProgress(2, 0) as progress:
-        progress.started(run, log)
+    task = RunTask(run, work)
+    task.log.write_text("")
+    with TaskProgress(2, 0) as progress:
+        progress.started(task)
         progress.look()
         progress._bars.refresh()
-        progress.ended(run, None)
+        progress.ended(task, None)
     assert "[red]x, seed 0: finished" in terminal.getvalue()
     assert terminal.getvalue().count("[red]x") > 1
 
@@ -385,25 +385,6 @@ def test_a_command_goes_on_where_there_is_a_checkpoint(work):
         "a-seed3",
         "3",
     ]
-
-
-BAR = "Epoch {}:  45%|████▌     | {}/160 [00:10<00:12,  6.9it/s, train/loss=3.21]"
-
-
-def test_how_far_a_run_is_stands_in_its_last_training_bar(work):
-    log = work / "log"
-    log.write_text(f"{'=' * 20} earlier\n{BAR.format(9, 160)}\n{'=' * 20} now\n")
-    assert share_done(log, 15) is None
-    with log.open("a") as file:
-        file.write(f"\r{BAR.format(0, 10)}\r{BAR.format(3, 72)}\rValidation DataLoader 0:  50%|██  | 4/8 [00:01<00:01]")
-    assert share_done(log, 15) == pytest.approx((3 + 72 / 160) / 15)
-    assert share_done(log, None) is None
-
-
-def test_last_lines_are_without_the_states_of_bars(work):
-    log = work / "log"
-    log.write_text("begun\n" + "".join(f"\r{BAR.format(0, k)}" for k in range(9)) + "\nTraceback\n\n  ValueError: no\n")
-    assert last_lines(log).splitlines() == ["begun", BAR.format(0, 8), "Traceback", "  ValueError: no"]
 
 
 DRIVER = """

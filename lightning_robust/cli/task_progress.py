@@ -1,34 +1,44 @@
-"""Progress of several trainings: a line for each on a terminal, a line for each begin and end elsewhere."""
+"""Progress of several processes: a line for each on a terminal, a line for each begin and end elsewhere."""
 
 import re
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-import yaml
-
-from lightning_robust.cli.emergence_plan import PlannedRun
-
-__all__ = ["TrainingProgress", "last_lines", "share_done"]
+__all__ = ["Shown", "TaskProgress", "last_lines", "share_done"]
 
 _BAR = re.compile(r"Epoch (\d+).*?(\d+)/(\d+) \[")
 _TAIL_BYTES, _SHOWN_LINES = 8192, 12
 
 
-class TrainingProgress:
+class Shown(Protocol):
+    """What is shown of a task; see ``task_processes.Task``."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def log(self) -> Path: ...  # noqa: D102
+    @property
+    def goes_on(self) -> bool: ...  # noqa: D102
+    @property
+    def epochs(self) -> int | None: ...  # noqa: D102
+
+
+class TaskProgress:
     """Bars on stderr while it is a terminal, else plain lines there.
 
     Args:
-        total: All runs.
-        done: Runs that were finished before.
+        total: All tasks.
+        done: Tasks that were finished before.
+        what: What they are called together.
     """
 
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._done = total, done
-        self._logs: dict[str, tuple[Path, int | None, float]] = {}
-        self._tasks: dict[str, Any] = {}
+    def __init__(self, total: int, done: int, what: str = "runs") -> None:
+        self._total, self._done, self._what = total, done, what
+        self._since: dict[str, float] = {}
+        self._tasks: dict[str, tuple[Any, Shown]] = {}
         self._elsewhere = 0
         self._bars: Any = None
         if sys.stderr.isatty() and done < total:
@@ -39,13 +49,13 @@ class TrainingProgress:
                 TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
                 TimeRemainingColumn(elapsed_when_finished=True), console=Console(stderr=True), transient=True,
             )  # fmt: skip
-            self._all = self._bars.add_task("runs", total=total, completed=done)
+            self._all = self._bars.add_task(what, total=total, completed=done)
 
-    def __enter__(self) -> "TrainingProgress":
+    def __enter__(self) -> "TaskProgress":
         if self._bars is not None:
             self._bars.start()
         if self._done:
-            self._say(f"{self._done} of {self._total} runs are finished already")
+            self._say(f"{self._done} of {self._total} {self._what} are finished already")
         return self
 
     def __exit__(
@@ -54,48 +64,56 @@ class TrainingProgress:
         if self._bars is not None:
             self._bars.stop()
 
-    def started(self, run: PlannedRun, log: Path) -> None:
-        """A run begins, or goes on.
+    def started(self, task: Shown) -> None:
+        """A task begins, or goes on.
 
         Args:
-            run: The run.
-            log: The file that it prints to.
+            task: The task.
         """
-        self._logs[run.label] = (log, _epochs(run.config), time.monotonic())
+        self._since[task.label] = time.monotonic()
         if self._bars is not None:
-            self._tasks[run.label] = self._bars.add_task(run.label, total=1.0)
+            self._tasks[task.label] = (self._bars.add_task(task.label, total=1.0), task)
         else:
-            self._say(f"{run.label}: {'goes on' if run.resumable else 'begun'}")
+            self._say(f"{task.label}: {'goes on' if task.goes_on else 'begun'}")
 
-    def ended(self, run: PlannedRun, failure: str | None) -> None:
-        """A run has ended.
+    def broken_off(self, task: Shown) -> None:
+        """A task's process has ended before its end, and another is going to go on.
 
         Args:
-            run: The run.
+            task: The task.
+        """
+        self._say(f"{task.label}: broken off, and begun again")
+        if self._bars is not None and (found := self._tasks.pop(task.label, None)) is not None:
+            self._bars.remove_task(found[0])
+
+    def ended(self, task: Shown, failure: str | None) -> None:
+        """A task has ended.
+
+        Args:
+            task: The task.
             failure: What it said where it failed.
         """
         self._done += failure is None
-        _, _, since = self._logs.pop(run.label, (None, None, time.monotonic()))
-        took = f"after {(time.monotonic() - since) / 60:.1f} minutes"
-        self._say(f"{run.label}: {'finished' if failure is None else 'failed'} {took}, {self._done} of {self._total}")
+        minutes = (time.monotonic() - self._since.pop(task.label, time.monotonic())) / 60
+        how = "finished" if failure is None else "failed"
+        self._say(f"{task.label}: {how} after {minutes:.1f} minutes, {self._done} of {self._total}")
         if self._bars is not None:
-            if (task := self._tasks.pop(run.label, None)) is not None:
-                self._bars.remove_task(task)
+            if (found := self._tasks.pop(task.label, None)) is not None:
+                self._bars.remove_task(found[0])
             self._bars.update(self._all, completed=self._done)
 
     def look(self, elsewhere: int = 0) -> None:
-        """Look how far the runs are.
+        """Look how far the tasks are.
 
         Args:
-            elsewhere: Runs that processes of another command train, and that are waited for.
+            elsewhere: Tasks that processes of another command do, and that are waited for.
         """
         if elsewhere and not self._elsewhere:
-            self._say(f"waiting for {elsewhere} runs that another command's processes still train")
+            self._say(f"waiting for {elsewhere} {self._what} that another command's processes are at")
         self._elsewhere = elsewhere
-        for label, task in self._tasks.items():
-            log, epochs, _ = self._logs[label]
-            if (share := share_done(log, epochs)) is not None:
-                self._bars.update(task, completed=share)
+        for bar, task in self._tasks.values():
+            if (share := share_done(task.log, task.epochs)) is not None:
+                self._bars.update(bar, completed=share)
 
     def _say(self, sentence: str) -> None:
         if self._bars is not None:
@@ -122,7 +140,7 @@ def share_done(log: Path, epochs: int | None) -> float | None:
 
 
 def last_lines(log: Path) -> str:
-    """The last lines of what a run printed, without its bars.
+    """The last lines of what a process printed, without its bars.
 
     Args:
         log: What it printed.
@@ -137,9 +155,3 @@ def _tail(log: Path) -> str:
         file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
         text = file.read().decode(errors="replace")
     return text.rpartition("=" * 20)[2]  # of this start
-
-
-def _epochs(config: Path) -> int | None:
-    trainer = yaml.safe_load(config.read_text(encoding="utf-8")).get("trainer") or {}
-    found = trainer.get("max_epochs")
-    return found if isinstance(found, int) and found > 0 else None
