@@ -19,6 +19,7 @@ from lightning_robust.cli.fit_baseline_arguments import add_fit_baseline, add_sh
 from lightning_robust.cli.interpolate_arguments import add_interpolate, add_soup
 from lightning_robust.cli.probe_arguments import add_probe
 from lightning_robust.cli.prune_arguments import add_prune
+from lightning_robust.cli.report_arguments import add_report
 from lightning_robust.cli.study_arguments import add_study
 
 __all__ = ["LIGHTNING_COMMANDS", "OWN_COMMANDS", "Command"]
@@ -93,5 +94,6 @@ OWN_COMMANDS = (
     Command("emergence", "pretrainings side by side: when robustness and signatures rise", "emergence", add_emergence),
     Command("study", "many models measured the same way, and one table of them", "study", add_study),
     Command("diagnose", "robustness predicted from reference images alone", "diagnose", add_diagnose),
+    Command("report", "one HTML page of everything that was measured on a model", "report", add_report),
     Command("show", "look at the data, a finished run, or a baseline", "show", _show),
 )

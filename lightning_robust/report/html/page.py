@@ -62,7 +62,7 @@ def policy(style: str, script: str) -> str:
         script: the text of its ``script`` element.
     """
     allowed = {"style-src": _digest(style), "script-src": _digest(script), "img-src": "data:"}
-    closed = {key: "'none'" for key in ("base-uri", "form-action")}
+    closed = dict.fromkeys(("base-uri", "form-action"), "'none'")
     return "; ".join(f"{key} {value}" for key, value in {"default-src": "'none'", **allowed, **closed}.items())
 
 
