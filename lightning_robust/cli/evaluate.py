@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from lightning_robust.cli.data_spec import data_settings, open_data
@@ -13,7 +13,7 @@ from lightning_robust.cli.evaluate_device import chosen_device
 from lightning_robust.cli.evaluate_models import Candidate, LoadedModels, load_models
 from lightning_robust.cli.evaluate_pass import answers_of
 from lightning_robust.cli.evaluate_progress import EvaluationProgress
-from lightning_robust.cli.evaluate_record import write_outcome
+from lightning_robust.cli.evaluate_record import evaluation_record, write_outcome
 from lightning_robust.cli.evaluate_sets import evaluation_sets, ordered_loaders
 from lightning_robust.cli.evaluate_splits import divided_otherwise
 from lightning_robust.cli.evaluate_store import EvaluationSettings, EvaluationStore
@@ -21,7 +21,10 @@ from lightning_robust.cli.evaluate_untrained import calibrate_loaded
 from lightning_robust.cli.processes import Processes, processes
 from lightning_robust.cli.warnings_at_the_end import warnings_at_the_end
 from lightning_robust.errors import UserError, from_user
+from lightning_robust.results import EvaluationRecord
 from lightning_robust.robustness import Baseline
+
+__all__ = ["evaluated", "run"]
 
 _Units = list[tuple[Asked, tuple[Candidate, ...]]]
 
@@ -40,6 +43,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def evaluated(args: argparse.Namespace, asked: Sequence[Asked], wanted: Collection[str]) -> EvaluationRecord:
+    """Evaluate models for another command: nothing is written and printed.
+
+    Args:
+        args: As of `evaluate`; its words after `--model` are not looked at.
+        asked: Models and paths; each path is one pass over the images.
+        wanted: Names of the models that are evaluated, of a path the files.
+
+    Raises:
+        UserError: For a model, data or a setting that cannot be had, before any image is read.
+    """
+    with processes() as here:
+        data = open_data(args.data, download=True if args.download else None)
+        options = {"scale": args.scale, "x": args.x, "aggregate": args.aggregate}
+        baseline = chosen_baseline(args.baseline, args.data, data, args.split, options)
+        return _Evaluation(args, here, data, baseline, asked).record(wanted)
+
+
 class _Evaluation:
     """One call of the command.
 
@@ -48,10 +69,18 @@ class _Evaluation:
         here: This process among its fellows.
         data: The data module.
         baseline: Of effective robustness.
+        asked: The models; None takes the words after `--model`.
     """
 
-    def __init__(self, args: argparse.Namespace, here: Processes, data: Any, baseline: Baseline | None) -> None:
-        self.args, self.here, self.data, self.baseline = args, here, data, baseline
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        here: Processes,
+        data: Any,
+        baseline: Baseline | None,
+        asked: Sequence[Asked] | None = None,
+    ) -> None:
+        self.args, self.here, self.data, self.baseline, self.asked = args, here, data, baseline, asked
         self.options = data_settings(args.data)
         self.sets = evaluation_sets(data, args.split)
         self.device = chosen_device(args.device, here)
@@ -82,10 +111,24 @@ class _Evaluation:
                     file=sys.stderr,
                 )
 
+    def record(self, wanted: Collection[str]) -> EvaluationRecord:
+        """Let the models answer that are wanted, and keep nothing on disk.
+
+        Args:
+            wanted: Their names.
+        """
+        units, answers, sizes = self._units(), list[ModelAnswers](), dict[str, int]()
+        with EvaluationProgress(False, 0, len(wanted)) as progress:
+            for one, candidates in units:
+                chosen = [candidate for candidate in candidates if candidate.name in wanted]
+                answers += self._pass(one, candidates, chosen, progress)
+                sizes |= {candidate.name: candidate.image_size for candidate in chosen}
+        return evaluation_record(self, answers, sizes)[0]
+
     def _units(self) -> _Units:
         """What shares a pass; every model is loaded once before any image is read, to see whether it fits."""
         units: _Units = []
-        asked = asked_models(self.args.model)
+        asked = list(asked_models(self.args.model) if self.asked is None else self.asked)
         with from_user(ValueError):
             files = [file for one in asked for file in (one.path.values() if one.path else [one.name])]
             mixed = divided_otherwise(files, self.options)

@@ -18,26 +18,27 @@ from lightning_robust.results import (
 )
 from lightning_robust.results.names import ACCURACIES, RESULTS
 
-__all__ = ["write_outcome"]
+__all__ = ["evaluation_record", "write_outcome"]
 
 
-def write_outcome(
-    evaluation: Any, folder: Path, answers: Sequence[ModelAnswers], image_sizes: Mapping[str, int]
-) -> None:
-    """Write `results.json` and `accuracies.csv`, and print the table.
+def evaluation_record(
+    evaluation: Any, answers: Sequence[ModelAnswers], image_sizes: Mapping[str, int]
+) -> tuple[EvaluationRecord, list[str]]:
+    """Put everything into the record.
 
     Args:
         evaluation: The call: its arguments, data, sets, baseline, device and sentences.
-        folder: The run's folder.
         answers: What each model answered, in the order asked for.
         image_sizes: Height and width of the images that each is given, in pixels, by its name.
+
+    Returns:
+        The record, and a sentence for each model that is given images of another size than published figures are of.
     """
     args, data, sets, baseline = evaluation.args, evaluation.data, evaluation.sets, evaluation.baseline
     comparable = args.split == "test" and _is_imagenet(data)  # other images of the reference are no published ones
     sizes = image_sizes if comparable else {}
     published = {name: published_accuracies(name, sets, size) for name, size in sizes.items()}
     other_size = [said for name, size in sizes.items() if (said := of_other_size(name, size)) is not None]
-    models = tuple(evaluation_of(one, sets, baseline, published.get(one.name), seed=args.seed) for one in answers)
     record = EvaluationRecord(
         provenance=collect_provenance(device=str(evaluation.device)),
         seeds={"intervals and untrained weights": args.seed},
@@ -57,14 +58,29 @@ def write_outcome(
         ),
         split=args.split,
         baseline=None if baseline is None else baseline_name(baseline),
-        models=models,
+        models=tuple(evaluation_of(one, sets, baseline, published.get(one.name), seed=args.seed) for one in answers),
         differences=differences(answers, args.seed),
     )
+    return record, other_size
+
+
+def write_outcome(
+    evaluation: Any, folder: Path, answers: Sequence[ModelAnswers], image_sizes: Mapping[str, int]
+) -> None:
+    """Write `results.json` and `accuracies.csv`, and print the table.
+
+    Args:
+        evaluation: The call: its arguments, data, sets, baseline, device and sentences.
+        folder: The run's folder.
+        answers: What each model answered, in the order asked for.
+        image_sizes: Height and width of the images that each is given, in pixels, by its name.
+    """
+    record, other_size = evaluation_record(evaluation, answers, image_sizes)
     write_evaluation(record, folder / RESULTS)
-    write_table(folder / ACCURACIES, table_rows(models))
+    write_table(folder / ACCURACIES, table_rows(record.models))
     for sentence in other_size:
         print(f"lightning-robust: {sentence}", file=sys.stderr)
-    for model in models:
+    for model in record.models:
         for sentence in (*without_numbers(model), *unlike_published(model)):
             print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
     from rich.console import Console

@@ -14,7 +14,7 @@ from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
 from lightning_robust.cli.warnings_at_the_end import warnings_at_the_end
 from lightning_robust.results.prune_record import PruneRecord
 
-__all__ = ["run"]
+__all__ = ["pruned", "run"]
 
 _COMMAND = "prune"
 
@@ -38,6 +38,20 @@ def run(args: argparse.Namespace) -> int:
             raise
         print_outcome(record, folder)
     return 0
+
+
+def pruned(args: argparse.Namespace) -> PruneRecord:
+    """Prune models for another command: nothing is written and printed.
+
+    Args:
+        args: As of `prune`.
+
+    Raises:
+        UserError: For a model, data or a setting that cannot be had, before any image is read.
+    """
+    with processes() as here:
+        opened = open_evaluation(args, here)
+        return _pruned(opened, models_to_prune(opened))
 
 
 def _pruned(opened: Opened, found: Found) -> PruneRecord:

@@ -76,7 +76,7 @@ def run_tasks(
     jobs: int,
     progress: TaskProgress,
     poll: float = 0.5,
-    on_failure: Callable[[Task, str], None] = lambda task, said: None,
+    on_failure: Callable[[Task, str], None] | None = None,
 ) -> dict[str, str]:
     """Do every task that is not finished.
 
@@ -111,7 +111,8 @@ def run_tasks(
                     continue
                 if said is not None:
                     failed[one.task.label] = said
-                    on_failure(one.task, said)
+                    if on_failure is not None:
+                        on_failure(one.task, said)
                 progress.ended(one.task, said)
             progress.look(elsewhere=len(waiting) if not running else 0)
             if waiting or running:
