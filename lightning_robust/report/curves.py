@@ -1,5 +1,6 @@
 """The picture of a run: accuracy and signatures over epochs, from its curve file."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from lightning_robust.report.headline import headline
 from lightning_robust.results import CurveRow, atomic_path
 
+_PREDICTED, _PREDICTION = "diagnosis/er/predicted", "#e45756"
 _SHIFT_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b2", "#e45756")
 
 
@@ -23,15 +25,18 @@ def curves_figure(rows: Sequence[CurveRow], path: Path) -> None:
     """
     tags = list(dict.fromkeys(row.tag for row in rows))
     head = headline(tags)
-    robustness = "er/mean" in tags
+    robustness = "er/mean" in tags or _PREDICTED in tags
     figure = Figure(figsize=(16 if robustness else 12, 7.2), dpi=110, layout="constrained")
     axes = figure.subplots(2, 4 if robustness else 3)
     if robustness:
         _mean_robustness(axes[0, 3], rows)
         shifts = {m.group(1): m.group(0) for tag in tags if (m := re.fullmatch(r"er/([^/]+)", tag))}
         shown = {name: tag for name, tag in shifts.items() if name not in ("mean", "extrapolated")}
-        _curves(axes[1, 3], rows, shown, "effective robustness by shift, points", factor=100)
-        axes[1, 3].axhline(0, color="0.5", linewidth=0.8)
+        if shown:
+            _curves(axes[1, 3], rows, shown, "effective robustness by shift, points", factor=100)
+            axes[1, 3].axhline(0, color="0.5", linewidth=0.8)
+        else:
+            axes[1, 3].remove()  # predicted without being measured
     _accuracies(axes[0, 0], rows, tags)
     layers = {
         short: tag.split("/")[1] for tag in tags if re.fullmatch(r"kurtosis/[^/]+", tag) if (short := _short(tag))
@@ -86,20 +91,28 @@ def _curves(
 
 
 def _mean_robustness(axes: Axes, rows: Sequence[CurveRow]) -> None:
-    """The mean with both intervals: line and sampling error, and the scatter of single standard models beside it."""
+    """The mean with both intervals, line and sampling error and the scatter of standard models; what was predicted."""
     bands = {
         "95 %, a standard model": ("er/mean/prediction_low", "er/mean/prediction_high", 0.15),
         "95 %": ("er/mean/low", "er/mean/high", 0.35),
     }
     for label, (low, high, alpha) in bands.items():
-        lower, upper = ({row.epoch: 100 * row.value for row in rows if row.tag == tag} for tag in (low, high))
-        if lower:
-            low_end, high_end = list(lower.values()), list(upper.values())
-            axes.fill_between(list(lower), low_end, high_end, color="#4c78a8", alpha=alpha, linewidth=0, label=label)
+        _band(axes, rows, (low, high), "#4c78a8", alpha, label)
+    _band(axes, rows, ("diagnosis/er/low", "diagnosis/er/high"), _PREDICTION, 0.15, "predicted: interval")
     _line(axes, rows, "er/mean", "mean", "#1f3f66", 2.0, factor=100)
+    _line(axes, rows, _PREDICTED, "predicted without shifts", _PREDICTION, 1.6, factor=100)
     axes.axhline(0, color="0.5", linewidth=0.8)
     axes.set_title("effective robustness, points", fontsize=10)
     _finish(axes)
+
+
+def _band(axes: Axes, rows: Sequence[CurveRow], tags: tuple[str, str], colour: str, alpha: float, label: str) -> None:
+    """What lies between two curves, where both are numbers."""
+    lower, upper = ({row.epoch: 100 * row.value for row in rows if row.tag == tag} for tag in tags)
+    epochs = [epoch for epoch in lower if math.isfinite(lower[epoch]) and math.isfinite(upper.get(epoch, math.inf))]
+    if epochs:
+        ends = ([end[epoch] for epoch in epochs] for end in (lower, upper))
+        axes.fill_between(epochs, *ends, color=colour, alpha=alpha, linewidth=0, label=label)
 
 
 def _line(
