@@ -68,29 +68,24 @@ def reference_figures(
     * ``confidence/mean``, ``/entropy``, ``/margin``, and with labels ``/accuracy``, ``/overconfidence``, ``/ece``: see
       ``signatures.prediction_confidence``.
     * ``concepts/<figure>`` of the head's right singular vectors, ``concepts/neurons/<figure>`` and
-      ``concepts/random_rotation/<figure>`` of its controls: ``mean_best_ap``; ``unique_<t>``, ``polysemantic_share_<t>``
-      and ``monosemantic_share_<t>`` at an average precision t of 0.5 and 0.9; not in ``REFERENCE_ONLY``.
+      ``concepts/random_rotation/<figure>`` of its controls: ``mean_best_ap``, and at an average precision t of 0.5
+      and 0.9 ``unique_<t>``, ``polysemantic_share_<t>``, ``monosemantic_share_<t>``; not in ``REFERENCE_ONLY``.
 
     Args:
         scalars: figures by tag, as measured, without a prefix.
         layers: the layers that were measured, in order; ``representation`` is counted as ``h`` wherever it stands.
-        representation: the layer that the head reads.
+        representation: the layer that the head reads; ``""`` where it is what a model without a head gives.
         head: name of the head's weight matrix; None takes that of the module whose input is the representation
             (``fc.weight`` for ``fc:input``), else ``head.weight``.
 
     Returns:
         Figures by canonical tag: NaN where one is not defined, absent where it was not measured.
 
-    Raises:
-        ValueError: if ``representation`` is empty.
-
     Example:
         >>> measured = {"kurtosis/layer4": 7.3, "kurtosis/fc:input": 3.2, "weights/fc.weight/alpha": 2.5}
         >>> reference_figures(measured, ["layer4", "fc:input"], "fc:input")["kurtosis/last"]
         7.3
     """
-    if not representation:
-        raise ValueError("representation is the name of the layer that the head reads, such as 'encoder.visual'.")
     found = dict(_named(scalars, layers, representation))
     found |= {f"kurtosis/{over}{end}": value for over, end, value in _over_layers(scalars, layers, representation)}
     found |= _weights(scalars, _head_matrix(representation) if head is None else head)

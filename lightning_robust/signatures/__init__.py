@@ -21,6 +21,12 @@ from lightning_robust.signatures.concepts import (
     signed_average_precision,
     two_sided_average_precision,
 )
+from lightning_robust.signatures.confidence import (
+    CALIBRATION_BINS,
+    ConfidenceReport,
+    PredictionConfidence,
+    prediction_confidence,
+)
 from lightning_robust.signatures.controlled_importance import (
     DrawnImportance,
     ImportanceWithControls,
@@ -84,6 +90,7 @@ from lightning_robust.signatures.weight_matrices import WeightMatrices, weight_m
 from lightning_robust.signatures.weight_spectra import SpectrumCache, WeightSpectra, WeightSpectrum, weight_spectra
 
 __all__ = [
+    "CALIBRATION_BINS",
     "CURVE_THRESHOLDS",
     "NO_CLASS",
     "ORDERS",
@@ -97,6 +104,7 @@ __all__ = [
     "ConceptList",
     "ConceptListComparison",
     "ConceptPair",
+    "ConfidenceReport",
     "ControlHeads",
     "DirectionImportance",
     "DirectionImportanceReport",
@@ -117,6 +125,7 @@ __all__ = [
     "OutlierIdentity",
     "OutlierMoment",
     "Predict",
+    "PredictionConfidence",
     "ReducedRank",
     "SketchSpectrum",
     "SparseLabels",
@@ -157,6 +166,7 @@ __all__ = [
     "outlier_report",
     "permute_within_category",
     "power_law_alpha",
+    "prediction_confidence",
     "pruned_predictions",
     "random_head",
     "random_rotation",

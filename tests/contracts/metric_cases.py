@@ -1,5 +1,6 @@
 """The metrics under contract: how to make each, its data, an independent reference, and the laws it obeys."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from lightning_robust.signatures import (
     ImportanceControls,
     MassiveActivations,
     OutlierFeatures,
+    PredictionConfidence,
     neurons,
     random_rotation,
 )
@@ -36,6 +38,7 @@ class Case:
     constant_state: bool = True
     labels: bool = False
     any_width: bool = False  # takes hidden states, not pooled
+    labels_of: Callable = lambda y: y  # from concept labels to those that the metric takes
 
     def make(self, **kwargs):
         return self.make_for(D, **kwargs)
@@ -183,6 +186,43 @@ def concept_reference(h, y):
     return result
 
 
+BIAS = torch.linspace(-0.5, 0.5, 7, dtype=torch.float64)
+
+
+def classes(y):
+    """Classes of images, some unknown."""
+    return torch.where(y[:, 0] > 0, 2 + 3 * (y[:, 1] > 0).to(y), y[:, 0])
+
+
+def confidence_reference(h, y):
+    import scipy.special
+    import scipy.stats
+
+    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
+    p = scipy.special.softmax(unit @ HEAD.numpy().T + BIAS.numpy(), axis=1)
+    truth, ordered = classes(torch.from_numpy(y)).numpy(), np.sort(p, axis=1)
+    known = truth >= 0
+    confidence, right = ordered[known, -1], p[known].argmax(axis=1) == truth[known]
+    assert 0 < right.sum() < known.sum() < len(h), "right, wrong and unknown"
+    edges = np.arange(16) / 15
+    inside = [(low < confidence) & (confidence <= high) for low, high in itertools.pairwise(edges)]
+    assert 3 < sum(m.any() for m in inside) < 15
+    return {
+        "mean": ordered[:, -1].mean(),
+        "entropy": scipy.stats.entropy(p, axis=1).mean() / np.log(7),
+        "margin": (ordered[:, -1] - ordered[:, -2]).mean(),
+        "accuracy": right.mean(),
+        "overconfidence": confidence.mean() - right.mean(),
+        "ece": sum(abs(right[m].mean() - confidence[m].mean()) * m.sum() for m in inside if m.any()) / known.sum(),
+        "bin_images": np.array([m.sum() for m in inside]),
+        "bin_confidence": np.array([confidence[m].mean() if m.any() else np.nan for m in inside]),
+        "bin_accuracy": np.array([right[m].mean() if m.any() else np.nan for m in inside]),
+        "n": len(h),
+        "labelled": known.sum(),
+        "not_finite": 0,
+    }
+
+
 CASES = [
     Case(
         lambda d, **kw: ActivationKurtosis(**kw),
@@ -230,12 +270,18 @@ CASES = [
         constant_state=False,
         labels=True,
     ),
+    Case(
+        lambda d, **kw: PredictionConfidence(HEAD[:, :d], BIAS, unit_norm=True, **kw),
+        confidence_reference,
+        labels=True,
+        labels_of=classes,
+    ),
 ]
 
 
 def feed(metric, case, h, y):
     if case.labels:
-        metric.update(h, y)
+        metric.update(h, case.labels_of(y))
     else:
         metric.update(h)
     return metric
@@ -245,6 +291,7 @@ def assert_same(result, expected, rtol=1e-12, keys=None):
     keys = expected.keys() if keys is None else keys
     for key in keys:
         want = torch.as_tensor(np.asarray(expected[key])).to(result[key].dtype)
+        atol = rtol * float(want.double().abs().nan_to_num().max())
         torch.testing.assert_close(
-            result[key], want, rtol=rtol, atol=rtol * float(want.double().abs().max()), msg=lambda m, k=key: f"{k}: {m}"
+            result[key], want, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m, k=key: f"{k}: {m}"
         )

@@ -253,7 +253,7 @@ def test_features_stay_as_they_are(case):
 
 def test_forward_gives_the_batch_and_accumulates(case):
     metric = case.make()
-    args = (H, Y) if case.labels else (H,)
+    args = (H, case.labels_of(Y)) if case.labels else (H,)
     for rows in (slice(0, 25), slice(25, N)):
         batch = metric(*(a[rows] for a in args))
         assert_same(batch, whole(case, H[rows], Y[rows]))

@@ -137,6 +137,6 @@ def test_reference_only_is_what_reference_images_give() -> None:
     assert set(reference_figures(measured(RESNET), RESNET, RESNET[2])) <= set(REFERENCE_ONLY)
 
 
-def test_no_representation_is_refused() -> None:
-    with pytest.raises(ValueError, match="representation is the name"):
-        reference_figures({}, [], "")
+def test_a_model_without_a_head_has_its_own_output_as_representation() -> None:
+    found = reference_figures(measured(["layer4", ""]), ["layer4", ""], "")
+    assert (found["kurtosis/h"], found["kurtosis/last"]) == (4.0, 3.0)
