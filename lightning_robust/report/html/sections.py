@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 
-from lightning_robust.report.html import sections_verdict
+from lightning_robust.report.html import sections_accuracy, sections_verdict
 from lightning_robust.report.html.section import Section
 from lightning_robust.report.html.sources import Sources
 
 __all__ = ["SECTIONS", "sections_of"]
 
 #: Each from a module ``sections_<name>.py`` of its own.
-SECTIONS: tuple[Callable[[Sources], Section | None], ...] = (sections_verdict.section,)
+SECTIONS: tuple[Callable[[Sources], Section | None], ...] = (
+    sections_verdict.section,
+    sections_accuracy.section,
+)
 
 
 def sections_of(found: Sources) -> Iterator[Section]:

@@ -119,7 +119,7 @@ def _training(record: RunRecord) -> Iterator[str]:
 
 
 def _span(change: Interval) -> str:
-    return f"{change.level:.0%}: {percent(change.low, signed=True)} to {percent(change.high, signed=True)}"
+    return f"{100 * change.level:g} %: {percent(change.low, signed=True)} to {percent(change.high, signed=True)}"
 
 
 def _extremes(model: Judged) -> Iterator[str]:

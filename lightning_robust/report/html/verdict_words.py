@@ -34,7 +34,7 @@ def ends(found: ShiftRobustness) -> str:
     span = found.prediction
     if span is None:
         return ""
-    return f"{span.level:.0%} interval {percent(span.low, signed=True)} to {percent(span.high, signed=True)}"
+    return f"{100 * span.level:g} % interval {percent(span.low, signed=True)} to {percent(span.high, signed=True)}"
 
 
 def lead_of(group: JudgedGroup) -> str:
