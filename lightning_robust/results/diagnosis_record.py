@@ -62,6 +62,8 @@ class PredictorSkill:
         rows, families: how many it was judged on.
         coverage_by_family: the same with one row of each family, the pretrained model itself where it is there: rows
             of one family miss together, families do not. None for what has none.
+        pretrained: Spearman's over zero-shot rows alone, one of each family: whether it ranks pretrained models among
+            each other, and does not just tell them from others. None where no family has one.
     """
 
     name: str
@@ -75,6 +77,7 @@ class PredictorSkill:
     rows: int
     families: int
     coverage_by_family: Coverage | None = None
+    pretrained: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 
 from lightning_robust.results.diagnosis_record import CalibrationRecord, DiagnosedModel
+from lightning_robust.results.diagnosis_sentence import points
 from lightning_robust.robustness.diagnosis_distance import farthest_left_out, table_distance
 from lightning_robust.robustness.diagnosis_fit import fit_table
 from lightning_robust.robustness.diagnosis_predictors import on_scale
-from lightning_robust.robustness.diagnosis_verdict import contributions_said, points, verdict
+from lightning_robust.robustness.diagnosis_verdict import calibration_usable, contributions_said, verdict
 
 __all__ = ["FittedDiagnosis", "diagnose_row"]
 
@@ -61,7 +62,7 @@ class FittedDiagnosis:
         """
         figures = {tag: float(value) for tag, value in figures.items()}
         identity = {"name": name, "origin": origin, "checkpoint_hash": checkpoint_hash, "family": family}
-        against = [] if self.calibration.usable else list(self.calibration.reasons)
+        against = list(calibration_usable(self.calibration.skills[0])[1])
         if lacking := self._lacking(figures):
             return DiagnosedModel(
                 **identity,
@@ -116,7 +117,7 @@ class FittedDiagnosis:
             contributions=contributions,
             verdict=said,
             reasons=(
-                f"Predicted effective robustness: {points(predicted)} points.",
+                f"Predicted effective robustness: {points(predicted, digits=1)} points.",
                 sentence,
                 *against,
                 *(self._said_outside(tag, figures[tag]) for tag in outside),

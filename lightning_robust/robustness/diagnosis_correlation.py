@@ -34,7 +34,7 @@ def spearman(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], family: Int[n
         seed: of the bootstrap.
 
     Returns:
-        Estimate and 95 % percentile interval; NaN where one side does not vary.
+        Estimate and 95 % percentile interval; NaN for fewer than three rows, or where one side does not vary.
 
     Example:
         >>> x = np.arange(8.0)
@@ -43,7 +43,7 @@ def spearman(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], family: Int[n
         (1.0, 1.0, 1.0)
     """
     draws = drawn_families(int(family.max()) + 1, seed)
-    return _interval(_weighted(x, y, np.ones((1, len(x))))[0], _weighted(x, y, draws[:, family]), seed)
+    return _interval(_estimate(x, y), _weighted(x, y, draws[:, family]), seed)
 
 
 def spearman_between(
@@ -88,7 +88,7 @@ def spearman_within(
         >>> inside.estimate
         -1.0
     """
-    found = np.array([_inside(x[family == f], y[family == f]) for f in range(int(family.max()) + 1)])
+    found = np.array([_estimate(x[family == f], y[family == f]) for f in range(int(family.max()) + 1)])
     has = np.isfinite(found)
     if not has.any():
         return Interval(np.nan, np.nan, np.nan, LEVEL, REPLICATES, seed)
@@ -96,7 +96,7 @@ def spearman_within(
     return _interval(float(found[has].mean()), draws @ found[has] / draws.sum(axis=1), seed)
 
 
-def _inside(x: np.ndarray, y: np.ndarray) -> float:
+def _estimate(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> float:
     return float(_weighted(x, y, np.ones((1, len(x))))[0]) if len(x) >= FEWEST_ROWS else np.nan
 
 

@@ -101,7 +101,9 @@ def skill_of(fit: TableFit, name: str, role: str, level: float, seed: int) -> Pr
         level: of the prediction intervals.
         seed: of the bootstraps.
     """
-    return judged(fit.left_out, name, role, fit.figures, heads_of_families(fit.points), level, seed)
+    heads = heads_of_families(fit.points)
+    pretrained = heads & np.array([point.kind == "zero-shot" for point in fit.points])
+    return judged(fit.left_out, name, role, fit.figures, heads, pretrained, level, seed)
 
 
 def _complete(point: TrainingPoint, figures: Sequence[str]) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from lightning_robust.results import Interval
 from lightning_robust.results.diagnosis_record import Coverage, PredictorSkill
 from lightning_robust.robustness.diagnosis_correlation import spearman, spearman_between, spearman_within
 from lightning_robust.robustness.diagnosis_left_out import LeftOut
@@ -19,6 +20,7 @@ def judged(
     role: str,
     figures: tuple[str, ...],
     heads: Bool[np.ndarray, "n"],
+    pretrained: Bool[np.ndarray, "n"],
     level: float,
     seed: int,
 ) -> PredictorSkill:
@@ -30,6 +32,7 @@ def judged(
         role: ``"diagnosis"``, ``"rival"`` or ``"single figure"``.
         figures: tags that it is computed from.
         heads: which rows stand for their families where one row of each is counted.
+        pretrained: which of those are zero-shot.
         level: of the prediction intervals.
         seed: of the bootstraps.
     """
@@ -48,7 +51,12 @@ def judged(
         rows=len(rows.y),
         families=rows.families,
         coverage_by_family=counted_coverage(held[heads].tolist(), level),
+        pretrained=_among(predicted[pretrained], rows.y[pretrained], seed),
     )
+
+
+def _among(predicted: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], seed: int) -> Interval | None:
+    return spearman(predicted, y, np.arange(len(y)), seed) if len(y) else None
 
 
 def r_squared(left_out: LeftOut) -> float:

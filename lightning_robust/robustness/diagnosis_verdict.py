@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from lightning_robust.results.choices import Interval
 from lightning_robust.results.diagnosis_record import PredictorSkill
+from lightning_robust.results.diagnosis_sentence import points
 
 __all__ = [
     "FEWEST_FOR_A_VERDICT",
     "calibration_limits",
     "calibration_usable",
     "contributions_said",
-    "points",
     "verdict",
 ]
 
@@ -50,7 +50,10 @@ def calibration_limits(skill: PredictorSkill, others: Sequence[PredictorSkill]) 
     if not skill.r_squared > 0:
         limits.append(f"Its predictions are no nearer than the mean of the other families (R² {skill.r_squared:.2f}).")
     if not skill.between_families.low > 0:
-        limits.append(f"It does not rank families by their means: Spearman {_said(skill.between_families)}.")
+        limits.append(f"It is not known to rank families by their means: Spearman {_said(skill.between_families)}.")
+    pretrained = skill.pretrained
+    if pretrained is not None and not pretrained.low > 0:
+        limits.append(f"Among pretrained models alone it is not known to rank: Spearman {_said(pretrained)}.")
     within = skill.within_families
     if within.high < 0:
         limits.append(f"Inside a family it ranks the wrong way round, as along a path: Spearman {_said(within)}.")
@@ -91,10 +94,12 @@ def verdict(low: float, high: float, margin: float, level: float, against: Seque
         >>> verdict(0.05, 0.15, 0.02, 0.9, ())[0], verdict(-0.05, 0.01, 0.02, 0.9, ())[0]
         ('robust', 'not robust')
         >>> verdict(-0.05, 0.15, 0.02, 0.9, ())[1]
-        'The 90 % interval, -5.0 to +15.0 points, holds +2.0, which a standard model may show by chance.'
+        'The 90 % interval, −5.0 to +15.0 points, holds +2.0, which a standard model may show by chance.'
     """
-    interval = f"The {level:.0%} interval, {points(low)} to {points(high)} points,".replace("%", " %")
-    known = f"{points(margin)}, which a standard model may show by chance."
+    interval = f"The {level:.0%} interval, {points(low, digits=1)} to {points(high, digits=1)} points,".replace(
+        "%", " %"
+    )
+    known = f"{points(margin, digits=1)}, which a standard model may show by chance."
     if low > margin:
         said, sentence = "robust", f"{interval} lies above {known}"
     elif high < margin:
@@ -102,19 +107,6 @@ def verdict(low: float, high: float, margin: float, level: float, against: Seque
     else:
         said, sentence = "undetermined", f"{interval} holds {known}"
     return ("undetermined" if against else said), sentence
-
-
-def points(share: float) -> str:
-    """A fraction in accuracy points, with its sign.
-
-    Args:
-        share: the fraction.
-
-    Example:
-        >>> points(0.0312), points(float("inf"))
-        ('+3.1', '+∞')
-    """
-    return f"{100 * share:+.1f}".replace("inf", "∞")
 
 
 def contributions_said(contributions: Mapping[str, float]) -> str:
@@ -125,12 +117,11 @@ def contributions_said(contributions: Mapping[str, float]) -> str:
 
     Example:
         >>> contributions_said({"a": 0.01, "b": -0.05, "c": 0.001})
-        'Moved most from the mean of the table by b (-5.0 points) and a (+1.0 points).'
+        'Moved most from the mean of the table by b (−5.0 points) and a (+1.0 points).'
     """
     most = sorted(contributions.items(), key=lambda item: -abs(item[1]))[:2]
-    return (
-        f"Moved most from the mean of the table by {' and '.join(f'{tag} ({points(by)} points)' for tag, by in most)}."
-    )
+    said = " and ".join(f"{tag} ({points(by, digits=1)} points)" for tag, by in most)
+    return f"Moved most from the mean of the table by {said}."
 
 
 def _said(found: Interval) -> str:
