@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning_robust.cli.task_progress import TaskProgress, last_lines
+from lightning_robust.errors import UserError
 
 __all__ = ["Task", "run_tasks"]
 
@@ -52,10 +53,17 @@ class Task(Protocol):
 
         Args:
             failed: Why others failed, by their labels.
+
+        Raises:
+            UserError: If it can never be done, as others failed.
         """
 
     def command(self) -> list[str]:
-        """What is started, after what was begun in vain is cleared away. Called while the lock is held."""
+        """What is started, after what was begun in vain is cleared away. Called while the lock is held.
+
+        Raises:
+            UserError: If it cannot be done.
+        """
 
     def failure(self, said: str) -> str | None:
         """What to report of a process that has ended without finishing its task; None where another may go on.
@@ -99,21 +107,25 @@ def run_tasks(
     failed: dict[str, str] = {}
     waiting = [task for task in tasks if not task.finished]
     running: list[_Running] = []
+
+    def ended(task: Task, said: str | None) -> None:
+        if said is not None:
+            failed[task.label] = said
+            if on_failure is not None:
+                on_failure(task, said)
+        progress.ended(task, said)
+
     with _ended(running):
         while waiting or running:
-            _begin(waiting, running, jobs, failed, progress)
+            _begin(waiting, running, jobs, failed, progress, ended)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 said = None if one.process.returncode == 0 and one.task.finished else one.task.failure(_how(one))
                 if said is None and not one.task.finished:
                     waiting.insert(0, one.task)
                     progress.broken_off(one.task)
-                    continue
-                if said is not None:
-                    failed[one.task.label] = said
-                    if on_failure is not None:
-                        on_failure(one.task, said)
-                progress.ended(one.task, said)
+                else:
+                    ended(one.task, said)
             progress.look(elsewhere=len(waiting) if not running else 0)
             if waiting or running:
                 time.sleep(poll)
@@ -121,20 +133,28 @@ def run_tasks(
 
 
 def _begin(
-    waiting: list[Task], running: list[_Running], jobs: int, failed: Mapping[str, str], progress: TaskProgress
+    waiting: list[Task],
+    running: list[_Running],
+    jobs: int,
+    failed: Mapping[str, str],
+    progress: TaskProgress,
+    ended: Callable[[Task, str | None], None],
 ) -> None:
-    """Start what can begin, and take out of those that wait what others have finished."""
+    """Start what can begin, and take out of those that wait what others have finished or what can never be."""
     for task in list(waiting) if len(running) < jobs else ():
-        if not task.ready(failed):
+        try:
+            process = _start(task) if task.ready(failed) else None
+        except UserError as error:
+            waiting.remove(task)
+            ended(task, str(error))
             continue
-        process = _start(task)
         if process is not None:
             waiting.remove(task)
             progress.started(task)
             running.append(_Running(task, process))
-        elif task.finished:  # by another command, or nothing is left to do
+        elif task.finished:  # by another command
             waiting.remove(task)
-            progress.ended(task, None)
+            ended(task, None)
         if len(running) >= jobs:
             break
 

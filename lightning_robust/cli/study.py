@@ -1,0 +1,74 @@
+"""`study`: many models measured the same way, those that it makes trained first, and one table of them all."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lightning_robust.cli.study_config import read_study_config
+from lightning_robust.cli.study_context import StudyContext, open_context
+from lightning_robust.cli.study_models import StudyModel
+from lightning_robust.cli.study_run import run_study, trainings_of
+from lightning_robust.cli.study_steps import study_folder
+from lightning_robust.errors import UserError
+
+__all__ = ["run"]
+
+_FAILED = 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and measure what is missing, then write and print the table of everything that is measured.
+
+    Returns:
+        0, or 1 where a step failed; the others are in the table all the same.
+
+    Raises:
+        UserError: For a study that cannot work, a run that was begun with other settings, or nothing measured.
+        KeyboardInterrupt: When interrupted; what is measured is kept.
+    """
+    config = read_study_config(args.config, args.run_name)
+    models = config.chosen(args.only, args.shard)
+    if not models:
+        raise UserError(f"no model of {config.file.name} is chosen by --only and --shard")
+    folder = study_folder(config.name)
+    if args.plan:
+        from lightning_robust.cli.study_plan import print_plan
+
+        return int(print_plan(config, models, folder) or 0)
+    for task in (task for model in models for task in trainings_of(model, folder)):
+        task.check()
+    study = open_context(config)
+    failed = {} if args.report_only else _measured(models, study, folder, args.jobs)
+    return _report(study, folder, failed)
+
+
+def _measured(models: tuple[StudyModel, ...], study: StudyContext, folder: Path, jobs: int) -> dict[str, str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        failed = run_study(models, study, folder, jobs)
+    except KeyboardInterrupt:
+        print("What is trained and measured is kept: the same command goes on from there.", file=sys.stderr)
+        raise
+    for label, said in failed.items():
+        print(f"\n{label} failed: {said}", file=sys.stderr)
+    return failed
+
+
+def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
+    from rich.console import Console
+
+    from lightning_robust.cli.study_collect import collect_study
+    from lightning_robust.cli.study_files import write_study_files
+    from lightning_robust.report import print_study, write_study_figures
+
+    found = collect_study(study, folder)
+    if found.record is None:
+        if failed:
+            return _FAILED
+        raise UserError(f"nothing of the study {study.config.name!r} is measured: leave --report_only out to do it")
+    write_study_files(found.record, folder)
+    write_study_figures(found.record, folder)
+    print_study(found.record, folder, Console())
+    if found.missing:
+        print(f"Not measured: {'; '.join(found.missing)}", file=sys.stderr)
+    return _FAILED if failed else 0

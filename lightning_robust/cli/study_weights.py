@@ -1,0 +1,78 @@
+"""What the weights of a model are, told by its files without loading them."""
+
+import hashlib
+import json
+import threading
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from lightning_robust.results import file_sha256
+
+__all__ = ["weights_digest", "weights_files"]
+
+_LOCAL: Final = "local-dir:"
+_ENDINGS: Final = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".json", ".txt", ".model")
+_known: dict[tuple[str, int, int], str] = {}
+_lock = threading.Lock()
+
+
+def weights_files(source: str) -> list[Path]:
+    """The files that a model is made of, where its name says which.
+
+    Args:
+        source: As `evaluate --model` takes it.
+
+    Returns:
+        Sorted; empty for a model that is known by its name alone, such as `ARCHITECTURE/TAG` or random weights.
+
+    Example:
+        >>> [file.name for file in weights_files("scenes-supervised")]
+        ['model.safetensors']
+    """
+    _, at, named = source.partition("@")
+    text = source.removeprefix(_LOCAL)
+    if at and not Path(source).exists() and Path(named).is_file():
+        return [Path(named)]
+    path = Path(text)
+    if path.is_file():
+        head = path.with_name(f"{path.stem}.head{path.suffix}")
+        return sorted([path, *([head] if head.is_file() else [])])
+    if not path.is_dir() and "/" not in text and ":" not in text:
+        path = Path(str(resources.files("lightning_robust.checkpoints"))) / text
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
+    return []
+
+
+def weights_digest(source: str) -> str | None:
+    """SHA-256 over the names and bytes of the files that a model is made of.
+
+    A file is read once for a size and a time of change.
+
+    Args:
+        source: As `evaluate --model` takes it.
+
+    Returns:
+        64 hexadecimal digits; None for a model that is known by its name alone.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    files = weights_files(source)
+    if not files:
+        return None
+    listed = [(file.name, _file_digest(file)) for file in files]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    found = file.stat()
+    key = (str(file.resolve()), found.st_size, found.st_mtime_ns)
+    with _lock:
+        known = _known.get(key)
+    if known is None:
+        known = file_sha256(file)
+        with _lock:
+            _known[key] = known
+    return known
