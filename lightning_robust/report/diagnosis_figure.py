@@ -89,7 +89,8 @@ def _table(axes: Axes, rows: Sequence[TrainingPoint], models: Sequence[Diagnosed
     axes.set_ylabel("measured effective robustness, points", fontsize=9)
     _finish(axes)
     axes.axhline(0, color="0.75", linewidth=0.8)
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _kind(axes: Axes, rows: Sequence[TrainingPoint], colour: str, marker: str, label: str) -> None:
