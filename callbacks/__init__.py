@@ -3,13 +3,14 @@
 from lightning_robust.callbacks.effective_robustness import EffectiveRobustness
 from lightning_robust.callbacks.log_steps import LogSteps
 from lightning_robust.callbacks.monitor import SignatureMonitor
-from lightning_robust.callbacks.named import ConceptMonitor, KurtosisMonitor, SpectrumMonitor
+from lightning_robust.callbacks.named import ConceptMonitor, ConfidenceMonitor, KurtosisMonitor, SpectrumMonitor
 from lightning_robust.callbacks.random_states import RandomStates
 from lightning_robust.callbacks.recorder import CurveRecorder
 from lightning_robust.callbacks.wise_ft import WiseFT
 
 __all__ = [
     "ConceptMonitor",
+    "ConfidenceMonitor",
     "CurveRecorder",
     "EffectiveRobustness",
     "KurtosisMonitor",

@@ -47,7 +47,7 @@ class Collector:
         pool: How tokens and maps become one vector for each image.
         synchronise: Whether the images are spread over the processes of a distributed run.
         share: Which images of each batch are this process's own; all by default.
-        labels: Finds the concept labels of a batch.
+        labels: Finds the labels of a batch, concepts `(n, C)` or classes `(n,)`.
         warned: Layers whose images without finite features were told of; added to.
 
     Raises:
@@ -145,7 +145,7 @@ class Collector:
             groups = self._metrics.get(layer) or self._make(layer, h.shape[1], h.device)
             for signature, group in zip(self.signatures, groups, strict=True):
                 for metric in group.values() if len(h) else ():
-                    metric.update(*((h, self._concept_labels()) if signature.uses_labels else (h,)))
+                    metric.update(h, *self._labels_for(signature, len(h)))
         for layer, groups in self._heard_hidden.items():
             self._merge_hidden(layer, groups)
         self._heard, self._heard_hidden = {}, {}
@@ -165,6 +165,19 @@ class Collector:
         if layer not in self._hidden and layer not in self._heard_hidden:
             self._hidden[layer] = [s.hidden_metrics(synchronise=self.synchronise) for s in self.signatures]
         return made
+
+    def _labels_for(self, signature: Signature, rows: int) -> tuple[Any, ...]:
+        if signature.uses_labels:
+            return (self._concept_labels(),)
+        return (self._class_labels(rows),) if signature.uses_classes else ()
+
+    def _class_labels(self, rows: int) -> Tensor | None:
+        """Classes `(n,)` of the batch's images; None where its labels are something else, or there are none."""
+        labels = self._labels
+        if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
+            return None
+        kept = labels if self._kept is None else labels[self._kept.to(labels.device)]
+        return kept if len(kept) == rows else None
 
     def _concept_labels(self) -> Any:
         shape = getattr(self._labels, "shape", None)

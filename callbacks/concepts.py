@@ -15,6 +15,8 @@ from lightning_robust.signatures import (
 )
 
 _THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
+#: Average precisions at which directions are counted by how many concepts they encode.
+_SHARES: Final = (0.5, 0.9)
 
 
 class ConceptSignature(Signature):
@@ -64,10 +66,10 @@ class ConceptSignature(Signature):
             for threshold, unique in zip(counts.thresholds, counts.unique_concepts, strict=True):
                 reading.scalars[f"{name}/unique_{threshold:g}"] = float(unique)
             reading.scalars[f"{name}/mean_best_ap"] = counts.mean_best_ap
-            if kind == "ap":
-                reading.scalars[f"{name}/polysemantic_share_0.5"] = counts.polysemantic_share[
-                    counts.thresholds.index(0.5)
-                ]
+            for level in _SHARES if kind == "ap" else ():
+                k = counts.thresholds.index(level)
+                reading.scalars[f"{name}/polysemantic_share_{level:g}"] = counts.polysemantic_share[k]
+                reading.scalars[f"{name}/monosemantic_share_{level:g}"] = counts.monosemantic_share[k]
         reading.scalars[f"concepts/{layer}/eligible"] = float(found["eligible"].sum())
         if "not_finite" in found:
             reading.scalars[f"not_finite/{layer}/concepts"] = float(found["not_finite"])

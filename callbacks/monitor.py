@@ -9,6 +9,7 @@ from torch import nn
 from lightning_robust.callbacks.averaging import check_averaging_first
 from lightning_robust.callbacks.collector import Collector, FindLabels
 from lightning_robust.callbacks.concepts import ConceptSignature
+from lightning_robust.callbacks.confidence import ConfidenceSignature
 from lightning_robust.callbacks.kurtosis import KurtosisSignature
 from lightning_robust.callbacks.listening import Listening
 from lightning_robust.callbacks.measuring import Measuring, monitors_of
@@ -44,10 +45,11 @@ class SignatureMonitor(Measuring):
 
     Logged tags, `<layer>` as given in `layers`; what they mean, their unit and range:
         kurtosis: see `KurtosisMonitor`. spectrum: see `SpectrumMonitor`. concepts: see `ConceptMonitor`.
+        confidence: see `ConfidenceMonitor`.
         `<tag>/untrained`: a figure of the untrained model, the same at every measurement: a reference line.
 
     Args:
-        signatures: Any of `"kurtosis"`, `"spectrum"`, `"concepts"`.
+        signatures: Any of `"kurtosis"`, `"spectrum"`, `"concepts"`, `"confidence"`.
         layers: Layers of the LightningModule, as `signatures.ActivationProbe` names them (`"fc:input"` is what the head
             reads), wildcards included (`"visual.transformer.resblocks.*"`). None asks the module for its
             `representation_layer`.
@@ -57,7 +59,8 @@ class SignatureMonitor(Measuring):
             the Trainer 1 is at each of its steps and at no others.
         every_n_steps: Measure also after each n-th optimiser step (of all optimisers together, as `global_step` counts
             them), in a pass of its own; None never.
-        head: Name of the linear head, for importance and singular vectors; None asks the module's `head_weight()`.
+        head: Name of the linear head, for importance, singular vectors and confidence; None asks the module's
+            `head_weight()`.
         weights: Matrices whose spectra, and those of their change, are followed: names as `signatures.weight_matrices`
             gives them (`attn.in_proj_weight[q]`), wildcards, or `"all"`.
         pool: How tokens and maps become one vector for each image, `"mean"` or `"first"`; with `"tokens"` each token or
@@ -68,7 +71,8 @@ class SignatureMonitor(Measuring):
         forward: `forward(module, batch)` for batches that `module(images)` does not fit; passes of its own only.
         images_from_batch: Finds the images of a batch, `(n, …)`; None is `signatures.batches.images_from_batch`, which
             knows tensors, tuples and mappings with the usual names.
-        labels_from_batch: Finds the concept labels of a batch; None is `signatures.batches.labels_from_batch`.
+        labels_from_batch: Finds a batch's concept labels, or for confidence its classes; None is
+            `signatures.batches.labels_from_batch`.
         categories: Category of each concept, for the permuted control; None asks the data module.
         controls: Whether importance is measured for random heads, random rotations and the reduced-rank regression too.
         rotations: Random rotations in which concepts are counted, each a control of its own.
@@ -136,6 +140,7 @@ class SignatureMonitor(Measuring):
             "kurtosis": KurtosisSignature(),
             "spectrum": SpectrumSignature(self.head, self.weights, self.followed, self.controls),
             "concepts": ConceptSignature(self.head, categories, self.seed, self.rotations),
+            "confidence": ConfidenceSignature(self.head),
         }
         chosen = [made[name] for name in self.signatures]
         return Collector(

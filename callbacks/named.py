@@ -1,4 +1,4 @@
-"""Three thin forms of `SignatureMonitor`, named for what they measure."""
+"""Four thin forms of `SignatureMonitor`, named for what they measure."""
 
 from typing import Any
 
@@ -99,7 +99,11 @@ class ConceptMonitor(SignatureMonitor):
         `concepts/<layer>/<basis>/unique_<t>`: eligible concepts with average precision ≥ t in some direction (v or −v),
             t in 0.5 … 0.9; in [0, eligible]. Features are scaled to unit length first.
         `concepts/<layer>/<basis>/mean_best_ap`: mean over eligible concepts of the best average precision, in [0, 1].
-        `concepts/<layer>/<basis>/polysemantic_share_0.5`: of the directions with a concept at 0.5, those with several.
+        `concepts/<layer>/<basis>/polysemantic_share_0.5`: of the directions with a concept at 0.5, those with several;
+            NaN where none has one.
+        `concepts/<layer>/<basis>/monosemantic_share_0.5`: of all directions those with exactly one, in [0, 1].
+        `concepts/<layer>/<basis>/polysemantic_share_0.9`: the same share at 0.9.
+        `concepts/<layer>/<basis>/monosemantic_share_0.9`: likewise.
         `concepts/<layer>/<basis>/permuted/unique_<t>`: the same with labels permuted within category, where categories
             are known: what chance gives.
         `concepts/<layer>/<basis>/permuted/mean_best_ap`: likewise.
@@ -109,3 +113,23 @@ class ConceptMonitor(SignatureMonitor):
 
     def __init__(self, images: Any = CONCEPTS, **options: Any) -> None:
         super().__init__(signatures=("concepts",), images=images, **options)
+
+
+class ConfidenceMonitor(SignatureMonitor):
+    """Follows how sure the head is of its answers, and how right (METHODS 7); arguments as `SignatureMonitor`'s.
+
+    It judges the head's own logits, of the layer that the head reads, which has to be among `layers`; their scale, as
+    CLIP's temperature, is the head's. Labels are those of the batches, `(n,)` classes; −1 is unknown.
+    Logged tags (O(n·C·d) work, a state of constant size); they name no layer, since they are the whole model's:
+        `confidence/mean`: mean largest softmax probability, in [1/C, 1].
+        `confidence/entropy`: mean entropy of the probabilities, divided by log C, in [0, 1].
+        `confidence/margin`: mean largest minus second largest probability, in [0, 1].
+        `confidence/accuracy`: share of the labelled images that are answered right; left out, as the two below, where
+            no image has a class as label.
+        `confidence/overconfidence`: mean confidence minus accuracy of the labelled images, in [−1, 1].
+        `confidence/ece`: expected calibration error over 15 bins of equal width, in [0, 1].
+        `not_finite/<layer>/confidence`: images left out for a NaN or infinite feature.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(signatures=("confidence",), **options)

@@ -14,7 +14,7 @@ from lightning_robust.signatures.layers import RETURNED
 if TYPE_CHECKING:
     from lightning_robust.callbacks.monitor import SignatureMonitor
 
-KINDS: Final = ("kurtosis", "spectrum", "concepts")
+KINDS: Final = ("kurtosis", "spectrum", "concepts", "confidence")
 
 
 def check_settings(monitor: "SignatureMonitor") -> None:
@@ -33,7 +33,8 @@ def check_settings(monitor: "SignatureMonitor") -> None:
     _check_images(monitor.images)
     _check_rows(monitor)
     idle = {
-        "labels_from_batch": getattr(monitor, "labels_from_batch", None) is not None and "concepts" not in kinds,
+        "labels_from_batch": getattr(monitor, "labels_from_batch", None) is not None
+        and not {"concepts", "confidence"} & set(kinds),
         "controls": getattr(monitor, "controls", False) and "spectrum" not in kinds,
         "rotations": getattr(monitor, "rotations", 1) != 1 and "concepts" not in kinds,
         "weights": monitor.weights and "spectrum" not in kinds,
@@ -55,6 +56,8 @@ def _check_images(images: Any) -> None:
 def _check_rows(monitor: "SignatureMonitor") -> None:
     if monitor.pool == "tokens" and "concepts" in monitor.signatures:
         raise UserError("concepts are labels of images, not of tokens: give pool='mean' or 'first'")
+    if monitor.pool == "tokens" and "confidence" in monitor.signatures:
+        raise UserError("the head answers for images, not for tokens: give pool='mean' or 'first' for confidence")
     if getattr(monitor, "rotations", 1) < 1:
         raise UserError(f"rotations is the number of random rotations, at least 1; got {monitor.rotations}")
     watched = isinstance(monitor.images, str) and monitor.images == VALIDATION
@@ -100,7 +103,9 @@ def check_tags(monitors: Sequence["SignatureMonitor"], module: Any) -> None:
     """
     seen = set()
     for monitor in monitors:
-        places = [f"{kind} of {layer!r}" for kind in monitor.signatures for layer in monitor.layers_of(module)]
+        kinds = [kind for kind in monitor.signatures if kind != "confidence"]
+        places = [f"{kind} of {layer!r}" for kind in kinds for layer in monitor.layers_of(module)]
+        places += ["the confidence of the head"] * ("confidence" in monitor.signatures)
         places += [f"the spectrum of {name!r}" for name in monitor.weights]
         for place in places:
             if (monitor.prefix, place) in seen:

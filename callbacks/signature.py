@@ -63,10 +63,12 @@ class Signature(ABC):
 
     Attributes:
         uses_labels: Whether its metrics need concept labels beside the images.
+        uses_classes: Whether its metrics take the classes of the images, those that are known.
         uses_hidden: Whether it has metrics of the unpooled output of a layer, too.
     """
 
     uses_labels: ClassVar[bool] = False
+    uses_classes: ClassVar[bool] = False
     uses_hidden: ClassVar[bool] = False
 
     def __init__(self, head: str | None = None) -> None:

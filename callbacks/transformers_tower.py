@@ -29,6 +29,9 @@ class ImageTower(nn.Module):
         own = getattr(model, "head_weight", None)
         #: What signatures ask for their head.
         self.head_weight: Callable[[], Tensor] | None = own if callable(own) else None
+        names = {name for name, _ in self.named_modules()}
+        #: The layer that gives the image embedding, where it has a name that is known.
+        self.representation_layer: str | None = next((name for name in EMBEDDINGS if name in names), None)
 
     def forward(self, batch: Any) -> Any:
         """Run one batch."""
@@ -61,12 +64,11 @@ class ImageTower(nn.Module):
         Raises:
             UserError: If it has another name than in CLIP and SigLIP.
         """
-        names = [name for name, _ in self.named_modules()]
-        found = next((name for name in EMBEDDINGS if name in names), None)
-        if found is None:
+        if self.representation_layer is None:
+            names = [name for name, _ in self.named_modules()]
             some, usual = ", ".join(names[1:9]), " or ".join(EMBEDDINGS)
             raise UserError(f"give layers=[…]: this model has no {usual}; it has {some} …")
-        return found
+        return self.representation_layer
 
 
 def image_features(model: Any, batch: Any, find_images: Callable[[Any], Tensor] | None = None) -> Any:

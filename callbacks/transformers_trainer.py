@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from lightning_robust.callbacks.collector import Collector
 from lightning_robust.callbacks.concepts import ConceptSignature
+from lightning_robust.callbacks.confidence import ConfidenceSignature
 from lightning_robust.callbacks.kurtosis import KurtosisSignature, follow_outliers_since
 from lightning_robust.callbacks.passes import run_pass
 from lightning_robust.callbacks.schedule import Schedule
@@ -50,7 +51,7 @@ class SignatureTrainerCallback(TrainerCallback):
             `pixel_values`.
         layers: As `signatures.ActivationProbe` names them; `"forward"` is what `forward` gives. None takes the image
             embedding before it is normalised: `visual_projection` (CLIP) or `vision_model.head` (SigLIP).
-        signatures: Any of `"kurtosis"`, `"spectrum"`, `"concepts"`.
+        signatures: Any of `"kurtosis"`, `"spectrum"`, `"concepts"`, `"confidence"`.
         every_n_epochs: Measure after each n-th epoch; 0 never.
         every_n_steps: Measure also after each n-th optimiser step; None never.
         at_evaluations: Whether to measure also after each evaluation during training.
@@ -199,6 +200,7 @@ class SignatureTrainerCallback(TrainerCallback):
             "kurtosis": KurtosisSignature(),
             "spectrum": SpectrumSignature(head, self.weights, self._followed, self.controls),
             "concepts": ConceptSignature(head, self.categories, self.seed, self.rotations),
+            "confidence": ConfidenceSignature(head),
         }
         layers = self.layers if self.layers is not None else [tower.embedding()]
         share = share_of(self.images, self.trainer.args.world_size, watched=False)
@@ -218,6 +220,8 @@ class SignatureTrainerCallback(TrainerCallback):
 
     def _check_head(self, reading: Reading) -> None:
         """A head given by name is checked where it is used."""
-        used = any(tag.startswith("importance/") or "/singular_vectors/" in tag for tag in reading.scalars)
+        used = any(
+            tag.startswith(("importance/", "confidence/")) or "/singular_vectors/" in tag for tag in reading.scalars
+        )
         if self.head is not None and not isinstance(self.head, str) and not used:
             raise UserError("no layer is as wide as what the head reads: add the layer that it reads to layers=")

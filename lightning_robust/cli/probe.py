@@ -180,6 +180,16 @@ def _class_texts(args: argparse.Namespace) -> tuple[list[str] | None, list[str] 
     return list(CLASSES), list(TEMPLATES)
 
 
+def _head_classes(args: argparse.Namespace, network: Any) -> list[str] | None:
+    """What the classes of a network's head are called; None where there is none, or nothing says so."""
+    from lightning_robust.models.networks import takes_class_names
+
+    if network.head is None:
+        return None
+    names = _class_texts(args)[0] if takes_class_names(network.name) else network.class_names
+    return None if names is None or len(names) != len(network.head) else list(names)
+
+
 def measured_model(args: argparse.Namespace, network: Any) -> Found:
     """Measure every signature of a model.
 
@@ -194,6 +204,7 @@ def measured_model(args: argparse.Namespace, network: Any) -> Found:
 
     from lightning_robust.cli.probing import Settings, probe_network
     from lightning_robust.data.concept_sets import concept_loader, open_concept_set
+    from lightning_robust.data.image_labels import class_labels, labelled_loader
     from lightning_robust.data.image_sets import image_loader, open_images
     from lightning_robust.models.untrained import calibrated
     from lightning_robust.report.probe_table import CONCEPT_IMAGES
@@ -207,6 +218,10 @@ def measured_model(args: argparse.Namespace, network: Any) -> Found:
         images = image_loader(pictures, args.batch_size)
         concepts = None if labelled is None else (labelled, concept_loader(labelled, args.batch_size))
         network = calibrated(network, images, device)
+        names = _head_classes(args, network)
+        labels = None if names is None else class_labels(pictures, names)
+        if labels is not None:
+            images = labelled_loader(pictures, labels, args.batch_size)
         found = probe_network(network, images, concepts, Settings(layers, args.pool, device, args.seed))
     counts = {pictures.source: found.images}
     if labelled is not None:
@@ -234,6 +249,8 @@ def measured_model(args: argparse.Namespace, network: Any) -> Found:
 
 def conventions(found: Any) -> tuple[str, ...]:
     """How a probe's figures were taken, in sentences."""
+    from lightning_robust.signatures import CALIBRATION_BINS
+
     said = [
         "kurtosis: Pearson's (a Gaussian gives 3), h not normalised; outlier features: |z| > 6 on at least 6 % of "
         "the images",
@@ -243,6 +260,16 @@ def conventions(found: Any) -> tuple[str, ...]:
         "layers: " + "; ".join(f"{name}: {form.words}" for name, form in found.forms.items()),
         "weights: every matrix of the image tower and the head, float64",
     ]
+    if "confidence/mean" in found.reading.scalars:
+        truth = (
+            f"accuracy on the {found.labelled:,} images whose class is known"
+            if found.labelled
+            else ("no accuracy, since nothing says that the images' classes are the head's")
+        )
+        said.append(
+            "confidence: of the model's own logits, temperature included; entropy divided by log C; calibration error "
+            f"over {CALIBRATION_BINS} bins of equal width; {truth}"
+        )
     if found.concept_images:
         said.append(
             "concepts: h of unit length, AP of v and −v, unknown labels ignored; bases of equal size, neurons drawn "

@@ -23,7 +23,7 @@ class Kept:
     """Images in memory.
 
     Attributes:
-        batches: Images, or images with concept labels, in order.
+        batches: Images, images with their classes, or images with concept labels, in order.
         source: What they are, for the record.
         own: Whether they are those that the run's monitors looked at, all of them.
         categories: Category of each concept, where there are labels.
@@ -70,7 +70,7 @@ def plain_images(args: Namespace, run: WatchedRun, transform: Callable[[Any], An
     count = run.batches(len(validation))
     whole = min(len(validation.dataset), count * (validation.batch_size or 1))  # type: ignore[arg-type]
     some = args.max_images is not None and args.max_images < whole
-    read = _read((batch[:1] for batch in islice(validation, count)), args.max_images if some else whole, "images")
+    read = _read((batch[:2] for batch in islice(validation, count)), args.max_images if some else whole, "images")
     batches = list(_resized(_first(read, args.max_images), args.batch_size))
     first = "the first of " if some else ""
     source = f"{first}the run's validation loader 0, {scenes.reference.name} ({_world(scenes)})"

@@ -6,7 +6,14 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
-from lightning_robust.callbacks import ConceptMonitor, KurtosisMonitor, LogSteps, SignatureMonitor, SpectrumMonitor
+from lightning_robust.callbacks import (
+    ConceptMonitor,
+    ConfidenceMonitor,
+    KurtosisMonitor,
+    LogSteps,
+    SignatureMonitor,
+    SpectrumMonitor,
+)
 from lightning_robust.callbacks.sources import CONCEPTS, VALIDATION
 from lightning_robust.data import ScenesDataModule
 from lightning_robust.errors import UserError, from_user
@@ -15,7 +22,8 @@ from lightning_robust.models.run_names import init_args, known_encoder, run_sett
 __all__ = ["WatchedRun", "watched_run"]
 
 _MONITORS: Final = {
-    kind.__name__: kind for kind in (SignatureMonitor, KurtosisMonitor, SpectrumMonitor, ConceptMonitor)
+    kind.__name__: kind
+    for kind in (SignatureMonitor, KurtosisMonitor, SpectrumMonitor, ConceptMonitor, ConfidenceMonitor)
 }
 _SETTINGS: Final = frozenset(signature(SignatureMonitor).parameters)
 _FUNCTIONS: Final = ("forward", "images_from_batch", "labels_from_batch")

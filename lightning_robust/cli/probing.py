@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_robust.callbacks.concepts import ConceptSignature
+from lightning_robust.callbacks.confidence import confidence_figures
 from lightning_robust.callbacks.kurtosis import KurtosisSignature
 from lightning_robust.callbacks.signature import Reading, Signature
 from lightning_robust.callbacks.spectrum import SpectrumSignature, control_figures
@@ -17,9 +19,12 @@ from lightning_robust.results import ConceptEntry, DirectionConcepts
 from lightning_robust.signatures import (
     ActivationProbe,
     ImportanceControls,
+    PredictionConfidence,
     concept_lists,
     count_concepts,
+    images_from_batch,
     importance_with_controls_report,
+    labels_from_batch,
     measure,
     measured_pass,
     weight_spectra,
@@ -30,6 +35,9 @@ Row = dict[str, str | int | float]
 #: Average precisions at which concepts are counted for the curve.
 THRESHOLDS = tuple(k / 100 for k in range(30, 100, 2))
 _CONTROLS = "controls"
+_CONFIDENCE = "confidence"
+#: The layer string of a network's own output: the logits, where it has a head.
+_OUTPUT = ""
 #: How many of the most important directions are listed, each with how many concepts.
 _DIRECTIONS, _CONCEPTS = 20, 8
 
@@ -45,6 +53,7 @@ class Probed:
         directions: the most important directions with their concepts.
         weights: a row for each weight matrix.
         importance: a row for each form and kind of head.
+        labelled: images whose class is known, for accuracy beside confidence.
     """
 
     reading: Reading
@@ -54,6 +63,7 @@ class Probed:
     directions: tuple[DirectionConcepts, ...] = ()
     weights: list[Row] = field(default_factory=list)
     importance: list[Row] = field(default_factory=list)
+    labelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ def probe_network(network: Network, images: Any, concepts: Any, settings: Settin
 
     Args:
         network: What is measured.
-        images: Batches of images.
+        images: Batches of images, or of images and their classes `(n,)` in the order of the head, −1 where unknown.
         concepts: A concept set and its batches; None leaves concepts out.
         settings: How.
     """
@@ -98,8 +108,14 @@ def probe_network(network: Network, images: Any, concepts: Any, settings: Settin
         seeds = [settings.seed + k for k in range(5)]
         controls = ImportanceControls(network.head, seeds, unit_norm=network.unit_norm).to(settings.device)
         metrics[here][_CONTROLS] = controls
-    found = measure(model, images, metrics, pool=settings.pool, device=settings.device)
-    probed = Probed(_read(kinds, found), found.forms, int(found[here]["kurtosis kurtosis"]["n"]))
+        metrics.setdefault(_OUTPUT, {})[_CONFIDENCE] = PredictionConfidence().to(settings.device)
+    found = measure(
+        model, images, metrics, pool=settings.pool, device=settings.device, labels_from_batch=_known_classes
+    )
+    forms = {layer: found.forms[layer] for layer in widths}
+    probed = Probed(_read(kinds, found), forms, int(found[here]["kurtosis kurtosis"]["n"]))
+    if network.head is not None:
+        _add_confidence(probed, found[_OUTPUT][_CONFIDENCE], here)
     if controls is not None:
         report = importance_with_controls_report(found[here][_CONTROLS], controls)
         probed.importance = report.table()
@@ -121,8 +137,9 @@ def _widths(model: torch.nn.Module, images: Any, settings: Settings) -> dict[str
     if first is None:
         raise UserError("none of the images can be read, so there is nothing to measure")
     with measured_pass(model), ActivationProbe(model, settings.layers, settings.pool) as probe:
-        probe.expect(len(first[:2]))
-        model(first[:2].to(settings.device))
+        some = images_from_batch(first)[:2]
+        probe.expect(len(some))
+        model(some.to(settings.device))
         return {layer: h.shape[1] for layer, h in probe.pop().items()}
 
 
@@ -136,12 +153,27 @@ def _metrics(signatures: Mapping[str, Signature], model: Any, layer: str, d: int
 
 def _read(kinds: Mapping[str, Mapping[str, Signature]], found: Mapping[str, Mapping[str, Any]]) -> Reading:
     reading = Reading()
-    for layer, results in found.items():
-        for kind, signature in kinds[layer].items():
+    for layer, signatures in kinds.items():
+        results = found[layer]
+        for kind, signature in signatures.items():
             start = f"{kind} "
             own = {name.removeprefix(start): value for name, value in results.items() if name.startswith(start)}
             reading.add(signature.read(layer, own))
     return reading
+
+
+def _known_classes(batch: Any) -> Tensor:
+    """The classes of a batch; −1 for images that came alone."""
+    labels = labels_from_batch(batch)
+    return torch.full((len(images_from_batch(batch)),), -1) if labels is None else labels
+
+
+def _add_confidence(probed: Probed, result: Mapping[str, Tensor], here: str) -> None:
+    """How sure the network's own logits are, and the diagram of their calibration."""
+    probed.reading.scalars |= confidence_figures(result, here)
+    probed.labelled = int(result["labelled"])
+    for name in ("images", "confidence", "accuracy") if probed.labelled else ():
+        probed.reading.curves[f"confidence/bins/{name}"] = [float(value) for value in result[f"bin_{name}"]]
 
 
 def _probe_concepts(probed: Probed, network: Network, concepts: Any, settings: Settings) -> Mapping[str, Any]:

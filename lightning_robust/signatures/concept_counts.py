@@ -25,6 +25,9 @@ class ConceptCounts:
         unique_concepts: concepts encoded by at least one direction.
         concepts_per_direction: mean number of concepts over all D directions.
         polysemantic_share: directions with two or more concepts among those with one or more; NaN if there is none.
+        monosemantic_share: directions with exactly one concept among all D directions, in [0, 1]. Where a share e of
+            the directions encodes any concept it is e · (1 − polysemantic_share): the other share says nothing of how
+            many directions encode nothing, this one does.
         polysemantic_mean: mean number of concepts of the directions with one or more; NaN if there is none.
         mean_best_ap: mean over the eligible concepts of the best average precision any direction has.
         eligible: concepts counted. excluded: concepts left out.
@@ -42,6 +45,7 @@ class ConceptCounts:
     excluded: int
     directions: int
     unique_by_category: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    monosemantic_share: tuple[float, ...] = ()
 
 
 def count_concepts(
@@ -73,8 +77,10 @@ def count_concepts(
         >>> import torch
         >>> ap = torch.tensor([[0.95, 0.92], [0.2, 0.91]], dtype=torch.float64)
         >>> counts = count_concepts(ap, torch.tensor([True, True]), thresholds=(0.9,))
-        >>> counts.unique_concepts, counts.concepts_per_direction, counts.polysemantic_share
-        ((2,), (1.5,), (0.5,))
+        >>> counts.unique_concepts, counts.concepts_per_direction
+        ((2,), (1.5,))
+        >>> counts.polysemantic_share, counts.monosemantic_share
+        ((0.5,), (0.5,))
     """
     ap, eligible = check_table(ap, eligible)
     if len(ap) == 0:
@@ -104,6 +110,7 @@ def count_concepts(
             category: tuple(sum(f for f, name in zip(found, of, strict=True) if name == category) for found in unique)
             for category in dict.fromkeys(of)
         },
+        monosemantic_share=tuple(int((count == 1).sum()) / len(ap) for count in per_direction),
     )
 
 

@@ -24,6 +24,7 @@ class ScenePictures:
 
     Attributes:
         labels: Concept labels `(n, C)` int8, None unless asked for.
+        classes: The class of each, `(n,)`, by its place in `CLASSES`.
 
     Raises:
         ValueError: If n is below 1 or the seed negative.
@@ -33,7 +34,7 @@ class ScenePictures:
         if n < 1 or seed < 0:
             raise ValueError(f"the scenes world needs n of at least 1 and a seed of at least 0, got {n} and {seed}")
         scenes = SceneImages(distribution, seed, "test", n, _no_transform, concepts=concepts)
-        self.pixels, self.labels = scenes.images, scenes.concepts
+        self.pixels, self.labels, self.classes = scenes.images, scenes.concepts, scenes.labels
 
     def __len__(self) -> int:
         return len(self.pixels)
