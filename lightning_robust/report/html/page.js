@@ -55,7 +55,10 @@
     select.id = `choice-${number}`;
     panels.forEach((panel, k) => select.add(new Option(panel.dataset.option, String(k))));
     select.add(new Option("all", "all"));
-    const choose = () => panels.forEach((panel, k) => { panel.hidden = select.value !== "all" && select.value !== String(k); });
+    const choose = () => {
+      panels.forEach((panel, k) => { panel.hidden = select.value !== "all" && select.value !== String(k); });
+      group.classList.toggle("single", select.value !== "all");
+    };
     select.value = group.dataset.first || "0";
     select.addEventListener("change", choose);
     label.append(`${group.dataset.choices} `, select);

@@ -2,7 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
-from lightning_robust.report.html import sections_accuracy, sections_verdict
+from lightning_robust.report.html import (
+    sections_accuracy,
+    sections_curves,
+    sections_provenance,
+    sections_spectra,
+    sections_verdict,
+)
 from lightning_robust.report.html.section import Section
 from lightning_robust.report.html.sources import Sources
 
@@ -12,6 +18,9 @@ __all__ = ["SECTIONS", "sections_of"]
 SECTIONS: tuple[Callable[[Sources], Section | None], ...] = (
     sections_verdict.section,
     sections_accuracy.section,
+    sections_curves.section,
+    sections_spectra.section,
+    sections_provenance.section,
 )
 
 
