@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from lightning_robust.report.html.axis import written
 from lightning_robust.report.html.markup import joined, tag
 
 __all__ = ["DASH", "choices", "facts", "folded", "grid", "note", "number", "paragraph", "percent", "picture", "table"]
@@ -44,13 +45,14 @@ def number(value: float | None, digits: int = 3) -> str:
     """A figure to some significant digits, a dash where there is none.
 
     Example:
-        >>> number(1234.5), number(-0.012345), number(None)
-        ('1,234', '−0.0123', '–')
+        >>> number(1234.5), number(-0.012345), number(3.001), number(3.0), number(None)
+        ('1,234', '−0.0123', '3.00', '3', '–')
     """
     if value is None or not math.isfinite(value):
         return DASH
-    shown = f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
-    return shown.replace("-", "−")
+    if abs(value) >= 10 ** (digits - 1) or value == int(value):
+        return written(f"{value:,.0f}")
+    return written(f"{value:#.{digits}g}")
 
 
 def table(columns: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, caption: str, left: int = 1) -> Markup:
@@ -87,7 +89,7 @@ def table(columns: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, caption: s
         )
         for row in rows
     ]
-    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    whole = tag("table", tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body))
     return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
@@ -141,4 +143,4 @@ def picture(data: bytes, alt: str, *, width: int, height: int, kind: str = "png"
     if kind not in ("png", "jpeg", "webp"):
         raise ValueError(f"a picture is png, jpeg or webp, got {kind!r}")
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return tag("img", src=source, alt=alt, width=width, height=height, loading="lazy", class_=class_)
+    return tag("img", src=source, alt=alt, width=width, height=height, decoding="async", class_=class_)

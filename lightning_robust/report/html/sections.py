@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterator
 
 from lightning_robust.report.html import (
+    sections_ablation,
     sections_accuracy,
+    sections_compression,
+    sections_concepts,
     sections_curves,
     sections_provenance,
+    sections_pruning,
     sections_spectra,
     sections_verdict,
 )
@@ -20,6 +24,10 @@ SECTIONS: tuple[Callable[[Sources], Section | None], ...] = (
     sections_accuracy.section,
     sections_curves.section,
     sections_spectra.section,
+    sections_concepts.section,
+    sections_ablation.section,
+    sections_pruning.section,
+    sections_compression.section,
     sections_provenance.section,
 )
 
