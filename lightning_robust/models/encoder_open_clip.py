@@ -143,9 +143,22 @@ def _check_tag(architecture: str, tag: str) -> None:
         )
 
 
-def _weights_of(architecture: str, tag: str, download: bool) -> str:
-    """The weights file of a tag, from the cache or the network."""
-    facts = open_clip.get_pretrained_cfg(architecture, tag)
+def tag_facts(architecture: str, tag: str) -> dict[str, Any]:
+    """What open_clip lists about the weights of a tag, after a check that the architecture's activation is theirs.
+
+    Args:
+        architecture: Of open_clip.
+        tag: One of its tags.
+
+    Raises:
+        ValueError: If there is no such tag, or its weights want the other activation.
+
+    Example:
+        >>> tag_facts("RN50-quickgelu", "openai")["hf_hub"]
+        'timm/resnet50_clip.openai/'
+    """
+    _check_tag(architecture, tag)
+    facts = dict(open_clip.get_pretrained_cfg(architecture, tag))
     quick = bool(facts.get("quick_gelu", False))
     own = quick_gelu.uses_quick_gelu({"model_cfg": open_clip.get_model_config(architecture)})
     # where no such architecture exists (roberta-ViT-B-32), the one that is there is what the weights were made with
@@ -154,6 +167,12 @@ def _weights_of(architecture: str, tag: str, download: bool) -> str:
             f"{architecture}/{tag} would compute wrong features: these weights were trained with"
             f"{'' if quick else 'out'} QuickGELU; use '{other}/{tag}'."
         )
+    return facts
+
+
+def _weights_of(architecture: str, tag: str, download: bool) -> str:
+    """The weights file of a tag, from the cache or the network."""
+    facts = tag_facts(architecture, tag)
     try:
         return str(fetched(lambda: open_clip.download_pretrained(facts), download=download))
     except NotFetchedError as error:

@@ -80,18 +80,7 @@ def create_timm(name: str, pretrained: bool, seed: int, download: bool, **option
             and the network has plain GELU.
     """
     known = name.removeprefix(TIMM)
-    architecture, _, tag = known.partition(".")
-    if not timm.is_model(architecture):
-        near = near_names(architecture, timm.list_models())
-        raise ValueError(f"timm has no network {known!r}; near names: {_prefixed(near)}.")
-    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*") or []]
-    if tag and tag not in tags:
-        raise ValueError(f"timm's {architecture} has no weights {tag!r}; it has {near_names(tag, tags) or 'none'}.")
-
-    if known.endswith("."):
-        raise ValueError(f"timm's {architecture} has no weights with an empty name: {name!r} ends in a point.")
-    if pretrained:
-        check_timm_activation(name)
+    check_timm_name(name, pretrained)
 
     def build() -> nn.Module:
         with quiet_loading(), seeded(seed):
@@ -106,6 +95,31 @@ def create_timm(name: str, pretrained: bool, seed: int, download: bool, **option
             f"put {_source(known)} on this machine and load '{name}@FILE', or ask for random ones (pretrained=False, "
             f"in probe 'untrained:{name}')."
         ) from error
+
+
+def check_timm_name(name: str, pretrained: bool) -> None:
+    """Refuse a network, or weights of it, that timm does not list.
+
+    Args:
+        name: `timm:NAME`.
+        pretrained: Whether its weights are wanted too, and not its architecture alone.
+
+    Raises:
+        ValueError: If there is no such network or tag, or its weights were trained with QuickGELU and the network has
+            plain GELU.
+    """
+    known = name.removeprefix(TIMM)
+    architecture, _, tag = known.partition(".")
+    if not timm.is_model(architecture):
+        near = near_names(architecture, timm.list_models())
+        raise ValueError(f"timm has no network {known!r}; near names: {_prefixed(near)}.")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*") or []]
+    if tag and tag not in tags:
+        raise ValueError(f"timm's {architecture} has no weights {tag!r}; it has {near_names(tag, tags) or 'none'}.")
+    if known.endswith("."):
+        raise ValueError(f"timm's {architecture} has no weights with an empty name: {name!r} ends in a point.")
+    if pretrained:
+        check_timm_activation(name)
 
 
 def from_timm(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:

@@ -84,11 +84,16 @@ def _load(name: str, pretrained: bool, seed: int, download: bool) -> Encoder:
     if name.startswith(TRANSFORMERS):
         return from_transformers(name, pretrained, seed, download)
     if name.partition("/")[0] not in open_clip.list_models():
-        raise ValueError(_unknown_name(name))
+        raise ValueError(unknown_encoder(name))
     return from_open_clip(name, pretrained, seed, download)
 
 
-def _unknown_name(name: str) -> str:
+def unknown_encoder(name: str) -> str:
+    """What to say of a name that no door opens.
+
+    Args:
+        name: It.
+    """
     near = near_names(name.partition("/")[0], [BUNDLED, *ARCHITECTURES, *open_clip.list_models()])
     return (
         f"Unknown encoder {name!r}{f'; near names: {near}' if near else ''}. What works: '{BUNDLED}', "

@@ -1,0 +1,208 @@
+"""`study --plan`: what would be loaded, what is missing where, what is done, and how long the rest takes."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_robust.cli.study_config import StudyConfig, StudyModel
+from lightning_robust.cli.study_context import StudyContext, open_context
+from lightning_robust.cli.study_hours import ASSUMPTIONS, Work, architecture_of, measuring_work, training_work
+from lightning_robust.cli.study_missing import (
+    Missing,
+    missing_of_model,
+    missing_of_study,
+    place_of,
+    state_of,
+    test_images,
+)
+from lightning_robust.cli.study_models import PlannedRow
+from lightning_robust.cli.study_steps import measured_by, steps_of
+from lightning_robust.errors import UserError
+
+__all__ = ["ModelPlan", "StudyPlan", "plan_study", "print_plan"]
+
+_MOST_CORE_HOURS = 1000.0  # nobody would run more on a processor
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One model of a plan.
+
+    Attributes:
+        model: Of the study.
+        rows: The rows that it gives.
+        weights: Where its weights are, or how far the run is that makes it.
+        finetuning: How far the run of its counterpart is; empty without one.
+        measured: How many measurements are done, and of how many.
+        missing: What it lacks.
+        work: What is left to do.
+    """
+
+    model: StudyModel
+    rows: tuple[PlannedRow, ...]
+    weights: str
+    finetuning: str
+    measured: tuple[int, int]
+    missing: tuple[Missing, ...]
+    work: Work
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All that is to be done, and what is in the way.
+
+    Attributes:
+        config: The study.
+        models: The chosen models.
+        images: Of the reference and its shifts.
+        missing: What the study lacks beside its models' own needs.
+    """
+
+    config: StudyConfig
+    models: tuple[ModelPlan, ...]
+    images: int
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def work(self) -> Work:
+        """What is left to do for all of them."""
+        return sum((model.work for model in self.models), Work())
+
+    @property
+    def lacking(self) -> dict[str, list[str]]:
+        """What is missing: for whom, by what it is."""
+        found: dict[str, list[str]] = {}
+        for one in itertools.chain(self.missing, *(model.missing for model in self.models)):
+            found.setdefault(one.where, []).append(one.what)
+        return found
+
+
+def plan_study(config: StudyConfig, models: Sequence[StudyModel], folder: Path) -> StudyPlan:
+    """Find out what is there and reckon the rest. Nothing is loaded, trained or written.
+
+    Args:
+        config: The study.
+        models: Those that are chosen.
+        folder: The study's.
+    """
+    images, missing = test_images(config.data)
+    try:
+        context: StudyContext | None = open_context(config)
+    except (UserError, ValueError, OSError) as error:
+        context = None
+        missing = missing or Missing("measurements", str(error))
+    found = [*([] if missing is None else [missing]), *missing_of_study(config)]
+    planned = tuple(_plan_model(config, model, folder, context, images) for model in models)
+    return StudyPlan(config, planned, images, tuple(found))
+
+
+def _plan_model(
+    config: StudyConfig, model: StudyModel, folder: Path, context: StudyContext | None, images: int
+) -> ModelPlan:
+    missing = tuple(missing_of_model(model))
+    try:
+        rows = model.rows()
+    except UserError:  # its config is missing, which is said
+        return ModelPlan(model, (), "no config", "", (0, 0), missing, Work())
+    steps = [(row, name) for name in config.measure for row in rows if measured_by(row, name)]
+    done = set[tuple[str, str]]()
+    if context is not None:
+        done = {(step.row.name, step.measurement) for step in steps_of(model, context, folder) if step.finished}
+    left = [(row, name) for row, name in steps if (row.name, name) not in done]
+    finetuning = "" if model.finetuned is None else state_of(model.finetuned.training)
+    work = _training_left(model) + _measuring_left(config, model, left, images)
+    return ModelPlan(model, rows, _weights(model), finetuning, (len(steps) - len(left), len(steps)), missing, work)
+
+
+def _weights(model: StudyModel) -> str:
+    try:
+        place = place_of(model)
+    except ValueError:
+        return "unknown"
+    if place is None:
+        return "trained here" if model.train is not None and state_of(model.train) == "done" else "to train"
+    return "here" if place.there else "missing"
+
+
+def _training_left(model: StudyModel) -> Work:
+    work = Work()
+    if model.train is not None and state_of(model.train) != "done":
+        work += training_work(model.train, f"training of {model.name}")
+    if model.finetuned is not None and state_of(model.finetuned.training) != "done":
+        work += training_work(model.finetuned.training, f"finetuning of {model.name}", architecture_of(model))
+    return work
+
+
+def _measuring_left(config: StudyConfig, model: StudyModel, left: list[tuple[PlannedRow, str]], images: int) -> Work:
+    works = (measuring_work(config, row, name, architecture_of(model), images) for row, name in left)
+    return sum(works, Work())
+
+
+def print_plan(config: StudyConfig, models: Sequence[StudyModel], folder: Path) -> int:
+    """Print the plan of a study.
+
+    Args:
+        config: The study.
+        models: Those that are chosen.
+        folder: The study's.
+
+    Returns:
+        0, or 1 where something is missing.
+    """
+    from rich.console import Console
+
+    plan = plan_study(config, models, folder)
+    console = Console()
+    console.print(_table(plan))
+    for sentence in (*_sums(plan), *_lacking(plan)):
+        console.print(sentence, markup=False, highlight=False)
+    return 1 if plan.lacking else 0
+
+
+def _table(plan: StudyPlan) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"study {plan.config.name}: {plan.config.file.name}"))
+    for name in ("model", "what it is", "weights", "finetuning"):
+        table.add_column(name, overflow="fold")
+    for name in ("rows", "measured", "GPU hours"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in plan.models:
+        name, kind = Text(one.model.name), f"{one.model.kind}, {one.model.model or 'made here'}"
+        measured, hours = f"{one.measured[0]}/{one.measured[1]}", _hours(sum(one.work.gpu_hours))
+        table.add_row(name, Text(kind), one.weights, one.finetuning, str(len(one.rows)), measured, hours)
+    return table
+
+
+def _sums(plan: StudyPlan) -> list[str]:
+    work = plan.work
+    (train, measure), (train_core, measure_core) = work.gpu_hours, work.core_hours
+    rows, steps = sum(len(one.rows) for one in plan.models), sum(one.measured[1] for one in plan.models)
+    done = sum(one.measured[0] for one in plan.models)
+    on_cores = f", or {_hours(cores)} core hours" if (cores := train_core + measure_core) < _MOST_CORE_HOURS else ""
+    said = [
+        f"{len(plan.models)} models, {rows} rows, {steps} measurements on {plan.images:,} images each, {done} done.",
+        f"Left: {_hours(train + measure)} GPU hours (training {_hours(train)}, measuring {_hours(measure)})"
+        f"{on_cores}.",
+        *(f"Not reckoned: {sentence}." for sentence in dict.fromkeys(work.unknown)),
+    ]
+    return [*said, *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in ASSUMPTIONS)]
+
+
+def _hours(hours: float) -> str:
+    if hours == 0:
+        return "0"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2g}"
+
+
+def _lacking(plan: StudyPlan) -> list[str]:
+    if not plan.lacking:
+        return ["Nothing is missing."]
+    said = [f"Missing, {len(plan.lacking)}:"]
+    for where, whose in plan.lacking.items():
+        more = f" and {len(whose) - 3} more" if len(whose) > 3 else ""
+        said.append(f"  {where} (for {', '.join(whose[:3])}{more})")
+    return said
