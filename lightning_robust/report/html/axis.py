@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-__all__ = ["SCALES", "Axis", "Placed"]
+__all__ = ["SCALES", "Axis", "Placed", "written"]
 
 _NORMAL = NormalDist()
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _logit(p: float) -> float:
@@ -24,6 +25,24 @@ SCALES: dict[str, Callable[[float], float]] = {
 _PERCENT = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
 _ROUNDEST = (50, 10, 90, 1, 99, 0.1, 99.9, 30, 70, 20, 80, 5, 95, 40, 60, 2, 98)
 _CLOSEST = 0.13  # of the axis, between two ticks of accuracy
+
+
+def written(text: str) -> str:
+    """A number as Python writes it, with the signs of print: a true minus, powers of ten raised.
+
+    Args:
+        text: as from a format.
+
+    Example:
+        >>> written("-1.5"), written("1e-08"), written("2.5e-08")
+        ('−1.5', '10⁻⁸', '2.5 × 10⁻⁸')
+    """
+    mantissa, _, power = text.partition("e")
+    sign = mantissa.replace("-", "−")
+    if not power:
+        return sign
+    raised = str(int(power)).translate(_RAISED)
+    return f"{sign.removesuffix('1')}10{raised}" if sign in ("1", "−1") else f"{sign} × 10{raised}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +84,7 @@ class Axis:
         if not math.isfinite(value):
             return "–"
         told = 100 * value if self.percent else value
-        return f"{told:.{digits}g}".replace("-", "−")
+        return written(f"{told:.{digits}g}")
 
     def placed(self, values: Iterable[float], start: float, end: float) -> "Placed":
         """Fit the axis to what is drawn.
@@ -81,7 +100,7 @@ class Axis:
         pad = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
         left = forward(self.low) if self.low is not None and self.drawable(self.low) else low - pad
         right = forward(self.high) if self.high is not None and self.drawable(self.high) else high + pad
-        if right <= left:
+        if right <= left or (self.whole and self.scale == "linear" and right - left < 1):
             right = left + 1.0
         return Placed(axis=self, low=left, high=right, start=start, end=end)
 
@@ -154,7 +173,7 @@ class Placed:
 
     def _text(self, value: float) -> str:
         told = 100 * value if self.axis.percent else value
-        return f"{told:,.4g}".replace("-", "−") if abs(told) >= 1e-12 else "0"
+        return written(f"{told:,.4g}") if abs(told) >= 1e-12 else "0"
 
 
 def _inverse(value: float, scale: str) -> float:

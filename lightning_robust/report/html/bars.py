@@ -99,7 +99,7 @@ def _bar(row: Bar, top: float, axis: Axis, zero: float, places: Sequence[float])
     words = row.note or f"{row.name}: {_told(row, axis)}"
     if places:
         start, width = min(zero, places[0]), max(1.0, abs(places[0] - zero))
-        look = {"class_": f"bar tone-{row.tone}", "data_tip": words}
+        look = {"class_": f"bar tone-{row.tone}"}
         parts.append(
             tag(
                 "rect", tag("title", words), x=f"{start:.1f}", y=top + 6, width=f"{width:.1f}", height=_ROW - 12, **look

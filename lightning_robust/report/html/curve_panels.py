@@ -116,10 +116,10 @@ def _draw(one: _Chart, layer: str, measured: Measured, x: Axis) -> Markup | None
     if not lines:
         return None
     series: list[Series] = []
-    for k, (words, tag) in enumerate(lines):
+    for k, (_, tag) in enumerate(lines):
         if tag in measured.untrained:
             flat = [measured.untrained[tag]] * len(measured.places)
-            name = "untrained" if len(lines) == 1 else f"{words}, untrained"
+            name = "dashed: untrained" if k == 0 else ""
             tone = 0 if len(lines) == 1 else k + 1
             series.append(
                 Series(name=name, x=measured.places, y=flat, tone=tone, dashed=True, marks=False, listed=k == 0)

@@ -45,7 +45,7 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     (
         "Stable rank, effective rank, alpha",
         "Of a weight matrix: squared Frobenius norm over the square of the largest singular value; exponential of the "
-        "entropy of the singular values (Roy & Vetterli 2007); exponent of the eigenvalues’ tail (Clauset et al. 2009).",
+        "entropy of the singular values (Roy & Vetterli 2007); exponent of the eigenvalues’ tail (Clauset et al.).",
     ),
     (
         "Concepts",
@@ -60,8 +60,8 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Source",
-        "Crabbé, Rodríguez, Shankar, Zappella and Blaas, Robust multimodal models have outlier features and encode more "
-        "concepts (2023, arXiv 2310.13040), revised as Interpreting CLIP: Insights on the Robustness to ImageNet "
+        "Crabbé, Rodríguez, Shankar, Zappella and Blaas, Robust multimodal models have outlier features and encode "
+        "more concepts (2023, arXiv 2310.13040), revised as Interpreting CLIP: Insights on the Robustness to ImageNet "
         "Distribution Shifts (TMLR 2024).",
     ),
 )

@@ -22,7 +22,10 @@
     tip.style.top = `${above > 4 ? above : box.bottom + 8}px`;
   };
 
-  for (const mark of document.querySelectorAll("[data-tip] > title")) mark.remove();
+  for (const title of document.querySelectorAll("svg.chart title")) {
+    title.parentNode.dataset.tip = title.textContent;
+    title.remove();
+  }
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest ? event.target.closest("[data-tip]") : null;
     if (mark !== pointed) show(mark);

@@ -16,6 +16,8 @@ from lightning_robust.results.effective_robustness import ShiftRobustness
 
 __all__ = ["section"]
 
+_FEW = 4  # models whose intervals are all written out
+
 
 def section(found: Sources) -> Section | None:
     """Tables, scatter and curves of every accuracy that was found.
@@ -72,17 +74,22 @@ def _tables(group: JudgedGroup) -> Iterator[Markup]:
 def _accuracies(group: JudgedGroup, shifts: Sequence[str]) -> Markup:
     columns = ["", "reference", *shifts, *(["mean of shifts"] if len(shifts) > 1 else [])]
     rows = []
+    few = len(group.models) <= _FEW
     for model in group.models:
-        cells = [_accuracy(model, "reference", model.reference)]
-        cells += [_accuracy(model, name, model.shifts.get(name)) for name in shifts]
+        cells = [_accuracy(model, "reference", model.reference, few)]
+        cells += [_accuracy(model, name, model.shifts.get(name), few) for name in shifts]
         rows.append([model.name, *cells, *([percent(model.shifts_mean)] if len(shifts) > 1 else [])])
-    return table(columns, rows, caption=f"Accuracy, % of {group.data}. Pointing at a figure shows its 95 % interval.")
+    said = "in small type" if few else "shown when a figure is pointed at"
+    return table(columns, rows, caption=f"Accuracy, %, of {group.data}; 95 % intervals (Wilson) {said}.")
 
 
-def _accuracy(model: Judged, name: str, accuracy: float | None) -> Markup:
+def _accuracy(model: Judged, name: str, accuracy: float | None, few: bool) -> Markup:
     span = model.intervals.get(name)
-    words = None if span is None else f"{name}: 95 % interval {percent(span[0])} to {percent(span[1])} %"
-    return tag("span", percent(accuracy), title=words)
+    if span is None:
+        return tag("span", percent(accuracy))
+    if few:
+        return joined([percent(accuracy), tag("span", f"{percent(span[0])}–{percent(span[1])}", class_="span")])
+    return tag("span", percent(accuracy), title=f"{name}: 95 % interval {percent(span[0])} to {percent(span[1])} %")
 
 
 def _robustness(group: JudgedGroup) -> Markup:
@@ -93,9 +100,12 @@ def _robustness(group: JudgedGroup) -> Markup:
         mean = robustness.mean
         cells = [_points(robustness.shifts[name]) if name in robustness.shifts else Markup("–") for name in shifts]
         rows.append([model.name, _points(mean), _interval(mean.interval), _interval(mean.prediction), *cells])
-    columns = ["", "mean", "95 %: line and sampling", "95 %: and a standard model’s scatter", *shifts]
+    columns = ["", "mean", "95 %", "95 %, with scatter", *shifts]
     extrapolated = any(robustness.mean.extrapolated for _, robustness in judged)
-    caption = "Effective robustness, accuracy points above the baseline’s line."
+    caption = (
+        "Effective robustness, accuracy points above the baseline’s line; intervals of the mean without and with the "
+        "scatter of single standard models."
+    )
     return table(columns, rows, caption=caption + (" † an extrapolation." if extrapolated else ""))
 
 

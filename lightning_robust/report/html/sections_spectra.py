@@ -20,8 +20,8 @@ __all__ = ["section"]
 
 _NOTE = (
     "Importance of a direction is σ · mean |cos(v, h)|, over the sum. Much of the raw head’s largest can be a mean "
-    "that all classes share, which changes no answer: the centred head, without it, gives identical predictions. Any head "
-    "truncates well to some degree, so read it beside the random head and the random rotation."
+    "that all classes share, which changes no answer: the centred head, without it, gives identical predictions. "
+    "Any head truncates well to some degree, so read it beside the random head and the random rotation."
 )
 
 

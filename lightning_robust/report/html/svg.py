@@ -196,7 +196,7 @@ def _words(one: Series, k: int, x: Axis, y: Axis) -> str:
 
 
 def _mark(one: Series, x: float, y: float, words: str | None = None) -> Markup:
-    look = {"class_": f"mark tone-{one.tone}", "data_tip": words}
+    look = {"class_": f"mark tone-{one.tone}"}
     title = None if words is None else tag("title", words)
     if one.shape == "circle":
         return tag("circle", title, cx=_at(x), cy=_at(y), r=4, **look)
