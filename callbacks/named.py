@@ -128,7 +128,7 @@ class ConfidenceMonitor(SignatureMonitor):
             no image has a class as label.
         `confidence/overconfidence`: mean confidence minus accuracy of the labelled images, in [−1, 1].
         `confidence/ece`: expected calibration error over 15 bins of equal width, in [0, 1].
-        `not_finite/<layer>/confidence`: images left out for a NaN or infinite feature.
+        `not_finite/<representation>/confidence`: images left out for a NaN or infinite feature of what the head reads.
     """
 
     def __init__(self, **options: Any) -> None:

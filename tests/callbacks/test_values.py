@@ -147,6 +147,10 @@ def test_concepts_equal_scikit_learn_s(tmp_path):
                 assert entry["scalars"][f"{place}/unique_{threshold}"] == (best >= threshold).sum()
         many = (ap >= 0.5).sum(axis=1)
         assert entry["scalars"][f"{place}/polysemantic_share_0.5"] == (many >= 2).sum() / (many >= 1).sum()
+        for level in (0.5, 0.9):
+            if np.abs(ap - level).min() > 1e-3:
+                single = ((ap >= level).sum(axis=1) == 1).mean()
+                assert entry["scalars"][f"{place}/monosemantic_share_{level}"] == single
     assert len(monitor.history) == 3
 
 

@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_robust.callbacks import (
     ConceptMonitor,
+    ConfidenceMonitor,
     CurveRecorder,
     EffectiveRobustness,
     KurtosisMonitor,
@@ -46,6 +47,7 @@ def everything(folder, **options):
         RandomStates(),
         SignatureMonitor(layers=[LAYER, "norm"], weights=["fc.weight"], untrained=True, **options),
         ConceptMonitor(untrained=True, **options),
+        ConfidenceMonitor(untrained=True, **options),
         KurtosisMonitor(images=own_images(), prefix="own", **options),
         WiseFT([0.5], module="", replicates=10, baseline=made_up_baseline()),
         EffectiveRobustness(made_up_baseline(), replicates=10),
@@ -57,6 +59,8 @@ CALLBACKS = {
     "kurtosis": lambda folder: [KurtosisMonitor()],
     "spectrum": lambda folder: [SpectrumMonitor(weights=["stem.weight"])],
     "concepts": lambda folder: [ConceptMonitor()],
+    "confidence": lambda folder: [ConfidenceMonitor()],
+    "confidence on own images": lambda folder: [ConfidenceMonitor(images=own_images(), every_n_steps=1)],
     "own images": lambda folder: [KurtosisMonitor(images=own_images())],
     "steps on validation": lambda folder: [KurtosisMonitor(every_n_steps=1)],
     "steps on own images": lambda folder: [SignatureMonitor(images=own_images(), every_n_steps=2, every_n_epochs=0)],

@@ -26,6 +26,7 @@ def test_by_eye():
     assert counts.concepts_per_direction == (5 / 4, 3 / 4, 0)
     assert counts.polysemantic_share[:2] == (2 / 3, 1 / 2)
     assert counts.polysemantic_mean[:2] == (5 / 3, 3 / 2)
+    assert counts.monosemantic_share == (1 / 4, 1 / 4, 0)
     assert math.isnan(counts.polysemantic_share[2])
     assert math.isnan(counts.polysemantic_mean[2])
     assert (counts.eligible, counts.excluded, counts.directions) == (4, 1, 4)
