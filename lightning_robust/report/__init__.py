@@ -15,6 +15,8 @@ from lightning_robust.report.probe_table import print_probe
 from lightning_robust.report.prune_pictures import write_pruning_figures
 from lightning_robust.report.prune_table import print_pruning
 from lightning_robust.report.scatter import scatter_figure, write_scatter
+from lightning_robust.report.study_pictures import write_study_figures
+from lightning_robust.report.study_table import print_study
 from lightning_robust.report.table import print_run
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "print_probe",
     "print_pruning",
     "print_run",
+    "print_study",
     "print_zoo",
     "probe_figure",
     "scatter_figure",
@@ -38,4 +41,5 @@ __all__ = [
     "write_diagnosis_figure",
     "write_pruning_figures",
     "write_scatter",
+    "write_study_figures",
 ]

@@ -31,8 +31,8 @@ def figures(kind, corpus, backbone, alpha, draw):
         "er/mean/prediction_high": robust + 0.1,
         "er/extrapolated": float(reference < 0.46),
         "kurtosis/h": 2.8 + robust + 0.05 * draw.normal(),
-        "kurtosis/h/width_adjusted": 2.9 + robust + 0.05 * draw.normal(),
-        "kurtosis/last/width_adjusted": (7 if backbone == "rn" else 4) + 6 * robust + 0.3 * draw.normal(),
+        "kurtosis/h/width_adjusted": 0.95 + robust / 3 + 0.02 * draw.normal(),
+        "kurtosis/last/width_adjusted": (2.3 if backbone == "rn" else 1.4) + 2 * robust + 0.1 * draw.normal(),
         "outliers/largest": float(robust > 0.3),
         "rankme/h": 20 - 10 * robust + draw.normal(),
         "importance/raw/max_over_median": 10 ** (2.2 * pretrained + 0.1 * draw.normal()),
@@ -75,8 +75,8 @@ def made_up(corpora=CORPORA, backbones=BACKBONES, seeds=(0, 1), failures=()):
                         StudyRow(
                             name=f"{name}-finetuned, α = {alpha:g}" if alpha else name,
                             model=f"{name}-finetuned" if alpha else name,
-                            family=name, kind=kind, alpha=alpha or None, labels=labels, checkpoint_hash=f"{name}{alpha}",
-                            figures=figures(kind, corpus, backbone, alpha, draw),
+                            family=name, kind=kind, alpha=alpha or None, labels=labels,
+                            checkpoint_hash=f"{name}{alpha}", figures=figures(kind, corpus, backbone, alpha, draw),
                         )
                     )  # fmt: skip
         for kind in ("supervised", "random"):

@@ -1,0 +1,99 @@
+"""What a study's correlations say, a sentence for each signature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning_robust.report.study_words import FIGURES, figure_words
+from lightning_robust.results.study_record import StudyRecord
+
+if TYPE_CHECKING:  # the room imports torch, which a reader of result files need not load
+    from lightning_robust.robustness.study_correlations import StudyCorrelation
+
+__all__ = ["FEWEST_FAMILIES", "direction", "study_findings"]
+
+FEWEST_FAMILIES = 10
+"""Families below which nothing is concluded (METHODS 7)."""
+_WHERE = {"pretrained": "between pretrained models", "paths": "along Wise-FT paths"}
+_HELD = "reference accuracy"
+
+
+def study_findings(record: StudyRecord, correlations: Sequence[StudyCorrelation]) -> list[str]:
+    """What follows robustness and what does not, by intervals, in sentences.
+
+    Args:
+        record: The study.
+        correlations: Of `study_correlations`.
+
+    Returns:
+        A sentence for each figure of the correlations that has words of its own, then what limits them.
+    """
+    tags = [tag for tag in FIGURES if any(one.figure == tag and one.role == "signature" for one in correlations)]
+    found = [f"{figure_words(tag).words}: {_sentence(tag, correlations)}." for tag in tags]
+    return [*found, *_limits(record, correlations)] if found else []
+
+
+def direction(one: StudyCorrelation | None) -> str:
+    """`higher` or `lower` where robustness is higher, if the interval leaves out 0; else `undetermined`.
+
+    Args:
+        one: A correlation; None for one that there is not.
+
+    Example:
+        >>> direction(None)
+        'not measured'
+    """
+    if one is None or math.isnan(one.correlation.estimate):
+        return "not measured"
+    if one.families < FEWEST_FAMILIES or not one.correlation.excludes_zero:
+        return "undetermined"
+    return "higher" if one.correlation.estimate > 0 else "lower"
+
+
+def _sentence(tag: str, correlations: Sequence[StudyCorrelation]) -> str:
+    said: dict[str, list[str]] = {}
+    for scope, where in _WHERE.items():
+        alone, held = (_one(tag, scope, given, correlations) for given in ("", _HELD))
+        words = direction(alone)
+        if words in ("higher", "lower"):
+            beyond = held is None or direction(held) == words
+            words += " where robustness is higher" + ("" if beyond else f", but no longer with {_HELD} held fixed,")
+        elif alone is not None and words == "undetermined" and alone.families < FEWEST_FAMILIES:
+            where += f" ({alone.families} families)"
+        said.setdefault(words, []).append(where)
+    return "; ".join(f"{words} {' and '.join(places)}" for words, places in said.items())
+
+
+def _one(tag: str, scope: str, given: str, correlations: Sequence[StudyCorrelation]) -> StudyCorrelation | None:
+    return next(
+        (
+            one
+            for one in correlations
+            if (one.figure, one.scope, one.given, one.without_extrapolated) == (tag, scope, given, False)
+        ),
+        None,
+    )
+
+
+def _limits(record: StudyRecord, correlations: Sequence[StudyCorrelation]) -> list[str]:
+    pretrained = len({row.family for row in record.of_kind("zero-shot")})
+    found = []
+    if pretrained < FEWEST_FAMILIES:
+        found.append(
+            f"{pretrained} pretrained families are fewer than {FEWEST_FAMILIES}: nothing is concluded between them."
+        )
+    changed = [
+        figure_words(one.figure).words
+        for one in correlations
+        if one.without_extrapolated
+        and not one.given
+        and one.role == "signature"
+        and one.scope in _WHERE
+        and direction(one) != direction(_one(one.figure, one.scope, "", correlations))
+    ]
+    if changed:
+        names = ", ".join(dict.fromkeys(changed))
+        found.append(f"Without the models whose robustness is an extrapolation it is otherwise for {names}.")
+    return found
