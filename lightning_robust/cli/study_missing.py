@@ -3,18 +3,17 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lightning_robust.cli.data_spec import data_settings, open_data
-from lightning_robust.cli.run_folder import LAST
+from lightning_robust.cli.planned_run import is_finished, is_resumable, refuse_begun_otherwise
 from lightning_robust.cli.study_config import StudyConfig, StudyModel, StudyTraining
 from lightning_robust.errors import UserError
 from lightning_robust.models.weights_place import WeightsPlace, weights_place
-from lightning_robust.results.names import RESULTS
 
 __all__ = ["Missing", "missing_of_model", "missing_of_study", "place_of", "state_of", "test_images"]
 
@@ -38,21 +37,23 @@ def state_of(training: StudyTraining) -> str:
     Args:
         training: The run.
     """
-    if (training.folder / RESULTS).is_file():
+    if is_finished(training.folder):
         return "done"
-    return "to go on" if (training.folder / LAST).is_file() else "to do"
+    return "to go on" if is_resumable(training.folder) else "to do"
 
 
 def place_of(model: StudyModel) -> WeightsPlace | None:
-    """Where the weights of a model that exists lie; None for one that the study makes.
+    """Where the weights of a model lie; None for one that the study has yet to make.
 
     Args:
         model: Of the study.
 
     Raises:
+        UserError: If its config cannot be read.
         ValueError: If there is no such model.
     """
-    return None if model.train is not None else weights_place(model.source())
+    made = model.train is None or state_of(model.train) == "done"
+    return weights_place(model.source()) if made else None
 
 
 def missing_of_model(model: StudyModel) -> list[Missing]:
@@ -68,13 +69,16 @@ def missing_of_model(model: StudyModel) -> list[Missing]:
             found.append(Missing(f"weights of {model.name}", place.where))
     except ValueError as error:
         found.append(Missing(f"model {model.name}", str(error)))
+    except UserError:  # said of its run, below
+        pass
     if model.train is not None:
-        found += _missing_of_run(model.train, f"training of {model.name}", _has_export)
+        found += _missing_of_run(model.train, f"training of {model.name}", _has_encoder)
     if model.finetuned is not None:
-        alphas = model.finetuned.alphas
-        found += _missing_of_run(
-            model.finetuned.training, f"finetuning of {model.name}", lambda s: _has_path(s, alphas)
-        )
+        writes = partial(_has_path, alphas=model.finetuned.alphas)
+        found += _missing_of_run(model.finetuned.training, f"finetuning of {model.name}", writes)
+        if state_of(model.finetuned.training) == "done":
+            files = (model.finetuned.file(alpha) for alpha in model.finetuned.alphas)
+            found += [Missing(f"weights of {model.name}-finetuned", file) for file in files if not Path(file).is_file()]
     return found
 
 
@@ -89,11 +93,16 @@ def _missing_of_run(
         return
     if sentence := wrong(settings):
         yield Missing(f"config for the {what}", f"{training.config}: {sentence}")
-    if state_of(training) != "done" and (sentence := _training_data(settings, training.config)):
+    try:
+        refuse_begun_otherwise(training.folder, settings)
+    except UserError as error:
+        yield Missing(f"the {what}", str(error))
+    section = yaml.safe_dump({"data": settings["data"]})
+    if state_of(training) != "done" and (sentence := _training_data(section, training.config)):
         yield Missing(f"data for the {what}", sentence)
 
 
-def _has_export(settings: dict[str, Any]) -> str | None:
+def _has_encoder(settings: dict[str, Any]) -> str | None:
     if (settings["model"].get("init_args") or {}).get("encoder") is None:
         return "it names no encoder at model.init_args.encoder"
     return None
@@ -118,14 +127,15 @@ def _has_path(settings: dict[str, Any], alphas: tuple[float, ...]) -> str | None
     return None
 
 
-def _training_data(settings: dict[str, Any], name: str) -> str | None:
-    """What is wrong with a run's training images, in a sentence."""
+@lru_cache(maxsize=256)
+def _training_data(section: str, name: str) -> str | None:
+    """What is wrong with a run's training images, in a sentence; the section is YAML, many runs share one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump({"data": settings["data"]}), encoding="utf-8")
+        file.write_text(section, encoding="utf-8")
         try:
             data = open_data(str(file))
-            _look_at_training_images(data, settings["data"].get("init_args") or {})
+            _look_at_training_images(data, yaml.safe_load(section)["data"].get("init_args") or {})
         except (UserError, ValueError, OSError) as error:
             return str(error).replace(str(file), name)
     return None

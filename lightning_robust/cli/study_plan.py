@@ -119,10 +119,10 @@ def _plan_model(
 def _weights(model: StudyModel) -> str:
     try:
         place = place_of(model)
-    except ValueError:
+    except (UserError, ValueError):
         return "unknown"
     if place is None:
-        return "trained here" if model.train is not None and state_of(model.train) == "done" else "to train"
+        return "to train" if model.train is None else state_of(model.train)
     return "here" if place.there else "missing"
 
 
@@ -185,8 +185,7 @@ def _sums(plan: StudyPlan) -> list[str]:
     on_cores = f", or {_hours(cores)} core hours" if (cores := train_core + measure_core) < _MOST_CORE_HOURS else ""
     said = [
         f"{len(plan.models)} models, {rows} rows, {steps} measurements on {plan.images:,} images each, {done} done.",
-        f"Left: {_hours(train + measure)} GPU hours (training {_hours(train)}, measuring {_hours(measure)})"
-        f"{on_cores}.",
+        f"Left: {_hours(train + measure)} GPU hours (training {_hours(train)}, measuring {_hours(measure)}){on_cores}.",
         *(f"Not reckoned: {sentence}." for sentence in dict.fromkeys(work.unknown)),
     ]
     return [*said, *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in ASSUMPTIONS)]

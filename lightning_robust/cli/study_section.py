@@ -188,3 +188,6 @@ class _Strict(yaml.SafeLoader):
                 seen.add(key.value)
         self._looked_at.append(node)
         super().flatten_mapping(node)
+        # of a key that was merged and replaced PyYAML keeps both, and merges the wrong one into a third mapping
+        last = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
+        node.value = list(last.values())
