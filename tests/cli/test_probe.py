@@ -12,10 +12,15 @@ from scipy import stats
 
 from lightning_robust.cli.main import main
 from lightning_robust.data.image_sets import image_loader, open_images
+from lightning_robust.data.scenes.dataset import SceneImages
+from lightning_robust.data.scenes.distributions import REFERENCE
+from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
 from lightning_robust.models import networks
 from lightning_robust.models.batch_norm import batch_norms
 from lightning_robust.models.networks import load_network
 from lightning_robust.results import read_probe
+from lightning_robust.robustness import reference_figures
+from lightning_robust.signatures import prediction_confidence
 
 H = "encoder.visual"
 
@@ -67,6 +72,31 @@ def test_the_bundled_clip_with_concepts(folder, capsys, features):
     assert len(figures) == len(record.scalars)
 
 
+def test_confidence_is_of_the_model_s_own_logits_on_the_classes_of_the_world(folder):
+    assert probe("--model", "scenes-clip", "--max_images", "80", "--layers", H) == 0
+    record = read_probe(folder / "checkpoints" / "probe" / "001" / "results.json")
+    network = load_network("scenes-clip", class_names=CLASSES, templates=TEMPLATES)
+    world = SceneImages(REFERENCE, 0, "test", 80, network.transform)
+    images, labels = zip(*(world[k] for k in range(80)), strict=True)
+    with torch.no_grad():
+        logits = network.model(torch.stack(images))
+    want = prediction_confidence(logits, torch.tensor(labels))
+    names = ("mean", "entropy", "margin", "accuracy", "overconfidence", "ece")
+    found = [record.scalars[f"confidence/{name}"] for name in names]
+    assert found == pytest.approx([getattr(want, name) for name in names], rel=1e-4)
+    assert want.accuracy > 0.7
+    assert record.scalars[f"not_finite/{H}/confidence"] == 0
+    assert record.curves["confidence/bins/images"] == tuple(want.bin_images.tolist())
+    assert [layer.name for layer in record.layers] == [H]  # the logits are no layer
+    said = next(sentence for sentence in record.conventions if sentence.startswith("confidence"))
+    assert "15 bins of equal width; accuracy on the 80 images" in said
+    canonical = reference_figures(record.scalars, [layer.name for layer in record.layers], H)
+    assert canonical["confidence/accuracy"] == want.accuracy
+    assert canonical["weights/alpha"] > 1
+    alphas = [tag for tag in record.scalars if tag.startswith("weights/") and tag.endswith("/alpha")]
+    assert len(alphas) == len({row["name"] for row in rows(folder / "checkpoints/probe/001/weights.csv")})
+
+
 def test_importance_concepts_and_weights_agree_with_their_tables(folder):
     assert probe("--model", "scenes-clip", "--max_images", "9", "--concepts", "scenes?n=300", "--run_name", "a") == 0
     run = folder / "checkpoints" / "probe" / "a"
@@ -102,6 +132,9 @@ def test_a_network_of_timm_on_a_folder_of_images(folder, capsys):
     assert record.model.origin == "random weights, seed 0, batch norms calibrated on the 6 images"
     assert list(record.data.images.values()) == [6]
     assert "importance/fc:input/raw/max_over_median" in record.scalars
+    assert 0 < record.scalars["confidence/mean"] <= 1
+    assert "confidence/accuracy" not in record.scalars  # folders a and b are no classes that anything says
+    assert any("no accuracy, since nothing says" in sentence for sentence in record.conventions)
     assert "Concepts" not in capsys.readouterr().out
 
 
