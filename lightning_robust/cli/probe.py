@@ -5,25 +5,17 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
-from lightning_robust.cli.class_names_file import class_names_in
 from lightning_robust.cli.probe_files import PICTURE, Found, write_comparison, write_model
+from lightning_robust.cli.probe_measured import load_model, measured_model
 from lightning_robust.cli.probe_steps_files import steps_folder
 from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
-from lightning_robust.errors import UserError, from_user
-from lightning_robust.results import (
-    DataDescription,
-    ModelDescription,
-    ProbedLayer,
-    ProbeRecord,
-    collect_provenance,
-    read_probe,
-)
+from lightning_robust.errors import UserError
+from lightning_robust.results import read_probe
 from lightning_robust.results.names import RESULTS
 from lightning_robust.results.steps_record import STEPS_KIND
 
-__all__ = ["conventions", "load_model", "measured_model", "run"]
+__all__ = ["load_model", "measured_model", "run"]
 
 #: What says how to measure.
 _MEASURING = (
@@ -137,147 +129,3 @@ def _refuse_idle(args: argparse.Namespace) -> None:
     given = [name for name in (*_MEASURING, "download") if getattr(args, name) not in (None, False)]
     if given:
         raise UserError(f"--{given[0]} has no effect on earlier probes, which are read as they are; leave it out")
-
-
-def load_model(args: argparse.Namespace, name: str) -> Any:
-    """Load a model by name, a CLIP with the zero-shot head of the classes that are asked for.
-
-    Args:
-        args: `classes`, `images`, `weights` and `seed`.
-        name: As `--model` takes it.
-
-    Raises:
-        UserError: If it cannot be had.
-    """
-    from lightning_robust.models.bundled import CLASSIFIER_FILE, SUPERVISED
-    from lightning_robust.models.encoders import BUNDLED
-    from lightning_robust.models.networks import load_network, takes_class_names
-
-    if (
-        name
-        and Path(name).is_dir()
-        and not (Path(name) / CLASSIFIER_FILE).is_file()
-        and name not in (BUNDLED, SUPERVISED)
-    ):
-        raise UserError(
-            f"{name} is a folder without step checkpoints, an earlier probe or a classifier: name a file in it, or a "
-            f"CLIP in open_clip's form as local-dir:{name}"
-        )
-    with from_user(ValueError):
-        takes = takes_class_names(name)
-        classes, templates = _class_texts(args) if takes or args.classes is not None else (None, None)
-        return load_network(name, weights=args.weights, seed=args.seed, class_names=classes, templates=templates)
-
-
-def _class_texts(args: argparse.Namespace) -> tuple[list[str] | None, list[str] | None]:
-    """Classes and prompts of a zero-shot head: a file's lines, or those of the scenes world for its own images."""
-    if args.classes is not None:
-        return class_names_in(args.classes), None
-    if args.images != "scenes":
-        return None, None
-    from lightning_robust.data.scenes.vocabulary import CLASSES, TEMPLATES
-
-    return list(CLASSES), list(TEMPLATES)
-
-
-def _head_classes(args: argparse.Namespace, network: Any) -> list[str] | None:
-    """What the classes of a network's head are called; None where there is none, or nothing says so."""
-    from lightning_robust.models.networks import takes_class_names
-
-    if network.head is None:
-        return None
-    names = _class_texts(args)[0] if takes_class_names(network.name) else network.class_names
-    return None if names is None or len(names) != len(network.head) else list(names)
-
-
-def measured_model(args: argparse.Namespace, network: Any) -> Found:
-    """Measure every signature of a model.
-
-    Args:
-        args: What says how to measure.
-        network: From `load_model`.
-
-    Raises:
-        UserError: If images or concept set cannot be had.
-    """
-    import torch
-
-    from lightning_robust.cli.probing import Settings, probe_network
-    from lightning_robust.data.concept_sets import concept_loader, open_concept_set
-    from lightning_robust.data.image_labels import class_labels, labelled_loader
-    from lightning_robust.data.image_sets import image_loader, open_images
-    from lightning_robust.models.untrained import calibrated
-    from lightning_robust.report.probe_table import CONCEPT_IMAGES
-
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    layers = tuple(dict.fromkeys([*(args.layers or network.blocks), network.representation_layer]))
-    with from_user(ValueError, RuntimeError):
-        pictures = open_images(args.images, network.transform, n=args.max_images, download=args.download)
-        fetch = {"download": True} if args.download and (args.concepts or "").startswith("hub:") else {}
-        labelled = None if args.concepts is None else open_concept_set(args.concepts, network.transform, **fetch)
-        images = image_loader(pictures, args.batch_size)
-        concepts = None if labelled is None else (labelled, concept_loader(labelled, args.batch_size))
-        network = calibrated(network, images, device)
-        names = _head_classes(args, network)
-        labels = None if names is None else class_labels(pictures, names)
-        if labels is not None:
-            images = labelled_loader(pictures, labels, args.batch_size)
-        found = probe_network(network, images, concepts, Settings(layers, args.pool, device, args.seed))
-    counts = {pictures.source: found.images}
-    if labelled is not None:
-        counts[f"{labelled.source}{CONCEPT_IMAGES}"] = found.concept_images
-    record = ProbeRecord(
-        provenance=collect_provenance(device=device),
-        seeds={"random heads, rotations and permutations": args.seed},
-        model=ModelDescription(
-            name=network.name,
-            origin=network.origin,
-            checkpoint_hash=network.checkpoint_hash,
-            parameters=sum(p.numel() for p in network.model.parameters()),
-            classes=0 if network.head is None else len(network.head),
-        ),
-        data=DataDescription(dataset=args.images, protocol="the model's own preprocessing", images=counts),
-        conventions=conventions(found) + _unreadable(images, concepts),
-        layers=tuple(ProbedLayer(name=name, form=form.words, d=form.d) for name, form in found.forms.items()),
-        scalars=found.reading.scalars,
-        curves={tag: tuple(values) for tag, values in found.reading.curves.items()},
-        indices={tag: tuple(values) for tag, values in found.reading.indices.items()},
-        directions=found.directions,
-    )
-    return Found(record, network, weights=found.weights, importance=found.importance)
-
-
-def conventions(found: Any) -> tuple[str, ...]:
-    """How a probe's figures were taken, in sentences."""
-    from lightning_robust.signatures import CALIBRATION_BINS
-
-    said = [
-        "kurtosis: Pearson's (a Gaussian gives 3), h not normalised; outlier features: |z| > 6 on at least 6 % of "
-        "the images",
-        "spectra: h not normalised, RankMe on E[hhᵀ], participation ratio of the covariance",
-        "importance: σ · mean |cos(v, h)|, largest over median, raw and centred head; controls: means over 5 random "
-        "heads and 5 random rotations",
-        "layers: " + "; ".join(f"{name}: {form.words}" for name, form in found.forms.items()),
-        "weights: every matrix of the image tower and the head, float64",
-    ]
-    if "confidence/mean" in found.reading.scalars:
-        truth = (
-            f"accuracy on the {found.labelled:,} images whose class is known"
-            if found.labelled
-            else ("no accuracy, since nothing says that the images' classes are the head's")
-        )
-        said.append(
-            "confidence: of the model's own logits, temperature included; entropy divided by log C; calibration error "
-            f"over {CALIBRATION_BINS} bins of equal width; {truth}"
-        )
-    if found.concept_images:
-        said.append(
-            "concepts: h of unit length, AP of v and −v, unknown labels ignored; bases of equal size, neurons drawn "
-            "with the seed; eligible with 10 positives, 10 negatives and a prevalence of at most 50 %"
-        )
-    return tuple(said)
-
-
-def _unreadable(images: Any, concepts: Any) -> tuple[str, ...]:
-    loaders = [images] if concepts is None else [images, concepts[1]]
-    return tuple(f"an image was left out: {sentence}" for loader in loaders for sentence in loader.unreadable)

@@ -10,6 +10,7 @@ from lightning_robust.cli.study_models import StudyModel
 from lightning_robust.cli.study_run import run_study, trainings_of
 from lightning_robust.cli.study_steps import study_folder
 from lightning_robust.errors import UserError
+from lightning_robust.results.study_record import StudyRecord
 
 __all__ = ["run"]
 
@@ -55,11 +56,8 @@ def _measured(models: tuple[StudyModel, ...], study: StudyContext, folder: Path,
 
 
 def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
-    from rich.console import Console
-
     from lightning_robust.cli.study_collect import collect_study
     from lightning_robust.cli.study_files import write_study_files
-    from lightning_robust.report import print_study, write_study_figures
 
     found = collect_study(study, folder)
     if found.record is None:
@@ -67,8 +65,16 @@ def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
             return _FAILED
         raise UserError(f"nothing of the study {study.config.name!r} is measured: leave --report_only out to do it")
     write_study_files(found.record, folder)
-    write_study_figures(found.record, folder)
-    print_study(found.record, folder, Console())
+    _show(found.record, folder)
     if found.missing:
         print(f"Not measured: {'; '.join(found.missing)}", file=sys.stderr)
     return _FAILED if failed else 0
+
+
+def _show(record: StudyRecord, folder: Path) -> None:
+    from rich.console import Console
+
+    from lightning_robust.report import print_study, write_study_figures
+
+    write_study_figures(record, folder)
+    print_study(record, folder, Console())

@@ -17,6 +17,7 @@ RowRecord = tuple[PlannedRow, Any, float]
 #: Rows in, and each with its record out, as they come.
 Measure = Callable[[StudyContext, Sequence[PlannedRow]], Iterator[RowRecord]]
 _START: Final = "alpha=0.00.safetensors"
+_POOL, _BATCH = "mean", 128
 
 
 def _evaluated(context: StudyContext, rows: Sequence[PlannedRow]) -> Iterator[RowRecord]:
@@ -42,16 +43,21 @@ def _asked(rows: Sequence[PlannedRow]) -> list[Asked]:
 
 
 def _probed(context: StudyContext, rows: Sequence[PlannedRow]) -> Iterator[RowRecord]:
-    """Row by row; images, concept set and class names are those of the study's data."""
-    from lightning_robust.cli.probe import load_model, measured_model
+    """Row by row, on the reference images that evaluate judges accuracy on, with the class names of the data."""
+    from lightning_robust.cli.data_spec import open_data
+    from lightning_robust.cli.probe_measured import load_model, measured_model
+    from lightning_robust.cli.study_images import reference_images
 
+    data = open_data(context.config.data)
+    texts = (list(data.class_names), list(data.templates))
     for row in rows:
         since = time.monotonic()
         args = context.arguments("probe", [row.source])
-        args.images, args.pool = "scenes", args.pool or "mean"
-        args.batch_size = args.batch_size or 128
-        record = measured_model(args, load_model(args, row.source)).record
-        yield row, record, time.monotonic() - since
+        args.pool, args.batch_size = args.pool or _POOL, args.batch_size or _BATCH
+        network = load_model(args, row.source, None if args.classes is not None else texts)
+        data.transform = network.transform
+        given = reference_images(data, network, args.batch_size, args.max_images)
+        yield row, measured_model(args, network, given).record, time.monotonic() - since
 
 
 def _pruned(context: StudyContext, rows: Sequence[PlannedRow]) -> Iterator[RowRecord]:

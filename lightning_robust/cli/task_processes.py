@@ -118,6 +118,7 @@ def run_tasks(
     with _ended(running):
         while waiting or running:
             _begin(waiting, running, jobs, failed, progress, ended)
+            progress.look(elsewhere=len(waiting) if not running else 0)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 said = None if one.process.returncode == 0 and one.task.finished else one.task.failure(_how(one))
@@ -126,7 +127,6 @@ def run_tasks(
                     progress.broken_off(one.task)
                 else:
                     ended(one.task, said)
-            progress.look(elsewhere=len(waiting) if not running else 0)
             if waiting or running:
                 time.sleep(poll)
     return failed
