@@ -1,5 +1,6 @@
 """Lightning callbacks: when to measure, on which layer and images, under which tags to log."""
 
+from lightning_robust.callbacks.diagnosis import Diagnosis
 from lightning_robust.callbacks.effective_robustness import EffectiveRobustness
 from lightning_robust.callbacks.log_steps import LogSteps
 from lightning_robust.callbacks.monitor import SignatureMonitor
@@ -12,6 +13,7 @@ __all__ = [
     "ConceptMonitor",
     "ConfidenceMonitor",
     "CurveRecorder",
+    "Diagnosis",
     "EffectiveRobustness",
     "KurtosisMonitor",
     "LogSteps",

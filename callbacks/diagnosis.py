@@ -83,8 +83,8 @@ class Diagnosis(SignatureMonitor):
         prefix: str = "",
     ) -> None:
         #: The table that predictions are made from.
-        self.calibration: CalibrationRecord = load_calibration(study, seed=seed)[0]
-        self.study = str(study)
+        self.calibration: CalibrationRecord
+        self.calibration, self._table_hash = load_calibration(study, seed=seed)
         kinds = needed_kinds(self.calibration.figures)
         if not kinds:
             raise UserError(f"the table {self.calibration.name} predicts from no figure of images, so none is measured")
@@ -98,6 +98,11 @@ class Diagnosis(SignatureMonitor):
         self._fitted: FittedDiagnosis | None = None
         self._measured_layers: tuple[str, ...] = ()
         self._told = False
+
+    @property
+    def state_key(self) -> str:
+        """Two with different tables keep their states apart in one checkpoint."""
+        return f"{super().state_key}, table {self._table_hash}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another run's figures, and leave out the family that this one begins with."""

@@ -66,7 +66,7 @@ def print_diagnosis(record: DiagnosisRecord, folder: Path, console: Console) -> 
     rivals = [one for one in record.skills if one.role == "rival"]
     for sentence in trust_sentences(record.skill, rivals):
         _bullet(console, sentence)
-    _print_skills([record.skill, *rivals], console)
+    _print_skills([record.skill, *rivals], console, whole=False)
     _print_end(record.conventions, folder, (RESULTS, "diagnosis.png"), console)
 
 
@@ -96,7 +96,7 @@ def print_calibration(record: CalibrationRecord, folder: Path, console: Console)
     rivals = [one for one in record.skills if one.role == "rival"]
     for sentence in trust_sentences(skill, rivals) if skill is not None else ():
         _bullet(console, sentence)
-    _print_skills(record.skills, console)
+    _print_skills(record.skills, console, whole=True)
     for name, reason in record.left_out.items():
         console.print(f"Left out: {name} ({reason}).", style="dim", highlight=False, markup=False)
     _print_end(record.conventions, folder, (RESULTS, "diagnosis.png"), console)
@@ -197,23 +197,25 @@ def _distance(model: DiagnosedModel) -> str:
     return DASH if math.isnan(model.distance) else f"{model.distance:.1f} ({model.farthest:.1f})"
 
 
-def _print_skills(skills: Sequence[PredictorSkill], console: Console) -> None:
-    """What is judged, the diagnosis first, and the rank correlation of its held-out predictions."""
+def _print_skills(skills: Sequence[PredictorSkill], console: Console, *, whole: bool) -> None:
+    """What is judged, the diagnosis first, and how held-out predictions rank; the whole has them by kind of rows."""
     shown = [one for role in _ROLES for one in skills if one.role == role]
     if not shown:
         return
     roles = [one.role for one in shown]
     apart = {k for k in range(1, len(shown)) if roles[k] != roles[k - 1]}
-    columns: list[tuple[str, list[str]]] = [
+    columns = [
         ("rank corr.", [interval_words(one.correlation) for one in shown]),
         ("R²", [_number_of_two(one.r_squared) for one in shown]),
-    ]
-    more: list[tuple[str, list[str]]] = [
-        ("between families", [interval_words(one.between_families) for one in shown]),
-        ("within", [interval_words(one.within_families) for one in shown]),
         ("held", [coverage_words(one.coverage) for one in shown]),
     ]
-    print_fitting(console, [figure_words(one.name) for one in shown], [columns, more], apart=apart)
+    more = [
+        ("between families", [interval_words(one.between_families) for one in shown]),
+        ("within", [interval_words(one.within_families) for one in shown]),
+        ("pretrained alone", [DASH if one.pretrained is None else interval_words(one.pretrained) for one in shown]),
+    ]
+    groups = [columns, more] if whole else [columns]
+    print_fitting(console, [figure_words(one.name) for one in shown], groups, apart=apart)
 
 
 def _number_of_two(value: float) -> str:

@@ -30,7 +30,7 @@ _NAMES: Final = {
     "outliers": "outlier features",
     "neuron_norm_kurtosis": "neuron-norm kurtosis",
     "rankme": "RankMe",
-    "covariance_effective_rank": "effective rank of the covariance",
+    "covariance_effective_rank": "covariance rank",
     "participation_ratio": "participation ratio",
     "kurtosis": "kurtosis",
 }
@@ -39,7 +39,7 @@ _WHOLE: Final = {
     "head/stable_rank": "stable rank of the head",
     "head/effective_rank": "effective rank of the head",
     "head/alpha": "tail exponent α of the head",
-    "weights/alpha": "tail exponent α of the weights (WeightWatcher)",
+    "weights/alpha": "WeightWatcher's α of the weights",
     "confidence/mean": "mean confidence",
     "confidence/entropy": "entropy of the answers",
     "confidence/margin": "margin of the answers",
@@ -127,12 +127,13 @@ def trust_sentences(skill: PredictorSkill, rivals: Sequence[PredictorSkill]) -> 
         c = skill.coverage
         yield (
             f"Its {100 * c.nominal:.0f} % intervals held what was measured for {c.held} of {c.total} rows whose family "
-            f"they had not seen ({100 * c.low:.0f} to {100 * c.high:.0f} %)."
+            f"they had not seen ({100 * c.low:.0f} to {100 * c.high:.0f} %){_by_family(skill.coverage_by_family)}."
         )
     yield (
         f"Rank correlation of prediction and measurement, over {skill.rows} rows of {skill.families} families left out "
         f"in turn: {interval_words(skill.correlation)}, R² {_signed(skill.r_squared)}; between families "
-        f"{interval_words(skill.between_families)}, within them {interval_words(skill.within_families)}."
+        f"{interval_words(skill.between_families)}, within them {interval_words(skill.within_families)}"
+        f"{_among(skill.pretrained)}."
     )
     known = [one for one in rivals if not math.isnan(one.correlation.estimate)]
     if not known:
@@ -146,6 +147,19 @@ def trust_sentences(skill: PredictorSkill, rivals: Sequence[PredictorSkill]) -> 
         )
     else:
         yield f"The best simple rival, {name} alone, reaches {interval_words(best.correlation)}."
+
+
+def _by_family(coverage: Coverage | None) -> str:
+    if coverage is None:
+        return ""
+    return (
+        f", and for {coverage.held} of {coverage.total} families by one row of each "
+        f"({100 * coverage.low:.0f} to {100 * coverage.high:.0f} %)"
+    )
+
+
+def _among(pretrained: Interval | None) -> str:
+    return "" if pretrained is None else f", among pretrained models alone {interval_words(pretrained)}"
 
 
 def short_models(names: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """What every callback keeps: training is bitwise the same with it, whatever happens, and nothing stays behind."""
 
+import functools
+
 import pytest
 import torch
 from callback_cases import (
@@ -20,11 +22,13 @@ from callback_cases import (
 )
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from made_up_table import made_up_calibration, save
 
 from lightning_robust.callbacks import (
     ConceptMonitor,
     ConfidenceMonitor,
     CurveRecorder,
+    Diagnosis,
     EffectiveRobustness,
     KurtosisMonitor,
     LogSteps,
@@ -36,6 +40,15 @@ from lightning_robust.callbacks import (
 from lightning_robust.signatures import ActivationKurtosis, MassiveActivations
 
 pytestmark = QUIET
+
+
+@functools.cache
+def made_up_diagnoses():
+    return made_up_calibration()
+
+
+def diagnosis(folder, **options):
+    return Diagnosis(save(made_up_diagnoses(), folder), layers=["norm", LAYER], **options)
 
 
 def own_images():
@@ -51,6 +64,7 @@ def everything(folder, **options):
         KurtosisMonitor(images=own_images(), prefix="own", **options),
         WiseFT([0.5], module="", replicates=10, baseline=made_up_baseline()),
         EffectiveRobustness(made_up_baseline(), replicates=10),
+        diagnosis(folder, **options),
         CurveRecorder(folder / "curves.csv"),
     ]
 
@@ -78,6 +92,8 @@ CALLBACKS = {
     "wise-ft": lambda folder: [WiseFT([0.5], module="", replicates=10)],
     "wise-ft against a baseline": lambda folder: [WiseFT([0.5], module="", replicates=10, baseline=made_up_baseline())],
     "effective robustness": lambda folder: [EffectiveRobustness(made_up_baseline(), replicates=10)],
+    "diagnosis": lambda folder: [diagnosis(folder)],
+    "diagnosis on own images": lambda folder: [diagnosis(folder, images=own_images(), every_n_steps=1)],
     "random states": lambda folder: [RandomStates()],
     "recorder": lambda folder: [CurveRecorder(folder / "curves.csv")],
     "everything": everything,

@@ -73,10 +73,12 @@ def interval(estimate, half=0.1):
 
 def skill(name="diagnosis", role="diagnosis", correlation=0.82, covered=(52, 60)):
     coverage = Coverage(held=covered[0], total=covered[1], low=0.76, high=0.93, nominal=0.9) if covered else None
+    by_family = Coverage(held=11, total=12, low=0.65, high=0.99, nominal=0.9) if covered else None
     return PredictorSkill(
         name=name, role=role, figures=FIGURES if role == "diagnosis" else (name,), correlation=interval(correlation),
         r_squared=correlation**2 - 0.1, between_families=interval(correlation), within_families=interval(0.4),
-        coverage=coverage, rows=60, families=12,
+        coverage=coverage, rows=60, families=12, coverage_by_family=by_family,
+        pretrained=interval(0.3) if covered else None,
     )  # fmt: skip
 
 
