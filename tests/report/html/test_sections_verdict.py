@@ -1,0 +1,119 @@
+"""The verdict says what the intervals say."""
+
+import dataclasses
+
+import pytest
+from page_data import (
+    BASELINE,
+    IMAGES,
+    MODELS,
+    Parsed,
+    alpha_row,
+    curve_rows,
+    evaluated,
+    evaluation_record,
+    probe_record,
+    run_record,
+)
+
+from lightning_robust.report.html import Found, Sources
+from lightning_robust.report.html.sections_verdict import section
+from lightning_robust.report.html.verdict_words import standing
+
+
+def of_run(tmp_path, record):
+    return section(Sources(folder=tmp_path, runs=(Found(tmp_path, record),)))
+
+
+def of_models(tmp_path, *models):
+    return section(Sources(folder=tmp_path, evaluations=(Found(tmp_path, evaluation_record(*models)),)))
+
+
+def points(value):
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def test_a_finetuned_model_with_its_figures(tmp_path):
+    record = run_record()
+    made = of_run(tmp_path, record)
+    mean, before = (record.wise_ft[k].effective_robustness.mean for k in (-1, 0))
+    assert mean.prediction.low > 0
+    assert made.lead == (
+        "After finetuning the model is still more robust than a standard model: "
+        f"{points(mean.estimate)} points of effective robustness (95 % interval {points(mean.prediction.low)} to "
+        f"{points(mean.prediction.high)}), against {points(before.estimate)} before it."
+    )
+    text = Parsed(made.body).text
+    assert "accuracy on the reference80.0 %60.0 % before finetuning" in text
+    assert "on the shifts by −10.0 points in the mean (95 %: −15.0 to −5.0)" in text.replace(
+        "−10.0 in", "−10.0 points in"
+    )
+    assert "α* of the Wise-FT path0.5" in text
+
+
+def test_gaining_is_no_keeping(tmp_path):
+    rows = (alpha_row(0.0, sketch=0.45), dataclasses.replace(alpha_row(0.0, sketch=0.7), alpha=1.0))
+    lead = of_run(tmp_path, run_record(wise_ft=rows, choice=None)).lead
+    assert "the model is more robust than a standard model" in lead
+
+
+@pytest.mark.parametrize(
+    ("sketch", "words"),
+    [(0.7, "one is more robust than"), (0.32, "one is not told apart from"), (0.02, "one is less robust than")],
+)
+def test_one_model(tmp_path, sketch, words):
+    made = of_models(tmp_path, evaluated("one", sketch=sketch))
+    assert made.lead.startswith(f"{words} a standard model: ")
+
+
+def test_several_models_are_counted(tmp_path):
+    models = [evaluated("low", sketch=0.32), evaluated("high", sketch=0.7), evaluated("mid", sketch=0.6)]
+    lead = of_models(tmp_path, *models).lead
+    assert lead.startswith("2 of 3 models are more robust than a standard model; furthest above the line lies high ")
+
+
+def test_extrapolation_is_said(tmp_path):
+    assert "extrapolation" not in of_models(tmp_path, evaluated("one", reference=0.8)).lead
+    assert "extrapolation" in of_models(tmp_path, evaluated("one", reference=0.95)).lead
+
+
+def test_without_a_baseline_it_is_undetermined(tmp_path):
+    lead = of_models(tmp_path, evaluated("one", robust=False)).lead
+    assert lead.startswith("one is right on 80.0 % of the reference and 70.0 % in the mean over 2 shifts.")
+    assert "undetermined" in lead
+
+
+def test_without_replicates_there_is_no_verdict():
+    bare = BASELINE.effective_robustness(0.8, {"v2": 0.7, "sketch": 0.7}, IMAGES, replicates=0)
+    assert standing(bare.mean) == "of undetermined robustness"
+
+
+def test_a_standard_model_is_not_told_apart(tmp_path):
+    standard = MODELS[6]
+    found = BASELINE.effective_robustness(standard.reference, standard.shifts, IMAGES, replicates=200)
+    assert standing(found.mean) == "not told apart from a standard model"
+
+
+def test_signatures_alone_give_none(tmp_path):
+    made = section(Sources(folder=tmp_path, probes=(Found(tmp_path, probe_record()),)))
+    assert made.lead.startswith("Robustness of scenes-clip is undetermined")
+    assert "3.14" in made.lead
+
+
+def test_a_training_that_was_not_tabulated_is_told_by_its_last_epoch(tmp_path):
+    bare = run_record(wise_ft=(), choice=None)
+    made = section(Sources(folder=tmp_path, runs=(Found(tmp_path, bare),), curves=(Found(tmp_path, curve_rows()),)))
+    assert made.lead.startswith("After 3 epochs 75.0 % of the reference’s validation images are right, and 55.0 %")
+    assert (
+        "more robust than a standard model: +14.0 points of effective robustness (95 % interval +10.0 to" in made.lead
+    )
+
+
+def test_the_other_model_stands_beside(tmp_path):
+    other = Sources(folder=tmp_path / "other", probes=(Found(tmp_path, probe_record("rival")),))
+    made = section(Sources(folder=tmp_path, probes=(Found(tmp_path, probe_record()),), second=other))
+    assert "other: Robustness of rival is undetermined" in Parsed(made.body).text
+
+
+def test_nothing_at_all(tmp_path):
+    assert section(Sources(folder=tmp_path)).lead.startswith("Undetermined")
