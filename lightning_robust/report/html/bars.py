@@ -13,7 +13,7 @@ from lightning_robust.report.html.markup import tag
 __all__ = ["Bar", "bars"]
 
 _WIDTH, _ROW, _LEFT, _RIGHT, _BOTTOM = 480, 30, 150, 58, 46
-_MOST = 22  # characters of a name that fit beside its bar
+_MOST = 20  # characters of a name that fit beside its bar
 
 
 @dataclass(frozen=True, kw_only=True)

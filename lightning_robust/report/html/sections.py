@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from lightning_robust.report.html import (
     sections_ablation,
     sections_accuracy,
+    sections_comparison,
     sections_compression,
     sections_concepts,
     sections_curves,
+    sections_diagnosis,
     sections_provenance,
     sections_pruning,
     sections_spectra,
+    sections_study,
     sections_verdict,
 )
 from lightning_robust.report.html.section import Section
@@ -21,6 +24,8 @@ __all__ = ["SECTIONS", "sections_of"]
 #: Each from a module ``sections_<name>.py`` of its own.
 SECTIONS: tuple[Callable[[Sources], Section | None], ...] = (
     sections_verdict.section,
+    sections_comparison.section,
+    sections_diagnosis.section,
     sections_accuracy.section,
     sections_curves.section,
     sections_spectra.section,
@@ -28,6 +33,7 @@ SECTIONS: tuple[Callable[[Sources], Section | None], ...] = (
     sections_ablation.section,
     sections_pruning.section,
     sections_compression.section,
+    sections_study.section,
     sections_provenance.section,
 )
 
