@@ -1,5 +1,6 @@
 """The folder of a run that a command plans: whether it is what is asked for now, and what was begun in vain."""
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -12,7 +13,14 @@ from lightning_robust.cli.run_folder import LAST
 from lightning_robust.errors import UserError
 from lightning_robust.results.names import RESULTS
 
-__all__ = ["discard_beginnings", "is_finished", "is_resumable", "refuse_begun_otherwise", "refuse_foreign_folder"]
+__all__ = [
+    "discard_beginnings",
+    "is_being_trained",
+    "is_finished",
+    "is_resumable",
+    "refuse_begun_otherwise",
+    "refuse_foreign_folder",
+]
 
 # what a run writes before its first checkpoint, half-written files among it
 _OF_A_RUN = re.compile(r"config\.yaml|hparams\.yaml|events\.out\.tfevents\..*|signatures\.(csv|png)|steps|\..*\.tmp.*")
@@ -35,6 +43,25 @@ def is_resumable(folder: Path) -> bool:
         folder: The run's folder.
     """
     return (folder / LAST).is_file()
+
+
+def is_being_trained(folder: Path) -> bool:
+    """Whether a process of this machine has a file of a run's folder open, as a training has its TensorBoard file.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        False also where the system does not tell, which only Linux does.
+    """
+    inside = f"{folder.resolve()}{os.sep}"
+    for descriptors in Path("/proc").glob("[0-9]*/fd"):
+        try:
+            if any(os.readlink(one.path).startswith(inside) for one in os.scandir(descriptors)):
+                return True
+        except OSError:  # of another user, or it has just ended
+            continue
+    return False
 
 
 def refuse_foreign_folder(folder: Path, log: Path) -> None:

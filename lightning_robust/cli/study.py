@@ -75,6 +75,8 @@ def _show(record: StudyRecord, folder: Path) -> None:
     from rich.console import Console
 
     from lightning_robust.report import print_study, write_study_figures
+    from lightning_robust.robustness.study_correlations import study_correlations
 
-    write_study_figures(record, folder)
-    print_study(record, folder, Console())
+    correlations = study_correlations(record)  # takes a while: its intervals are bootstrapped
+    write_study_figures(record, folder, correlations)
+    print_study(record, folder, Console(), correlations)

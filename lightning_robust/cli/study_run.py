@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning_robust.cli.planned_run import (
     discard_beginnings,
+    is_being_trained,
     is_finished,
     is_resumable,
     refuse_begun_otherwise,
@@ -76,7 +77,7 @@ class TrainTask:
         return is_finished(self.training.folder)
 
     def ready(self, failed: Mapping[str, str]) -> bool:
-        """Whether what it begins with is trained.
+        """Whether what it begins with is trained, and no process by hand is at it.
 
         Args:
             failed: Why others failed, by their labels.
@@ -84,11 +85,11 @@ class TrainTask:
         Raises:
             UserError: If that failed.
         """
-        if self.needs is None or self.needs.finished:
-            return True
-        if self.needs.label in failed:
-            raise UserError(f"what it begins with could not be had: {self.needs.label} failed")
-        return False
+        if self.needs is not None and not self.needs.finished:
+            if self.needs.label in failed:
+                raise UserError(f"what it begins with could not be had: {self.needs.label} failed")
+            return False
+        return not self._elsewhere
 
     def check(self) -> None:
         """Refuse a run that was begun otherwise.
@@ -97,7 +98,8 @@ class TrainTask:
             UserError: If its settings are others, or its folder is not of a study.
         """
         refuse_begun_otherwise(self.training.folder, self.training.settings())
-        refuse_foreign_folder(self.training.folder, self.log)
+        if not self._elsewhere:
+            refuse_foreign_folder(self.training.folder, self.log)
 
     def command(self) -> list[str]:
         """What trains it, after a folder that was begun in vain is removed.
@@ -113,6 +115,11 @@ class TrainTask:
     def failure(self, said: str) -> str:
         """It has failed wherever it ends without results."""
         return said
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether a process is at it that holds no lock, such as a `fit` by hand: it is waited for."""
+        return self.training.folder.is_dir() and not self.finished and is_being_trained(self.training.folder)
 
 
 @dataclass(frozen=True, eq=False)
