@@ -1,9 +1,9 @@
 """The folder of a run that a command plans: whether it is what is asked for now, and what was begun in vain."""
 
-import os
+import contextlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,16 @@ def is_being_trained(folder: Path) -> bool:
     Returns:
         False also where the system does not tell, which only Linux does.
     """
-    inside = f"{folder.resolve()}{os.sep}"
-    for descriptors in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            if any(os.readlink(one.path).startswith(inside) for one in os.scandir(descriptors)):
-                return True
-        except OSError:  # of another user, or it has just ended
-            continue
-    return False
+    whole = folder.resolve()
+    return any(file.is_relative_to(whole) for process in Path("/proc").glob("[0-9]*") for file in _open_files(process))
+
+
+def _open_files(process: Path) -> Iterator[Path]:
+    """What a process has open; nothing of one that is another user's or has just ended."""
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield descriptor.readlink()
 
 
 def refuse_foreign_folder(folder: Path, log: Path) -> None:
