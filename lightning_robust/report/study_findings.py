@@ -16,6 +16,7 @@ __all__ = ["FEWEST_FAMILIES", "direction", "study_findings"]
 
 FEWEST_FAMILIES = 10
 """Families below which nothing is concluded (METHODS 7)."""
+_ALPHA = 0.05
 _WHERE = {"pretrained": "between pretrained models", "paths": "along Wise-FT paths"}
 _HELD = "reference accuracy"
 
@@ -36,7 +37,9 @@ def study_findings(record: StudyRecord, correlations: Sequence[StudyCorrelation]
 
 
 def direction(one: StudyCorrelation | None) -> str:
-    """`higher` or `lower` where robustness is higher, if the interval leaves out 0; else `undetermined`.
+    """`higher` or `lower` where robustness is higher, or `undetermined`.
+
+    It is undetermined for fewer than ten families, where the interval holds 0, or where Holm's p is not below 0.05.
 
     Args:
         one: A correlation; None for one that there is not.
@@ -47,7 +50,7 @@ def direction(one: StudyCorrelation | None) -> str:
     """
     if one is None or math.isnan(one.correlation.estimate):
         return "not measured"
-    if one.families < FEWEST_FAMILIES or not one.correlation.excludes_zero:
+    if one.families < FEWEST_FAMILIES or not one.correlation.excludes_zero or one.p_holm >= _ALPHA:
         return "undetermined"
     return "higher" if one.correlation.estimate > 0 else "lower"
 
@@ -84,16 +87,22 @@ def _limits(record: StudyRecord, correlations: Sequence[StudyCorrelation]) -> li
         found.append(
             f"{pretrained} pretrained families are fewer than {FEWEST_FAMILIES}: nothing is concluded between them."
         )
+    fewer = [one for one in correlations if _is_shown(one) and one.without_extrapolated]
+    lacking = {one.scope: one.families for one in fewer if one.families < FEWEST_FAMILIES}
+    found += [
+        f"Without the models whose robustness is an extrapolation {lacking[scope]} families are left {words}: too few."
+        for scope, words in _WHERE.items()
+        if scope in lacking
+    ]
     changed = [
-        figure_words(one.figure).words
-        for one in correlations
-        if one.without_extrapolated
-        and not one.given
-        and one.role == "signature"
-        and one.scope in _WHERE
-        and direction(one) != direction(_one(one.figure, one.scope, "", correlations))
+        f"{figure_words(one.figure).words} {_WHERE[one.scope]}"
+        for one in fewer
+        if one.scope not in lacking and direction(one) != direction(_one(one.figure, one.scope, "", correlations))
     ]
     if changed:
-        names = ", ".join(dict.fromkeys(changed))
-        found.append(f"Without the models whose robustness is an extrapolation it is otherwise for {names}.")
+        found.append(f"Without the models whose robustness is an extrapolation it is otherwise: {', '.join(changed)}.")
     return found
+
+
+def _is_shown(one: StudyCorrelation) -> bool:
+    return not one.given and one.role == "signature" and one.scope in _WHERE
