@@ -1,15 +1,14 @@
 """The folder of a run that a command plans: whether it is what is asked for now, and what was begun in vain."""
 
-import contextlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lightning_robust.cli.run_folder import LAST
+from lightning_robust.cli.run_folder import LAST, ROOT
 from lightning_robust.errors import UserError
 from lightning_robust.results.names import RESULTS
 
@@ -46,24 +45,27 @@ def is_resumable(folder: Path) -> bool:
 
 
 def is_being_trained(folder: Path) -> bool:
-    """Whether a process of this machine has a file of a run's folder open, as a training has its TensorBoard file.
+    """Whether a process of this machine is a `fit` of a run.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, `checkpoints/<config>/<run>`.
 
     Returns:
         False also where the system does not tell, which only Linux does.
     """
     whole = folder.resolve()
-    return any(file.is_relative_to(whole) for process in Path("/proc").glob("[0-9]*") for file in _open_files(process))
+    return any(_is_fit_of(process, whole) for process in Path("/proc").glob("[0-9]*"))
 
 
-def _open_files(process: Path) -> Iterator[Path]:
-    """What a process has open; nothing of one that is another user's or has just ended."""
-    with contextlib.suppress(OSError):
-        for descriptor in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                yield descriptor.readlink()
+def _is_fit_of(process: Path, folder: Path) -> bool:
+    """By its words and its working directory; not for one that is another user's or has just ended."""
+    try:
+        words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        if "fit" not in words or not {folder.name, f"--run_name={folder.name}"} & set(words):
+            return False
+        return folder.is_relative_to((process / "cwd").resolve(strict=True) / ROOT)
+    except OSError:
+        return False
 
 
 def refuse_foreign_folder(folder: Path, log: Path) -> None:
