@@ -15,6 +15,7 @@ from lightning_robust.results.study_record import StudyRecord
 __all__ = ["run"]
 
 _FAILED = 1
+_SHOWN = 12
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +68,8 @@ def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
     write_study_files(found.record, folder)
     _show(found.record, folder)
     if found.missing:
-        print(f"Not measured: {'; '.join(found.missing)}", file=sys.stderr)
+        some, more = "; ".join(found.missing[:_SHOWN]), len(found.missing) - _SHOWN
+        print(f"Not measured: {some}{f'; and {more} more' if more > 0 else ''}", file=sys.stderr)
     return _FAILED if failed else 0
 
 

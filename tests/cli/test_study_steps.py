@@ -1,0 +1,114 @@
+"""Steps of a study: which rows get which, and what tells two weights apart."""
+
+import pytest
+import study_stand_in
+import yaml
+
+from lightning_robust.cli.study_config import read_study_config
+from lightning_robust.cli.study_failures import clear_failures, failure_of, failures_in, note_failure
+from lightning_robust.cli.study_steps import steps_of
+from lightning_robust.cli.study_weights import weights_digest, weights_files
+from lightning_robust.errors import UserError
+from lightning_robust.results.study_record import StudyFailure
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def opened(work, measure=("evaluate", "probe", "prune"), **changes):
+    models = [
+        {"name": "a", "kind": "supervised", "model": "a"},
+        {"name": "u", "kind": "random", "model": "untrained:a"},
+    ]
+    settings = {"name": "s", "data": "made-up", "measure": list(measure), "models": models, **changes}
+    (work / "study.yaml").write_text(yaml.safe_dump(settings))
+    return study_stand_in.open_stand_in(read_study_config("study.yaml"))
+
+
+def keys(study, work):
+    return {
+        (step.row.name, step.measurement): step.folder.name
+        for model in study.config.models
+        for step in steps_of(model, study, work)
+    }
+
+
+def test_a_key_names_row_and_measurement_and_follows_bytes_not_places(work):
+    for name in ("a", "b"):
+        (work / name).mkdir()
+        (work / name / "model.safetensors").write_text("same bytes")
+    found = keys(opened(work), work)
+    assert set(found) == {("a", "evaluate"), ("a", "probe"), ("a", "prune"), ("u", "evaluate"), ("u", "probe")}
+    assert all(key.startswith(f"{row}-{name}-") and len(key) == len(f"{row}-{name}-") + 12
+               for (row, name), key in found.items())  # fmt: skip
+    assert len({key.rpartition("-")[2] for key in found.values()}) == 5
+    moved = keys(opened(work, models=[{"name": "a", "kind": "supervised", "model": "b"}]), work)
+    assert moved["a", "probe"] == found["a", "probe"]
+    (work / "a" / "model.safetensors").write_text("other bytes")
+    changed = keys(opened(work), work)
+    assert {name for name in found if changed[name] != found[name]} == {name for name in found if name[0] == "a"}
+
+
+def test_a_model_is_told_by_its_weights_and_not_by_its_card(work):
+    folder = work / "clip"
+    folder.mkdir()
+    (folder / "open_clip_model.safetensors").write_text("weights")
+    (folder / "open_clip_config.json").write_text("{}")
+    first = weights_digest(f"local-dir:{folder}")
+    (folder / "README.md").write_text("a card")
+    assert weights_digest(f"local-dir:{folder}") == first
+    (folder / "open_clip_config.json").write_text('{"a": 1}')
+    assert weights_digest(f"local-dir:{folder}") != first
+
+
+def test_files_of_a_path_an_architecture_and_what_ships(work):
+    for name in ("alpha=0.50.safetensors", "alpha=0.50.head.safetensors", "rn50.pt"):
+        (work / name).write_text(name)
+    assert [file.name for file in weights_files("alpha=0.50.safetensors")] == [
+        "alpha=0.50.head.safetensors",
+        "alpha=0.50.safetensors",
+    ]
+    assert [file.name for file in weights_files(f"RN50@{work / 'rn50.pt'}")] == ["rn50.pt"]
+    assert [file.name for file in weights_files("scenes-supervised")] == ["model.safetensors"]
+    assert "open_clip_model.safetensors" in [file.name for file in weights_files("scenes-clip")]
+    for name in ("RN50/openai", "untrained:RN50", "timm:resnet50", "RN50@nowhere.pt", "hub:x/y"):
+        assert weights_files(name) == []
+        assert weights_digest(name) is None
+
+
+def test_options_reach_the_command_as_typed(work):
+    study = opened(work, options={"prune": {"points": 2, "seeds": 3}, "probe": {"layers": ["a", "b"], "max_images": 9}},
+                   baseline="none", concepts="scenes", seed=4)  # fmt: skip
+    prune = study.arguments("prune", ["x", "y"])
+    assert (prune.model, prune.points, prune.seeds, prune.supervised) == (["x", "y"], 2.0, 3, "none")
+    assert (prune.data, prune.baseline, prune.seed) == ("made-up", "none", 4)
+    probe = study.arguments("probe", ["x"])
+    assert (probe.model, probe.layers, probe.max_images, probe.concepts, probe.seed) == (
+        "x",
+        ["a", "b"],
+        9,
+        "scenes",
+        4,
+    )
+    assert study.arguments("evaluate", ["x"]).split == "test"
+
+
+def test_an_option_that_the_command_does_not_take_is_refused(work):
+    study = opened(work, options={"prune": {"points": "many"}})
+    with pytest.raises(UserError, match=r"options\.prune of study\.yaml.*many"):
+        study.arguments("prune", ["x"])
+
+
+def test_failures_are_kept_by_row_and_step_until_they_are_cleared(work):
+    failure = StudyFailure(model="a", step="probe", reason="“quoted”\ntwo lines")
+    note_failure(work, "a", failure)
+    assert failure_of(work, "a", "probe") == failure
+    assert failure_of(work, "a", "prune") is None
+    assert list(failures_in(work, [("a", "evaluate"), ("a", "probe")])) == [failure]
+    (work / "failures" / "a-probe.json").write_text("{")
+    assert failure_of(work, "a", "probe") is None
+    clear_failures(work, [("a", "probe"), ("b", "probe")])
+    assert list((work / "failures").iterdir()) == []
