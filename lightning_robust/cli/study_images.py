@@ -12,7 +12,9 @@ from lightning_robust.errors import UserError
 __all__ = ["reference_images"]
 
 
-def reference_images(data: Any, network: Any, batch_size: int, most: int | None = None) -> GivenImages:
+def reference_images(
+    data: Any, network: Any, batch_size: int, most: int | None = None, split: str = "test"
+) -> GivenImages:
     """The images that `evaluate` judges reference accuracy on, in their order.
 
     Args:
@@ -20,6 +22,7 @@ def reference_images(data: Any, network: Any, batch_size: int, most: int | None 
         network: What is measured; a head of as many classes as the data have means these classes.
         batch_size: Images in a batch.
         most: At most so many, evenly spaced; None takes all.
+        split: `"test"`, or `"val"` for its validation images.
 
     Raises:
         UserError: If the network's head has other classes than the data.
@@ -28,14 +31,15 @@ def reference_images(data: Any, network: Any, batch_size: int, most: int | None 
         raise UserError(
             f"{network.name} has {len(network.head)} classes and the data have {len(data.class_names)}: they do not fit"
         )
-    found = data.test_dataloader()
+    found = data.test_dataloader() if split == "test" else data.val_dataloader()
     loader = found[0] if isinstance(found, list | tuple) else found
     dataset = loader.dataset.dataset if isinstance(loader, TolerantLoader) else loader.dataset  # type: ignore[attr-defined]
     chosen = spread(len(dataset), most)
     some = "" if len(chosen) == len(dataset) else f", {len(chosen):,} of {len(dataset):,}, evenly spaced"
     batches = TolerantLoader(_Pairs(Subset(dataset, chosen)), batch_size, num_workers=loader.num_workers)
-    name = next(iter(getattr(data, "test_loader_names", data.val_loader_names)))
-    return GivenImages(data.description, f"{data.description}, {name} test images{some}", batches)
+    names = data.val_loader_names if split == "val" else getattr(data, "test_loader_names", data.val_loader_names)
+    of = "validation" if split == "val" else split
+    return GivenImages(data.description, f"{data.description}, {names[0]} {of} images{some}", batches)
 
 
 class _Pairs(Dataset[Any]):
