@@ -116,6 +116,16 @@ class Diagnosis(SignatureMonitor):
             table = self.calibration if family is None else without_family(self.calibration, family)
             self._fitted = FittedDiagnosis(table)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell where these data are not those of the table."""
+        super().on_fit_start(trainer, pl_module)
+        here, there = getattr(getattr(trainer, "datamodule", None), "description", None), self.calibration.data.dataset
+        if isinstance(here, str) and here != there:
+            rank_zero_warn(
+                f"the table {self.calibration.name} was measured on {there} and these data are {here}: its predictions "
+                "do not hold for other images"
+            )
+
     def layers_of(self, module: Any) -> Sequence[str]:
         """The layers to measure, the representation last.
 

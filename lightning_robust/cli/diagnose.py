@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 _COMMAND: Final = "diagnose"
 #: What says how models are measured.
-_MEASURING: Final = ("images", "classes", "max_images", "batch_size", "device")
+_MEASURING: Final = ("data", "split", "max_images", "batch_size", "device")
 _SCENES: Final = "scenes"
 _LEVEL: Final = 0.9
 
@@ -67,12 +67,11 @@ def _check(args: argparse.Namespace) -> None:
 def _calibration(args: argparse.Namespace) -> tuple[CalibrationRecord, str]:
     from lightning_robust.robustness.calibration_files import is_study, load_calibration
 
-    images = args.images or _SCENES
     name = args.study
     if name is None:
-        if images != _SCENES:
+        if args.data not in (None, _SCENES):
             raise UserError(
-                f"a diagnosis on {images} needs a table of models measured on such images: make one with "
+                f"a diagnosis on {args.data} needs a table of models measured on these data: make one with "
                 "`lightning-robust study --config CONFIG` and give its folder, --study FOLDER"
             )
         name = _SCENES
@@ -96,17 +95,27 @@ def _table(args: argparse.Namespace) -> Callable[[Path], None]:
 
 
 def _models(args: argparse.Namespace) -> Callable[[Path], None]:
-    from lightning_robust.cli.diagnose_record import diagnosis_record
+    from lightning_robust.cli.data_spec import data_settings, open_data
     from lightning_robust.cli.evaluate_asked import asked_models
+    from lightning_robust.cli.evaluate_splits import divided_otherwise
 
     asked = asked_models(args.model)
     calibration, calibration_hash = _calibration(args)
-    _check_images(args, calibration)
-    from lightning_robust.cli.diagnose_measured import measure_models
-
-    measured = measure_models(args, asked)
+    name = args.data or _SCENES
+    data = open_data(name, download=True if args.download else None)
+    _check_data(data.description, calibration)
     with from_user(ValueError):
-        record = replace(diagnosis_record(measured, calibration), calibration_hash=calibration_hash)
+        files = [file for one in asked for file in (one.path.values() or (one.name,))]
+        sentences = divided_otherwise(files, data_settings(name))
+    from lightning_robust.cli.diagnose_measured import measure_models
+    from lightning_robust.cli.diagnose_record import diagnosis_record
+
+    measured = measure_models(args, asked, data)
+    with from_user(ValueError):
+        record = diagnosis_record(measured, calibration)
+    record = replace(record, calibration_hash=calibration_hash, conventions=(*record.conventions, *sentences))
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=2)
 
     def write(folder: Path) -> None:
         write_diagnosis(record, folder / RESULTS)
@@ -115,13 +124,12 @@ def _models(args: argparse.Namespace) -> Callable[[Path], None]:
     return write
 
 
-def _check_images(args: argparse.Namespace, calibration: CalibrationRecord) -> None:
+def _check_data(description: str, calibration: CalibrationRecord) -> None:
     """Refuse what cannot be compared: figures of one world among those of another."""
-    images, theirs = args.images or _SCENES, calibration.data.dataset
-    if theirs.startswith(_SCENES) != (images == _SCENES):
+    if calibration.data.dataset != description:
         raise UserError(
-            f"the table {calibration.name} was measured on {theirs} and these images are {images}, so that figures do "
-            "not compare: give --images or --study of the same"
+            f"the table {calibration.name} was measured on {calibration.data.dataset} and these data are {description}, "
+            "so that figures do not compare: give --data or --study of the same"
         )
 
 

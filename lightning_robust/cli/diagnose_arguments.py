@@ -28,12 +28,12 @@ def add_diagnose(parser: argparse.ArgumentParser) -> None:
         "how good a diagnosis from it is",
     )
     parser.add_argument(
-        "--images",
-        metavar="IMAGES",
-        help="the reference's images, as probe takes them: scenes, a folder, parquet:FILE or hub:ID[:SPLIT]; they have "
-        "to be those that the study was measured on (default: scenes)",
+        "--data",
+        metavar="DATA",
+        help="whose reference images are looked at, as evaluate takes it: scenes, imagenet:FOLDER, or a config with a "
+        "data: section; those that the study was measured on (default: scenes)",
     )
-    parser.add_argument("--classes", type=Path, metavar="FILE", help="class names for a CLIP's head, one on each line")
+    parser.add_argument("--split", choices=("test", "val"), help="which of them (default: test, as in a study)")
     parser.add_argument("--max_images", type=positive, metavar="N", help="at most so many images (default: all)")
     parser.add_argument("--batch_size", type=positive, metavar="N", help="images in a batch (default: 128)")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
@@ -46,7 +46,7 @@ def add_diagnose(parser: argparse.ArgumentParser) -> None:
         "study's table (default: 0.9)",
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep what a study's table gives, for --study FILE")
-    parser.add_argument("--download", action="store_true", help="fetch data sets of the Hub that are not here")
+    parser.add_argument("--download", action="store_true", help="let the data module fetch what is not here")
     parser.add_argument("--run_name", metavar="NAME", help="folder below checkpoints/diagnose (default: a number)")
 
 

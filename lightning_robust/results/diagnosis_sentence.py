@@ -50,4 +50,6 @@ def verdict_sentence(model: DiagnosedModel, level: float | None = None) -> str:
     low, high = points(model.low, signed=False), points(model.high, signed=False)
     span = "" if math.isnan(model.low) or math.isnan(model.high) else f" [{low}, {high}]"
     nominal = "" if level is None or not span else f" ({100 * level:.0f} % interval)"
+    if model.distance > model.farthest:
+        return f"{start}: it is unlike the table, which would predict {points(model.predicted)} points{span}{nominal}."
     return f"{start}: its effective robustness is predicted at {points(model.predicted)} points{span}{nominal}."

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from lightning_robust.data.scenes.distributions import WORLD_VERSION
 from lightning_robust.results import DataDescription, Interval, collect_provenance
 from lightning_robust.results.diagnosis_record import (
     CalibrationRecord,
@@ -15,7 +16,7 @@ from lightning_robust.results.diagnosis_record import (
 )
 from lightning_robust.results.study_record import StudyRecord, StudyRow
 
-DATA = DataDescription(dataset="scenes", protocol="top-1", images={"reference": 2000})
+DATA = DataDescription(dataset=f"scenes world, version {WORLD_VERSION}", protocol="top-1", images={"reference": 2000})
 NAN = math.nan
 FIGURES = ("kurtosis/last/width_adjusted", "kurtosis/h", "rankme/h", "importance/centred/max_over_median",
            "head/effective_rank", "confidence/mean", "confidence/accuracy")  # fmt: skip
