@@ -4,17 +4,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from lightning_robust.cli.study_files import RECORD, show_study
 from lightning_robust.errors import from_user
+from lightning_robust.results.study_record import read_study
 
 __all__ = ["show_measured"]
 
 
 def show_measured(folder: Path, results: Path) -> bool:
-    """Print the tables of a pruning, a compression, an ablation or a diagnosis again, and draw its pictures again.
+    """Print the tables of a pruning, a compression, an ablation, a diagnosis or a study again, and draw it again.
 
     Args:
         folder: The run's folder.
-        results: Its `results.json`.
+        results: Its `results.json`; a study has a `study.json` beside the place of one.
 
     Returns:
         Whether it was one of these; of anything else, a file that cannot be read too, nothing is shown.
@@ -22,6 +24,11 @@ def show_measured(folder: Path, results: Path) -> bool:
     Raises:
         UserError: If the file is no such record, or a picture cannot be written.
     """
+    table = folder / RECORD
+    if not results.exists() and table.is_file():
+        with from_user(OSError):
+            show_study(read_study(table), folder)
+        return True
     show = _SHOWN.get(_kind(results))
     if show is None:
         return False

@@ -10,7 +10,6 @@ from lightning_robust.cli.study_models import StudyModel
 from lightning_robust.cli.study_run import run_study, trainings_of
 from lightning_robust.cli.study_steps import study_folder
 from lightning_robust.errors import UserError
-from lightning_robust.results.study_record import StudyRecord
 
 __all__ = ["run"]
 
@@ -58,7 +57,7 @@ def _measured(models: tuple[StudyModel, ...], study: StudyContext, folder: Path,
 
 def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
     from lightning_robust.cli.study_collect import collect_study
-    from lightning_robust.cli.study_files import write_study_files
+    from lightning_robust.cli.study_files import show_study, write_study_files
 
     found = collect_study(study, folder)
     if found.record is None:
@@ -66,19 +65,8 @@ def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
             return _FAILED
         raise UserError(f"nothing of the study {study.config.name!r} is measured: leave --report_only out to do it")
     write_study_files(found.record, folder)
-    _show(found.record, folder)
+    show_study(found.record, folder)
     if found.missing:
         some, more = "; ".join(found.missing[:_SHOWN]), len(found.missing) - _SHOWN
         print(f"Not measured: {some}{f'; and {more} more' if more > 0 else ''}", file=sys.stderr)
     return _FAILED if failed else 0
-
-
-def _show(record: StudyRecord, folder: Path) -> None:
-    from rich.console import Console
-
-    from lightning_robust.report import print_study, write_study_figures
-    from lightning_robust.robustness.study_correlations import study_correlations
-
-    correlations = study_correlations(record)  # takes a while: its intervals are bootstrapped
-    write_study_figures(record, folder, correlations)
-    print_study(record, folder, Console(), correlations)

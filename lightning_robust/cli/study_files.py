@@ -7,10 +7,9 @@ from typing import Any, Final
 from lightning_robust.results import atomic_path, write_table
 from lightning_robust.results.study_record import StudyRecord, write_study
 
-__all__ = ["CSV", "PARQUET", "RECORD", "study_columns", "write_study_files"]
+__all__ = ["CSV", "PARQUET", "RECORD", "show_study", "study_columns", "write_study_files"]
 
 RECORD, CSV, PARQUET = "study.json", "study.csv", "study.parquet"
-_NUMBERS: Final = "alpha"
 _TEXTS: Final = ("name", "model", "family", "kind", "checkpoint_hash")
 
 
@@ -49,6 +48,23 @@ def write_study_files(record: StudyRecord, folder: Path) -> None:
     write_study(record, folder / RECORD)
     write_table(folder / CSV, rows)
     _write_parquet(rows, folder / PARQUET)
+
+
+def show_study(record: StudyRecord, folder: Path) -> None:
+    """Draw a study's pictures, write its correlations and print its tables.
+
+    Args:
+        record: The study.
+        folder: Its folder, which exists.
+    """
+    from rich.console import Console
+
+    from lightning_robust.report import print_study, write_study_figures
+    from lightning_robust.robustness.study_correlations import study_correlations
+
+    correlations = study_correlations(record)  # takes a while: its intervals are bootstrapped
+    write_study_figures(record, folder, correlations)
+    print_study(record, folder, Console(), correlations)
 
 
 def _write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

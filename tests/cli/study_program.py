@@ -5,7 +5,7 @@ from pathlib import Path
 
 import study_stand_in
 
-from lightning_robust.cli import study, study_run, task_processes  # noqa: F401
+from lightning_robust.cli import study, study_files, study_run
 from lightning_robust.cli.main import main
 from lightning_robust.cli.study_run import MeasureTask, TrainTask
 
@@ -45,7 +45,7 @@ def install(setattr=setattr):
     """Put the stand-ins in their places."""
     study_stand_in.install(setattr)
     setattr(study, "open_context", study_stand_in.open_stand_in)
-    setattr(study, "_show", lambda record, folder: None)
+    setattr(study_files, "show_study", lambda record, folder: None)
     setattr(study_run, "_POLL_SECONDS", 0.02)
     setattr(TrainTask, "command", train)
     setattr(MeasureTask, "command", measure)

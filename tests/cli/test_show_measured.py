@@ -6,11 +6,13 @@ import shutil
 import pytest
 from compression_record import compress_record
 from prune_data import pruned, record, twin
+from study_data import made_up
 
 from lightning_robust.cli.main import main
 from lightning_robust.cli.show_measured import show_measured
 from lightning_robust.results.compress_record import write_compression
 from lightning_robust.results.prune_record import write_pruning
+from lightning_robust.results.study_record import write_study
 
 
 def show(folder, capsys):
@@ -40,6 +42,17 @@ def test_a_compression_is_printed_and_drawn_again(tmp_path, capsys):
     assert (code, err) == (0, "")
     assert str(tmp_path) in out.replace("\n", "")
     assert {"accuracy.png", "accuracy.svg"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_a_study_is_printed_and_drawn_again_from_its_table(tmp_path, capsys):
+    write_study(made_up(), tmp_path / "study.json")
+    code, out, err = show(tmp_path, capsys)
+    assert (code, err) == (0, "")
+    assert "between CLIPs" in out
+    assert {"correlations.csv", "signatures.png", "study.json"} <= {file.name for file in tmp_path.iterdir()}
+    (tmp_path / "study.json").write_text("{}")
+    code, out, err = show(tmp_path, capsys)
+    assert (code, err.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize(
