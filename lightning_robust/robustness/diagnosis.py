@@ -147,8 +147,9 @@ def _conventions(study: StudyRecord, table: DiagnosisTable, level: float, margin
     return (
         "Judged on families that the fit has not seen; a family is all that descends from one pretraining run.",
         "Every family weighs the same in the fit, whatever its number of rows.",
-        f"Intervals: jackknife+ over families, {level:.0%}.".replace("%", " %"),
+        f"Intervals: jackknife+ over families, {100 * level:.0f} %.",
         "Correlations: Spearman's of held-out predictions and measurements, 2,000 bootstrap draws of families.",
+        "A figure that says nothing has a negative one: where what is left out is high, the mean of the others is low.",
         "Margin: "
         + (
             f"median over {margins} rows of effective robustness less the low end of its prediction interval."

@@ -26,7 +26,8 @@ class TableFit:
     Attributes:
         figures: tags, in the order of the columns.
         points: the rows that have all of them.
-        raw: the figures on their scales, as they are. scaler: scikit-learn's ``StandardScaler``, fitted on them.
+        raw: the figures on their scales, as they are.
+        scaler: scikit-learn's ``StandardScaler``, fitted on what they are over those of the first row.
         left_out: the regression without each family, on standardised figures.
     """
 
@@ -45,7 +46,8 @@ class TableFit:
         Raises:
             KeyError: one was not measured.
         """
-        return _standardised(self.scaler, np.array([[on_scale(tag, figures[tag]) for tag in self.figures]]))[0]
+        x = np.array([[on_scale(tag, figures[tag]) for tag in self.figures]])
+        return _standardised(self.scaler, x - self.raw.x[0])[0]
 
     def ridge(self) -> Any:
         """scikit-learn's ``Ridge`` on the whole table's standardised figures, fitted."""
@@ -73,8 +75,9 @@ def fit_table(points: Sequence[TrainingPoint], figures: Sequence[str]) -> TableF
     x = np.array([[on_scale(tag, point.figures[tag]) for tag in figures] for point in used])
     _, family = np.unique([point.family for point in used], return_inverse=True)
     raw = FamilyRows(x, np.array([point.target for point in used]), family)
-    scaler = StandardScaler().fit(x, sample_weight=raw.weights)
-    rows = FamilyRows(_standardised(scaler, x), raw.y, family)
+    over_first = x - x[0]  # exact zeros where a figure never changes; its weighted variance may else be below 0
+    scaler = StandardScaler().fit(over_first, sample_weight=raw.weights)
+    rows = FamilyRows(_standardised(scaler, over_first), raw.y, family)
     return TableFit(tuple(figures), used, raw, scaler, leave_families_out(rows))
 
 

@@ -1,10 +1,10 @@
 """A regression without one family and without two: what it says of families that it has not seen."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from lightning_robust.robustness.diagnosis_intervals import jackknife_plus
 from lightning_robust.robustness.diagnosis_regression import (
@@ -93,11 +93,22 @@ def leave_families_out(rows: FamilyRows) -> LeftOut:
     if count < FEWEST_FAMILIES:
         raise ValueError(f"a diagnosis needs a table of at least {FEWEST_FAMILIES} families, got {count}")
     first, second = np.triu_indices(count)
-    sets = np.ones((1 + len(first), count), dtype=bool)  # the whole, then without each pair, f = g among them
-    sets[np.arange(1, len(sets)), first] = sets[np.arange(1, len(sets)), second] = False
+    sets, folds = _sets_and_folds(tuple(rows.family.tolist()))
     moments = family_moments(rows)
-    penalties = best_penalties(moments, penalty_folds(rows.family, sets))
+    penalties = best_penalties(moments, folds)
     fitted = ridge(np.einsum("bf,fqr->bqr", sets[1:].astype(float), moments), penalties[1:, None])[:, 0]
     without = np.empty((count, count, fitted.shape[1]))
     without[first, second] = without[second, first] = fitted
     return LeftOut(rows, float(penalties[0]), without)
+
+
+@lru_cache(
+    maxsize=4
+)  # the same for the diagnosis, its rivals and each figure alone, and most of the time that they take
+def _sets_and_folds(family: tuple[int, ...]) -> tuple[Bool[np.ndarray, "B F"], Int[np.ndarray, "B F"]]:
+    """The whole and what is left without each pair of families, f = g among them; and the folds in each set."""
+    count = max(family) + 1
+    first, second = np.triu_indices(count)
+    sets = np.ones((1 + len(first), count), dtype=bool)
+    sets[np.arange(1, len(sets)), first] = sets[np.arange(1, len(sets)), second] = False
+    return sets, penalty_folds(np.array(family), sets)

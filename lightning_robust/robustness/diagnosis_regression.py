@@ -22,6 +22,7 @@ FOLDS: Final = 5
 """Folds of families by which the penalty is chosen; as many as there are families where they are fewer."""
 
 _CONSTANT = 1e-12  # variance, of figures whose variance in the whole table is 1, below which one does not vary
+_EQUAL = 1e-9  # losses that differ by no more, relatively, are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -154,4 +155,5 @@ def best_penalties(moments: Float[np.ndarray, "F q q"], folds: Int[np.ndarray, "
         error = np.concatenate([-fitted, np.ones((*fitted.shape[:2], 1))], axis=2)  # y − prediction, of (1, x, y)
         test = np.einsum("bf,fqr->bqr", held_out[used].astype(float), moments)
         loss[used] += np.einsum("baq,bqr,bar->ba", error, test, error, optimize=True)
-    return np.array(PENALTIES)[len(PENALTIES) - 1 - np.argmin(loss[:, ::-1], axis=1)]
+    least = loss <= loss.min(axis=1, keepdims=True) * (1 + _EQUAL)
+    return np.array(PENALTIES)[len(PENALTIES) - 1 - np.argmax(least[:, ::-1], axis=1)]

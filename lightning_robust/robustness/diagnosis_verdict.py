@@ -1,5 +1,6 @@
 """What a diagnosis may say, and why, in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from lightning_robust.results.choices import Interval
@@ -48,7 +49,9 @@ def calibration_limits(skill: PredictorSkill, others: Sequence[PredictorSkill]) 
     """
     limits = []
     if not skill.r_squared > 0:
-        limits.append(f"Its predictions are no nearer than the mean of the other families (R² {skill.r_squared:.2f}).")
+        limits.append(
+            f"Its predictions are no nearer than the mean of the other families (R² {_signed(skill.r_squared)})."
+        )
     if not skill.between_families.low > 0:
         limits.append(f"It is not known to rank families by their means: Spearman {_said(skill.between_families)}.")
     pretrained = skill.pretrained
@@ -63,7 +66,7 @@ def calibration_limits(skill: PredictorSkill, others: Sequence[PredictorSkill]) 
     if covered is not None and covered.high < covered.nominal:
         limits.append(
             f"Its intervals are too narrow: they held {covered.held} of {covered.total} families, "
-            f"and {covered.nominal:.0%} was aimed at."
+            f"and {100 * covered.nominal:.0f} % was aimed at."
         )
     better = [other for other in others if other.correlation.estimate >= skill.correlation.estimate]
     limits += [
@@ -96,9 +99,8 @@ def verdict(low: float, high: float, margin: float, level: float, against: Seque
         >>> verdict(-0.05, 0.15, 0.02, 0.9, ())[1]
         'The 90 % interval, −5.0 to +15.0 points, holds +2.0, which a standard model may show by chance.'
     """
-    interval = f"The {level:.0%} interval, {points(low, digits=1)} to {points(high, digits=1)} points,".replace(
-        "%", " %"
-    )
+    ends = f"{points(low, digits=1)} to {points(high, digits=1)} points"
+    interval = f"The {100 * level:.0f} % interval, {ends},"
     known = f"{points(margin, digits=1)}, which a standard model may show by chance."
     if low > margin:
         said, sentence = "robust", f"{interval} lies above {known}"
@@ -125,4 +127,11 @@ def contributions_said(contributions: Mapping[str, float]) -> str:
 
 
 def _said(found: Interval) -> str:
-    return f"{found.estimate:.2f} ({found.level:.0%} interval {found.low:.2f} to {found.high:.2f})".replace("%", " %")
+    if math.isnan(found.estimate):
+        return "–"
+    ends = f"{_signed(found.low)} to {_signed(found.high)}"
+    return f"{_signed(found.estimate)} ({100 * found.level:.0f} % interval {ends})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
