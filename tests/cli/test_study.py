@@ -410,6 +410,7 @@ def killed(runner, seconds):
     return busy
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
 def test_killed_again_and_again_it_ends_with_the_figures_of_an_unbroken_study(work):
     write_config(work)
