@@ -173,6 +173,7 @@ def conventions(monitor: SignatureMonitor, model: Any) -> list[str]:
         "kurtosis": "kurtosis: Pearson's (Gaussian 3), h not normalised; outliers: |z| > 6 on at least 6 % of images",
         "spectrum": "spectra: h not normalised, RankMe on E[hhᵀ]; importance: σ_i · mean|cos|, largest over median",
         "concepts": "concepts: h of unit length, AP of v and -v, unknown labels ignored, bases of equal size",
+        "confidence": "confidence: of the head's own logits; entropy divided by log C, ECE over 15 bins of equal width",
     }
     return [f"{said[name]}; {place}" for name in monitor.signatures]
 

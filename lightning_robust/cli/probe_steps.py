@@ -184,6 +184,8 @@ def _conventions(run: "WatchedRun", watches: Sequence["Watch"], model: "RunModel
         "median",
         "concepts": "concepts: h of unit length, AP of v and −v, unknown labels ignored, bases of equal size; eligible "
         "with 10 positives, 10 negatives and a prevalence of at most 50 %",
+        "confidence": "confidence: of the head's own logits; entropy divided by log C, calibration error over 15 bins "
+        "of equal width",
     }
     monitors = [monitor for watch in watches for monitor in watch.monitors]
     measured = {kind for monitor in monitors for kind in monitor.signatures}
