@@ -22,10 +22,12 @@ class FittedDiagnosis:
         calibration: the calibration.
 
     Raises:
-        ValueError: its points are of fewer than four families.
+        ValueError: its points are of fewer than four families, or it does not say how well it does.
     """
 
     def __init__(self, calibration: CalibrationRecord) -> None:
+        if not calibration.skills:
+            raise ValueError(f"the calibration {calibration.name} holds no skill: make it again from its study")
         self.calibration = calibration
         self._fit = fit_table(calibration.points, calibration.figures)
         self._ridge = self._fit.ridge()

@@ -35,7 +35,7 @@ def fit_calibration(
     Args:
         study: the table.
         figures: tags of the predictors; None for `PREDICTORS`, as far as the rows have them.
-        level: nominal coverage of the prediction intervals, in (0, 1).
+        level: nominal coverage of the prediction intervals, in [0.5, 1).
         seed: of the bootstraps over families, by which correlations get their intervals.
         provenance: of the calibration; None looks around.
 
@@ -43,11 +43,11 @@ def fit_calibration(
         The record, which holds every point of the table and can be fitted again from its file.
 
     Raises:
-        ValueError: fewer than four families, a level outside (0, 1), no figure to predict from, one that reference
-            images alone do not give or that no row has, or two rows of one name.
+        ValueError: fewer than four families, a level outside [0.5, 1), no figure to predict from, one that reference
+            images alone do not give or that no row has, no row of measured robustness, or two rows of one name.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
+    if not 0.5 <= level < 1:
+        raise ValueError(f"the level of a prediction interval is at least 0.5 and below 1, got {level}")
     table = diagnosis_table(study.rows, figures)
     margins = _margins(study.rows, table)
     empty = CalibrationRecord(

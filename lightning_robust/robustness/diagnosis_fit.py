@@ -110,7 +110,8 @@ def skill_of(fit: TableFit, name: str, role: str, level: float, seed: int) -> Pr
 
 
 def _complete(point: TrainingPoint, figures: Sequence[str]) -> bool:
-    return all(math.isfinite(on_scale(tag, point.figures.get(tag, math.nan))) for tag in figures)
+    values = [on_scale(tag, point.figures.get(tag, math.nan)) for tag in figures]
+    return all(map(math.isfinite, [point.target, *values]))
 
 
 def _standardised(scaler: Any, x: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:

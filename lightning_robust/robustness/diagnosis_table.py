@@ -45,13 +45,15 @@ def diagnosis_table(rows: Sequence[StudyRow], figures: Sequence[str] | None = No
         figures: tags to read whatever they cost; None for the default.
 
     Raises:
-        ValueError: two rows of one name, no figure left, or one that reference images alone do not give or that no
-            row has.
+        ValueError: two rows of one name, no row or no figure left, or a figure that reference images alone do not
+            give or that no row has.
     """
     if len(names := [row.name for row in rows]) != len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"rows of a study have names of their own, and two are called {twice!r}")
     left_out, candidates = _measured(sorted(rows, key=lambda row: (row.family, row.name)))
+    if not candidates:
+        raise ValueError(f"no row of the study has measured effective robustness, {TARGET}: it needs a baseline")
     chosen, notes = _default(candidates) if figures is None else (_asked(candidates, tuple(figures)), ())
     for row in candidates:
         if missing := [tag for tag in chosen if math.isnan(on_scale(tag, row.value(tag)))]:

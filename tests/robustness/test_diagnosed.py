@@ -101,6 +101,11 @@ def test_other_figures_are_kept_and_not_read(fitted):
     assert dataclasses.replace(more, figures={}) == dataclasses.replace(fitted.diagnose(at(0.3)), figures={})
 
 
+def test_a_calibration_without_skill_is_refused(calibration):
+    with pytest.raises(ValueError, match="made up holds no skill"):
+        FittedDiagnosis(dataclasses.replace(calibration, skills=()))
+
+
 def test_who_it_is(calibration):
     who = {"name": "mine", "origin": "a file", "checkpoint_hash": "abc", "family": "m01"}
     found = diagnose_row(calibration, at(0.0), **who)

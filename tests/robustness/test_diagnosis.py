@@ -194,8 +194,9 @@ def test_without_prediction_intervals_of_the_measurement_the_margin_is_zero():
 def test_refusals():
     with pytest.raises(ValueError, match="at least 4 families, got 3"):
         calibration(made_up_rows(families=3, tags=FEW))
-    with pytest.raises(ValueError, match="got 2"):
-        calibration(made_up_rows(families=12, tags=FEW), level=2.0)
+    for level in (0.4, 1.0, math.nan):
+        with pytest.raises(ValueError, match=f"at least 0.5 and below 1, got {level}"):
+            calibration(made_up_rows(families=12, tags=FEW), level=level)
 
 
 def with_figures(row, figures):

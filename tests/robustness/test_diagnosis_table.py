@@ -117,5 +117,8 @@ def test_studies_without_figures_or_with_a_name_twice():
     bare = [dataclasses.replace(row, figures={"er/mean": 0.1}) for row in rows]
     with pytest.raises(ValueError, match="no row of the study has a figure that a diagnosis reads: kurtosis/last"):
         diagnosis_table(bare)
+    unmeasured = [without(row, "er/mean") for row in rows]
+    with pytest.raises(ValueError, match="no row of the study has measured effective robustness, er/mean"):
+        diagnosis_table(unmeasured)
     with pytest.raises(ValueError, match="two are called 'm00'"):
         diagnosis_table([*rows, rows[0]])
