@@ -37,14 +37,14 @@ def run(args: argparse.Namespace) -> int:
     for sentence in dict.fromkeys(str(one.message) for one in said):
         print(f"lightning-robust: warning: {sentence}", file=sys.stderr)
     folder = new_run_folder(_COMMAND, args.run_name)
+    from lightning_robust.cli.show_measured import show_measured
+
     try:
         write(folder)
+        show_measured(folder, folder / RESULTS)
     except BaseException:  # nothing half-written stays, also after Ctrl-C
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    from lightning_robust.cli.show_measured import show_measured
-
-    show_measured(folder, folder / RESULTS)
     if args.save is not None:
         print(f"Kept for --study: {args.save}")
     return 0
@@ -128,8 +128,8 @@ def _check_data(description: str, calibration: CalibrationRecord) -> None:
     """Refuse what cannot be compared: figures of one world among those of another."""
     if calibration.data.dataset != description:
         raise UserError(
-            f"the table {calibration.name} was measured on {calibration.data.dataset} and these data are {description}, "
-            "so that figures do not compare: give --data or --study of the same"
+            f"the table {calibration.name} is of {calibration.data.dataset} and these data are {description}: "
+            "give --data or --study of the same"
         )
 
 
