@@ -13,7 +13,6 @@ from lightning_robust.report.html.sources import Found, Sources
 from lightning_robust.report.html.svg import Series, chart
 from lightning_robust.report.prune_findings import findings
 from lightning_robust.report.prune_many_findings import many_findings
-from lightning_robust.report.prune_robustness import correlation_sentence, path_sentence
 from lightning_robust.report.prune_words import ORDERS, draw_range, fractions_of, record_labels
 from lightning_robust.results.prune_record import PruneCurve, PrunedModel, PruneRecord
 
@@ -45,9 +44,7 @@ def _sentences(record: PruneRecord) -> list[tuple[str, str]]:
     asked = [(m, label) for m, label in zip(record.models, labels, strict=True) if m.role == "asked"]
     if len(asked) == 1:
         return findings(record, *asked[0])
-    said = many_findings(record, [label for _, label in asked])
-    of_path, related = path_sentence(record), correlation_sentence([model for model, _ in asked])
-    return [*said, *(("Robustness", one) for one in (of_path, related) if one)]
+    return many_findings(record, labels)
 
 
 def _one(found: Found[PruneRecord], skip: int) -> Markup:
