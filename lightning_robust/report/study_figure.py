@@ -81,15 +81,13 @@ def scatter_models(axes: Axes, record: StudyRecord, shown: StudyFigure, style: S
         known = [place for place in places if place is not None]
         if len(known) > 1:
             axes.plot(*zip(*known, strict=True), color=style.colour(path[0]), linewidth=0.7, alpha=0.5, zorder=1.5)
-    for row in record.rows:
-        place = _place(row, shown)
-        if place is None:
-            continue
-        ends = [_POINTS * row.value(f"er/mean/{end}") for end in ("low", "high")]
-        if bars and row.kind != "interpolated" and all(map(math.isfinite, ends)):
-            pale = 0.15 if is_extrapolated(row) else 0.45
-            axes.plot([place[0]] * 2, ends, color=style.colour(row), linewidth=0.8, alpha=pale, zorder=1.2)
-        axes.plot(*place, zorder=2 + 0.1 * (row.kind != "interpolated"), **style.mark(row))
+    for rows in _alike(record, shown, style):
+        mark = style.mark(rows[0])
+        x, y = zip(*(place for row in rows if (place := _place(row, shown)) is not None), strict=True)
+        axes.plot(x, y, zorder=2 + 0.1 * (rows[0].kind != "interpolated"), **mark)
+        if bars and rows[0].kind != "interpolated":
+            low, high = ([_POINTS * row.value(f"er/mean/{end}") for row in rows] for end in ("low", "high"))
+            axes.vlines(x, low, high, color=mark["color"], linewidth=0.8, alpha=0.45 * mark["alpha"], zorder=1.2)
     axes.axhline(0.0, color="0.35", linewidth=0.8, zorder=1)
     if shown.log:
         axes.set_xscale("log")
@@ -117,6 +115,16 @@ def _place(row: StudyRow, shown: StudyFigure) -> tuple[float, float] | None:
     x, y = shown.factor * row.value(shown.tag), _POINTS * row.value("er/mean")
     unknown = not (math.isfinite(x) and math.isfinite(y)) or (shown.log and x <= 0)
     return None if unknown else (x, y)
+
+
+def _alike(record: StudyRecord, shown: StudyFigure, style: StudyStyle) -> list[list[StudyRow]]:
+    """The rows that have a place, those with the same mark together."""
+    groups: dict[tuple[str, str, str, bool], list[StudyRow]] = {}
+    for row in record.rows:
+        if _place(row, shown) is not None:
+            key = (row.kind, style.colour(row), row.labels.get("backbone", ""), is_extrapolated(row))
+            groups.setdefault(key, []).append(row)
+    return list(groups.values())
 
 
 def _constant(record: StudyRecord, tag: str) -> float | None:

@@ -14,7 +14,7 @@ from lightning_robust.results.study_record import StudyRecord, StudyRow
 __all__ = ["KIND_WORDS", "StudyStyle", "family_paths", "is_extrapolated", "study_style"]
 
 # Okabe and Ito's palette, told apart by the colour-blind; its yellow is too pale for small marks on white
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#882255")
 _UNLABELLED = "0.35"
 _MARKERS = {"zero-shot": "o", "interpolated": ".", "finetuned": "s", "supervised": "^", "random": "X"}
 _SIZES = {"zero-shot": 6.5, "interpolated": 5.0, "finetuned": 5.2, "supervised": 6.0, "random": 6.0}
@@ -69,7 +69,8 @@ class StudyStyle:
         Args:
             row: A model of the study.
         """
-        return self.colours.get(row.labels.get(self.label, ""), _UNLABELLED)
+        counterpart = self.label == "corpus" and row.kind in ("supervised", "random")  # whose images may be called so
+        return _UNLABELLED if counterpart else self.colours.get(row.labels.get(self.label, ""), _UNLABELLED)
 
     def handles(self) -> list[Line2D]:
         """The entries of a legend."""
@@ -93,12 +94,13 @@ class StudyStyle:
 
 
 def study_style(record: StudyRecord) -> StudyStyle:
-    """Choose colours and fills: colours for the corpora, else for the backbones; fills for two backbones.
+    """Choose colours and fills: colours for the corpora of CLIPs, else for the backbones; fills for two backbones.
 
     Args:
         record: The study.
     """
-    corpora, backbones = _values(record.rows, "corpus"), _values(record.rows, "backbone")
+    pretrained = record.of_kind("zero-shot", "interpolated", "finetuned")
+    corpora, backbones = _values(pretrained, "corpus"), _values(record.rows, "backbone")
     label, values = ("corpus", corpora) if corpora else ("backbone", backbones)
     two = backbones if label == "corpus" and len(backbones) == 2 else []
     return StudyStyle(
