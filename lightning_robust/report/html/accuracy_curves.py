@@ -93,8 +93,17 @@ def _robustness(
     ends: Sequence[tuple[float, float]],
     by_shift: Mapping[str, Sequence[float]],
 ) -> list[Series]:
-    span = {"low": [a for a, _ in ends], "high": [b for _, b in ends]} if len(ends) == len(x) else {}
+    spans = ends if len(ends) == len(x) else ()
     shifts = [Series(name=name, x=x, y=y, tone=1 + k % 6, marks=False) for k, (name, y) in enumerate(by_shift.items())]
     if len(shifts) < 2:
         shifts = []
-    return [*shifts, Series(name="mean, 95 % with a standard model’s scatter", x=x, y=mean, tone=7, band=True, **span)]
+    whole = Series(
+        name="mean, 95 % with a standard model’s scatter",
+        x=x,
+        y=mean,
+        low=[low for low, _ in spans],
+        high=[high for _, high in spans],
+        tone=7,
+        band=True,
+    )
+    return [*shifts, whole]

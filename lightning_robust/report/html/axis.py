@@ -162,8 +162,8 @@ class Placed:
         forward = SCALES[self.axis.scale]
         inside = [p for p in _PERCENT if self.low <= forward(p / 100) <= self.high]
         if len(inside) < 3:
-            ends = [_inverse(end, self.axis.scale) * 100 for end in (self.low, self.high)]
-            inside = [p for p in _round(*ends) if 0 < p < 100]
+            low, high = (100 * _inverse(end, self.axis.scale) for end in (self.low, self.high))
+            inside = [p for p in _round(low, high) if 0 < p < 100]
         kept: list[float] = []
         for p in sorted(inside, key=lambda p: _ROUNDEST.index(p) if p in _ROUNDEST else len(_ROUNDEST)):
             far = [abs(forward(p / 100) - forward(q / 100)) for q in kept]

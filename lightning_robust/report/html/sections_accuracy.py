@@ -27,7 +27,7 @@ def section(found: Sources) -> Section | None:
     """
     groups = judged_groups(found)
     whole = [group for group in groups if not _repeated(group, groups)]
-    parts = [_group(found, group, several=len(whole) > 1) for group in whole]
+    parts: list[Markup | None] = [_group(found, group, several=len(whole) > 1) for group in whole]
     parts += [while_training(curves.record) for curves in found.curves]
     parts += [folded(f"The same of {group.words}", *_tables(group)) for group in groups if group not in whole]
     shown = [part for part in parts if part is not None]
