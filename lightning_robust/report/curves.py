@@ -111,8 +111,8 @@ def _band(axes: Axes, rows: Sequence[CurveRow], tags: tuple[str, str], colour: s
     lower, upper = ({row.epoch: 100 * row.value for row in rows if row.tag == tag} for tag in tags)
     epochs = [epoch for epoch in lower if math.isfinite(lower[epoch]) and math.isfinite(upper.get(epoch, math.inf))]
     if epochs:
-        ends = ([end[epoch] for epoch in epochs] for end in (lower, upper))
-        axes.fill_between(epochs, *ends, color=colour, alpha=alpha, linewidth=0, label=label)
+        low, high = ([end[epoch] for epoch in epochs] for end in (lower, upper))
+        axes.fill_between(epochs, low, high, color=colour, alpha=alpha, linewidth=0, label=label)
 
 
 def _line(

@@ -39,9 +39,11 @@ def find_table(name: str | os.PathLike[str]) -> Path:
         UserError: if there is no such table; the sentence says how to make one.
 
     Example:
-        >>> find_table("imagenet")
-        Traceback (most recent call last):
-        lightning_robust.errors.UserError: no study 'imagenet': ...
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "study.json").write_text("{}")
+        >>> find_table(folder).name
+        'study.json'
     """
     if str(name) in SHIPPING and not Path(name).exists():
         shipped = _shipped(str(name))
