@@ -75,8 +75,10 @@ def correlation_sentence(models: Sequence[PrunedModel]) -> str:
     ]
     if len(pairs) < _ENOUGH:
         return ""
+    from lightning_robust.robustness.rank_correlation import rank_correlation  # the room imports torch
+
     related = _related(models)
-    rho, n = rank_correlation(*map(list, zip(*pairs, strict=True)))
+    rho, n = rank_correlation([pruned for pruned, _ in pairs], [robust for _, robust in pairs])
     what = f"Spearman's rank correlation of what can go on the reference with effective robustness, over {n} models"
     if math.isnan(rho):
         return f"{what}: none, for one of the two is the same in all of them."
