@@ -63,8 +63,8 @@ def spearman_between(
         -1.0
     """
     counts = np.bincount(family)
-    means = [np.bincount(family, weights=values) / counts for values in (x, y)]
-    return spearman(*means, np.arange(len(counts)), seed)
+    mean_x, mean_y = (np.bincount(family, weights=values) / counts for values in (x, y))
+    return spearman(mean_x, mean_y, np.arange(len(counts)), seed)
 
 
 def spearman_within(
@@ -108,7 +108,7 @@ def _weighted(
     a, b = (_ranks(values, counts) - total / 2 for values in (x, y))  # mid-ranks, which average half the total
     shared, own, other = (np.sum(counts * u * v, axis=1) for u, v in ((a, b), (a, a), (b, b)))
     scale = np.sqrt(own * other)
-    return np.divide(shared, scale, out=np.full(len(counts), np.nan), where=scale > 0)
+    return np.asarray(np.divide(shared, scale, out=np.full(len(counts), np.nan), where=scale > 0))
 
 
 def _ranks(values: Float[np.ndarray, "n"], counts: Float[np.ndarray, "R n"]) -> Float[np.ndarray, "R n"]:

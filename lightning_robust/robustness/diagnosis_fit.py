@@ -47,7 +47,7 @@ class TableFit:
             KeyError: one was not measured.
         """
         x = np.array([[on_scale(tag, figures[tag]) for tag in self.figures]])
-        return _standardised(self.scaler, x - self.raw.x[0])[0]
+        return np.asarray(_standardised(self.scaler, x - self.raw.x[0])[0])
 
     def ridge(self) -> Any:
         """scikit-learn's ``Ridge`` on the whole table's standardised figures, fitted."""

@@ -156,4 +156,4 @@ def best_penalties(moments: Float[np.ndarray, "F q q"], folds: Int[np.ndarray, "
         test = np.einsum("bf,fqr->bqr", held_out[used].astype(float), moments)
         loss[used] += np.einsum("baq,bqr,bar->ba", error, test, error, optimize=True)
     least = loss <= loss.min(axis=1, keepdims=True) * (1 + _EQUAL)
-    return np.array(PENALTIES)[len(PENALTIES) - 1 - np.argmax(least[:, ::-1], axis=1)]
+    return np.asarray(np.array(PENALTIES)[len(PENALTIES) - 1 - np.argmax(least[:, ::-1], axis=1)])
