@@ -143,7 +143,7 @@ def _margins(rows: Sequence[StudyRow], table: DiagnosisTable) -> list[float]:
 
 def _conventions(study: StudyRecord, table: DiagnosisTable, level: float, margins: int) -> tuple[str, ...]:
     used = {point.name for point in table.points}
-    extrapolated = sum(row.value(f"{TARGET}/extrapolated") > 0 for row in study.rows if row.name in used)
+    extrapolated = sum(row.value("er/extrapolated") > 0 for row in study.rows if row.name in used)
     return (
         "Judged on families that the fit has not seen; a family is all that descends from one pretraining run.",
         "Every family weighs the same in the fit, whatever its number of rows.",

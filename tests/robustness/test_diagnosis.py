@@ -191,6 +191,11 @@ def test_without_prediction_intervals_of_the_measurement_the_margin_is_zero():
     assert any("Margin: 0" in sentence for sentence in found.conventions)
 
 
+def test_what_was_extrapolated_is_counted():
+    rows = [with_figures(row, {"er/extrapolated": float(k < 3)}) for k, row in enumerate(made_up_rows(4, 2, tags=FEW))]
+    assert "3 of 8 rows lie outside the accuracies of the baseline's models." in calibration(rows).conventions
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="at least 4 families, got 3"):
         calibration(made_up_rows(families=3, tags=FEW))
