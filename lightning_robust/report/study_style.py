@@ -83,7 +83,7 @@ class StudyStyle:
             found.append(Line2D([], [], marker=_MARKERS[kind], label=KIND_WORDS[kind], **style))
         if self.filled:
             found.append(Line2D([], [], linestyle="none", marker="D", color="0.35", label=plain(self.filled)))
-            face = {"markerfacecolor": "white", "markeredgewidth": 1.2}
+            face: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.2}
             found.append(Line2D([], [], linestyle="none", marker="D", color="0.35", label=plain(self.hollow), **face))
         if {"interpolated", "finetuned"} & set(self.kinds):
             found.append(Line2D([], [], color="0.5", linewidth=0.8, label="one Wise-FT path"))

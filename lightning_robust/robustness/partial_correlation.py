@@ -136,7 +136,8 @@ def _left_over(
     own, other = _sum(weights, a), _sum(weights, b)
     left = (own > _SMALLEST * before[0]) & (other > _SMALLEST * before[1])
     scale = np.sqrt(own * other)
-    return np.divide((weights * a * b).sum(axis=1), scale, out=np.full(len(weights), np.nan), where=left)
+    found: np.ndarray = np.divide((weights * a * b).sum(axis=1), scale, out=np.full(len(weights), np.nan), where=left)
+    return found
 
 
 def _centred(values: np.ndarray, weights: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
