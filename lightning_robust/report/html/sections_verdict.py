@@ -149,5 +149,5 @@ def _signatures(record: RunRecord) -> Iterator[str]:
 
 
 def _moved(words: str, tag: str, first: AlphaRow, last: AlphaRow, untrained: float | None) -> str:
-    ends = f"{words} {number(first.signatures.get(tag))} to {number(last.signatures.get(tag))}"
+    ends = f"{words} from {number(first.signatures.get(tag))} to {number(last.signatures.get(tag))}"
     return ends if untrained is None else f"{ends} (untrained {number(untrained)})"
