@@ -240,7 +240,7 @@ def test_what_a_finetuning_lacks_is_said_before_it_begins(change, said):
     found = missing_of_model(config.models[0])
     assert said in found[0].where
     assert "finetuning of a" in found[0].what
-    assert "/tmp" not in found[0].where
+    assert "/config.yaml" not in found[0].where  # the file that it was tried with
 
 
 def test_a_run_that_was_begun_otherwise_is_in_the_way(work):

@@ -20,10 +20,12 @@ from lightning_robust.models.checkpoint_files import save_tensors
 EVERY = sorted((ROOT / "configs").rglob("*.yaml"))
 STUDIES = [path for path in EVERY if "models" in yaml.safe_load(path.read_text(encoding="utf-8"))]  # read by `study`
 CONFIGS = [path for path in EVERY if path not in STUDIES]
-IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_")]
+ZOO = {path.stem.split("_")[1]: path for path in CONFIGS if path.match("study/imagenet_*")}  # of the paper's study
+IMAGENET = [path for path in CONFIGS if path.name.startswith("imagenet_") and path not in ZOO.values()]
 VISION = {path.name.partition("_")[0]: path for path in CONFIGS if path.name.endswith("_vision_1gpu.yaml")}
 PRETRAINING = [path for path in CONFIGS if path.name.startswith("pretrain_") and path not in VISION.values()]
-OTHERS = [path for path in CONFIGS if path not in [*IMAGENET, *PRETRAINING, *VISION.values()]]
+OTHERS = [path for path in CONFIGS if path not in [*IMAGENET, *PRETRAINING, *VISION.values(), *ZOO.values()]]
+RECIPE = ROOT / "configs" / "imagenet_finetune_8gpu.yaml"
 HARDWARE = {"1gpu": (1, 1), "8gpu": (8, 1), "4nodes": (8, 4)}
 HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
 TRAINING_IMAGES = 1_281_167 - 10_000  # without the held-out part
@@ -231,6 +233,39 @@ def test_a_config_of_pretraining_trains_and_is_measured_at_log_spaced_steps(path
     assert any(tag.startswith("er/") for tag in cli.trainer.callback_metrics)
     assert load_encoder(f"local-dir:{tmp_path / 'clip'}").has_text
     assert len([*tmp_path.rglob("last.ckpt")]) == 1  # also of a run shorter than every_n_train_steps
+
+
+@pytest.mark.parametrize(("name", "total"), [("finetune", 512), ("captions", 1024)])
+def test_the_batch_of_a_training_of_the_zoo_is_what_the_comment_says(name, total):
+    factors, said, computed, settings = described(ZOO[name])
+    assert prod(factors) == said == computed == total
+    assert (settings["trainer"]["devices"], settings["trainer"].get("num_nodes", 1)) == hardware_of(ZOO[name])
+
+
+def test_a_clip_of_the_zoo_is_finetuned_by_the_recipe_that_ships():
+    recipe, own = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (RECIPE, ZOO["finetune"]))
+    assert own["model"] == recipe["model"]
+    assert own["data"]["init_args"].items() >= recipe["data"]["init_args"].items()
+    for setting in ("max_epochs", "devices", "precision", "gradient_clip_val"):
+        assert own["trainer"][setting] == recipe["trainer"][setting]
+
+
+def test_a_clip_of_the_zoo_is_finetuned_and_its_path_written(opened, clip, tree, tmp_path):
+    small = {"data.init_args.n_val": 100, "data.init_args.num_workers": 0, "data.init_args.batch_size": 64}
+    short = {"trainer.max_epochs": 1, "trainer.limit_train_batches": 2, "model.init_args.warmup_steps": 1}
+    cli = opened(ZOO["finetune"], **of_imagenet(clip, tree) | small | short)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    written = sorted(path.name for path in tmp_path.rglob("alpha=*.safetensors") if ".head." not in path.name)
+    assert written == [f"alpha={alpha}.safetensors" for alpha in ("0.00", "0.25", "0.50", "0.75", "1.00")]
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")  # it is judged by the study
+def test_the_control_of_the_zoo_is_pretrained_on_captions_and_exported(opened, clip, shards, tmp_path):
+    small = {"data.init_args.source": shards, "data.init_args.batch_size": 4, "data.init_args.num_workers": 0}
+    own = {"model.init_args.encoder": clip, "model.init_args.warmup_steps": 1, "trainer.max_epochs": 1}
+    cli = opened(ZOO["captions"], **small | own)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert load_encoder(f"local-dir:{tmp_path / 'clip'}").has_text
 
 
 @pytest.fixture(scope="session")
