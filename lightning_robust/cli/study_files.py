@@ -68,15 +68,15 @@ def show_study(record: StudyRecord, folder: Path) -> None:
 
 
 def _write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
     columns = {
         name: pyarrow.array([row[name] for row in rows], pyarrow.string() if _is_text(name) else pyarrow.float64())
         for name in (rows[0] if rows else ())
     }
     with atomic_path(path) as temporary:
-        parquet.write_table(pyarrow.table(columns), temporary)
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
 
 def _is_text(column: str) -> bool:

@@ -68,8 +68,8 @@ class TrainTask:
     @property
     def epochs(self) -> int | None:
         """How many epochs it trains; None where its config does not say."""
-        found = (self.training.settings().get("trainer") or {}).get("max_epochs")
-        return int(found) if str(found).isdecimal() else None
+        found = str((self.training.settings().get("trainer") or {}).get("max_epochs"))
+        return int(found) if found.isdecimal() else None
 
     @property
     def finished(self) -> bool:
