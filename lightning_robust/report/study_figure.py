@@ -29,7 +29,7 @@ _NUMBERS = (
 )
 
 
-def study_figure(record: StudyRecord, correlations: Sequence[StudyCorrelation] = ()) -> Figure:
+def study_figure(record: StudyRecord, correlations: Sequence[StudyCorrelation] = ()) -> Figure | None:
     """Draw a panel for each of the paper's signatures that was measured.
 
     Two rivals, accuracy and confidence, stand beside them. A model is at each mark, its colour the corpus, its shape
@@ -39,9 +39,15 @@ def study_figure(record: StudyRecord, correlations: Sequence[StudyCorrelation] =
     Args:
         record: The study.
         correlations: Of `study_correlations`; those between pretrained models and along paths stand above each panel.
+
+    Returns:
+        None where effective robustness, or all of the signatures, were not measured.
     """
+    robust = [row for row in record.rows if math.isfinite(row.value("er/mean"))]
+    tags = [tag for tag in SCATTERED if any(math.isfinite(row.value(tag)) for row in robust)]
+    if not tags:
+        return None
     style = study_style(record)
-    tags = [tag for tag in SCATTERED if any(math.isfinite(row.value(tag)) for row in record.rows)]
     still = {tag: value for tag in tags if (value := _constant(record, tag)) is not None}
     shown = [figure_words(tag) for tag in tags if tag not in still]
     rows = max(1, -(-len(shown) // _COLUMNS))

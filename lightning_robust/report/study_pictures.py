@@ -25,7 +25,7 @@ def write_study_figures(
     """Write `signatures` and `tradeoff` as PNG and SVG, and `correlations.csv`, each whole or not at all.
 
     `signatures` shows effective robustness against each of the paper's signatures, `tradeoff` against what stands for
-    interpretability, over the models and along the Wise-FT paths; it is left out where no concepts were measured.
+    interpretability, over the models and along the Wise-FT paths. What was not measured has no picture.
 
     Args:
         record: The study.
@@ -38,9 +38,11 @@ def write_study_figures(
     from lightning_robust.robustness.study_correlations import correlation_rows, study_correlations
 
     found = study_correlations(record) if correlations is None else correlations
-    write_table(folder / CORRELATIONS, correlation_rows(found))
+    files = []
+    if found:
+        write_table(folder / CORRELATIONS, correlation_rows(found))
+        files.append(folder / CORRELATIONS)
     pictures = {"signatures": study_figure(record, found), "tradeoff": tradeoff_figure(record, found)}
-    files = [folder / CORRELATIONS]
     for name, figure in pictures.items():
         for form in ("png", "svg") if figure is not None else ():
             file = folder / f"{name}.{form}"

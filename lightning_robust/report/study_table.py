@@ -72,10 +72,11 @@ def print_study(
         shown = [tag for tag in study_figures(record) if tag in FIGURES or tag.startswith("accuracy/")]
         correlations = study_correlations(record, shown)
     _heading(console, f"{escape(record.name)}: {_counted(record)}")
-    images = ", ".join(f"{number:,} of {name}" for name, number in record.data.images.items())
-    console.print(f"{record.data.dataset}; images: {images}", highlight=False, markup=False)
+    console.print(f"{record.data.dataset}; {_images(record)}", highlight=False, markup=False)
     _print_models(record, console)
     _print_correlations(correlations, console)
+    if not any(math.isfinite(row.value("er/mean")) for row in record.rows):
+        console.print("No effective robustness was measured, so nothing can follow it.", style="bold", highlight=False)
     for sentence in study_findings(record, correlations):
         console.print(f"• {sentence[0].upper()}{sentence[1:]}", highlight=False, markup=False)
     for failure in record.failures:
@@ -92,6 +93,15 @@ def _heading(console: Console, words: str) -> None:
 def _counted(record: StudyRecord) -> str:
     kinds = {kind: len(record.of_kind(kind)) for kind in dict.fromkeys(row.kind for row in record.rows)}
     return f"{len(record.rows)} rows ({', '.join(f'{number} {kind}' for kind, number in kinds.items())})"
+
+
+def _images(record: StudyRecord) -> str:
+    """Of the sets that were judged; those of signatures and concepts stand in the record."""
+    counts: dict[int, list[str]] = {}
+    for name, number in record.data.images.items():
+        if ": " not in name:
+            counts.setdefault(number, []).append(name)
+    return "; ".join(f"{number:,} images of {', '.join(names)}" for number, names in counts.items())
 
 
 def _print_models(record: StudyRecord, console: Console) -> None:

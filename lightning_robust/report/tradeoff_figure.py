@@ -42,9 +42,10 @@ def tradeoff_figure(record: StudyRecord, correlations: Sequence[StudyCorrelation
         correlations: Of `study_correlations`; those of the figures shown stand above the panels.
 
     Returns:
-        None where no concepts were measured.
+        None where no concepts were measured, or no effective robustness.
     """
-    shown = [figure_words(tag) for tag in TRADED if any(math.isfinite(row.value(tag)) for row in record.rows)]
+    robust_rows = [row for row in record.rows if math.isfinite(row.value("er/mean"))]
+    shown = [figure_words(tag) for tag in TRADED if any(math.isfinite(row.value(tag)) for row in robust_rows)]
     if not shown:
         return None
     from lightning_robust.robustness.study_paths import along_alpha

@@ -97,6 +97,14 @@ def test_a_study_of_nothing_but_names_is_printed():
     assert "What follows" not in text
 
 
+def test_without_a_baseline_there_are_models_and_no_pictures(record, tmp_path):
+    bare = with_figures(with_figures(record, "er/mean", math.nan), "er/extrapolated", math.nan)
+    text = printed(bare, study_correlations(bare))
+    assert "No effective robustness was measured" in text
+    assert "What follows" not in text
+    assert write_study_figures(bare, tmp_path) == list(tmp_path.iterdir()) == []
+
+
 def test_findings_are_what_was_built_in(record, correlations):
     sentences = "\n".join(study_findings(record, correlations))
     both = "higher where robustness is higher between pretrained models and along Wise-FT paths"
