@@ -95,6 +95,8 @@ class Diagnosis(SignatureMonitor):
             every_n_steps=every_n_steps, head=head, controls=needs_controls(self.calibration.figures), seed=seed,
             prefix=f"{prefix}/{_PREFIX}" if prefix else _PREFIX,
         )  # fmt: skip
+        #: The table's family that training begins with, which is left out; None for weights that it does not know.
+        self.family: str | None = None
         self._fitted: FittedDiagnosis | None = None
         self._measured_layers: tuple[str, ...] = ()
         self._told = False
@@ -104,14 +106,24 @@ class Diagnosis(SignatureMonitor):
         """Two with different tables keep their states apart in one checkpoint."""
         return f"{super().state_key}, table {self._table_hash}"
 
+    @property
+    def convention(self) -> str:
+        """How predictions are made, in a sentence for the record of a run."""
+        points = self.calibration.points
+        without = f", without the family {self.family}" if self.family else ""
+        return (
+            f"{self.prefix}: predicted by the table {self.calibration.name} (SHA-256 {self._table_hash[:12]}), "
+            f"{len(points)} rows of {len({point.family for point in points})} families{without}, from "
+            f"{', '.join(self.calibration.figures)}; no shifted image is looked at"
+        )
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another run's figures, and leave out the family that this one begins with."""
         super().setup(trainer, pl_module, stage)
         self.latest = None
         begun = getattr(getattr(pl_module, "loaded", None), "checkpoint_hash", None)
         family = next((p.family for p in self.calibration.points if begun and p.checkpoint_hash == begun), None)
-        #: The table's family that training begins with, which is left out; None for weights that it does not know.
-        self.family: str | None = family
+        self.family = family
         with kept_random_state(), from_user(ValueError):
             table = self.calibration if family is None else without_family(self.calibration, family)
             self._fitted = FittedDiagnosis(table)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_robust.callbacks import EffectiveRobustness, LogSteps, WiseFT
+from lightning_robust.callbacks import Diagnosis, EffectiveRobustness, LogSteps, WiseFT
 from lightning_robust.callbacks.monitor import SignatureMonitor, monitors_of
 from lightning_robust.callbacks.sources import VALIDATION
 from lightning_robust.cli.merged_output import card_kept
@@ -85,7 +85,7 @@ def run_record(cli: LightningCLI, folder: Path, unreadable: Mapping[str, tuple[s
             *(f"effective robustness while training: {_held_out(data)}, against {words}" for words in _live(trainer)),
             *_excluded_concepts(data),
             *_calibrated(monitors),
-            *(one.convention for one in getattr(trainer, "callbacks", []) if isinstance(one, LogSteps)),
+            *(one.convention for one in getattr(trainer, "callbacks", []) if isinstance(one, LogSteps | Diagnosis)),
         ),
         wise_ft=path.rows if path is not None else (),
         choice=path.choice if path is not None else None,

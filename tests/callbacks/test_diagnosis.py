@@ -139,6 +139,8 @@ def test_the_family_that_training_begins_with_is_left_out(table, tmp_path):
     fit([known], tmp_path, Begun(point.checkpoint_hash), max_epochs=1)
     fit([unknown], tmp_path, Begun("f" * 64), max_epochs=1)
     assert (known.family, unknown.family) == (point.family, None)
+    assert f"36 rows of 12 families, without the family {point.family}, from" in known.convention
+    assert "without" not in unknown.convention
     expected = diagnose_row(without_family(known.calibration, point.family), known.latest.figures)
     assert known.latest.predicted == expected.predicted
     assert known.latest.predicted != unknown.latest.predicted

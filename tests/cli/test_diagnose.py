@@ -116,7 +116,7 @@ def test_several_kinds_of_models_and_validation_images(tables, here):
     record = saved(here)
     assert [model.name for model in record.models] == ["scenes-supervised", "untrained:scenes-clip"]
     assert "validation images" in next(iter(record.data.images))
-    assert record.models[1].origin == "random weights, seed 3"
+    assert record.models[1].origin == "random weights, seed 3, batch norms calibrated on the 60 images"
     assert record.models[1].verdict == "undetermined"
     assert "calibrated" not in record.models[0].origin
 
