@@ -72,7 +72,7 @@ def _about(one: Found[Any]) -> Markup:
     parts: list[Markup | None] = [facts(rows), conventions if record.conventions else None]
     if getattr(record, "config", None):
         config = yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True)
-        parts.append(folded("Configuration", tag("pre", config, tabindex=0)))
+        parts.append(folded("Configuration", tag("pre", config, tabindex=0), class_="numbers"))
     return joined(parts)
 
 
