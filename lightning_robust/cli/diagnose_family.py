@@ -1,8 +1,10 @@
 """Whether a table knows a model already: then its family must not help to predict it."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from lightning_robust.results import file_sha256
 from lightning_robust.results.diagnosis_record import TrainingPoint
 from lightning_robust.results.merge_record import MergeRecord, read_merge
 
@@ -36,7 +38,7 @@ def known_family(name: str, checkpoint_hash: str, points: tuple[TrainingPoint, .
 
 
 def _parents(name: str) -> Iterator[tuple[str, str]]:
-    """Names and hashes of the weights that a file of a run, or a merged one, comes from, as far as that is known."""
+    """Names and hashes of other weights of a file's family: what its run exported, and what it was trained from."""
     from lightning_robust.errors import UserError
     from lightning_robust.models.run_names import MERGED, init_args, known_encoder, run_settings
 
@@ -51,13 +53,19 @@ def _parents(name: str) -> Iterator[tuple[str, str]]:
         if kind == MERGED:
             yield from _merged(read_merge(where))
             return
-        if kind == _FROM_RANDOM:
-            return
-        if kind == _MAYBE_RANDOM and init_args(run_settings(where, "model")).get("pretrained") is not True:
-            return
-        yield encoder, _hash_of(encoder)
+        settings = init_args(run_settings(where, "model"))
+        if isinstance(export := settings.get("export_to"), str):
+            yield _exported(where.parent / export)
+        if kind != _FROM_RANDOM and (kind != _MAYBE_RANDOM or settings.get("pretrained") is True):
+            yield encoder, _hash_of(encoder)
     except (ValueError, UserError):  # what it comes from is not here any more, so that nothing can be compared
         return
+
+
+def _exported(folder: Path) -> tuple[str, str]:
+    """What a run exported at its end: the same family as its checkpoints."""
+    classifier = folder / "model.safetensors"
+    return str(folder), file_sha256(classifier) if classifier.is_file() else _hash_of(f"local-dir:{folder}")
 
 
 def _merged(record: MergeRecord) -> Iterator[tuple[str, str]]:
@@ -66,6 +74,7 @@ def _merged(record: MergeRecord) -> Iterator[tuple[str, str]]:
         yield from _parents(one.file)
 
 
+@functools.cache
 def _hash_of(encoder: str) -> str:
     """Of an encoder's weights; empty where they are not here."""
     from lightning_robust.models.encoders import load_encoder

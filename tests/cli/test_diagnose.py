@@ -15,6 +15,7 @@ from lightning_robust.data.scenes import ScenesDataModule
 from lightning_robust.models.checkpoint_files import save_tensors
 from lightning_robust.models.interpolate import interpolate
 from lightning_robust.models.networks import load_network
+from lightning_robust.results import file_sha256
 from lightning_robust.results.diagnosis_record import read_calibration, read_diagnosis, write_calibration
 from lightning_robust.results.study_record import StudyRow, read_study, write_study
 from lightning_robust.robustness import calibration_files
@@ -186,6 +187,28 @@ def test_descent_is_known_by_weights_by_what_they_were_finetuned_from_and_by_nam
     assert known_family("untrained:scenes-clip", "f" * 64, points) == ""
     (run / "wise_ft" / "alpha=0.50.txt").touch()
     assert known_family(str(run / "wise_ft" / "gone.safetensors"), "f" * 64, points) == ""
+
+
+def test_a_checkpoint_of_a_pretraining_is_of_the_family_of_what_its_run_exported(tables, here):
+    """And not of the encoder that its config names for the architecture."""
+    encoder = load_network("scenes-clip")
+    points = knowing(tables, here, "clip-4", encoder.checkpoint_hash).points
+    run, settings = here / "run", {"encoder": "scenes-clip", "export_to": "clip"}
+    run.mkdir()
+    (run / "last.ckpt").touch()
+
+    def said(kind, **more):
+        model = {"class_path": f"x.{kind}", "init_args": settings | more}
+        (run / "config.yaml").write_text(yaml.safe_dump({"model": model}))
+        return known_family(str(run / "last.ckpt"), "f" * 64, points)
+
+    assert said("ContrastivePretraining") == ""
+    assert said("ContrastivePretraining", pretrained=True) == "clip-4"
+    assert said("SupervisedPretraining") == ""
+    (run / "clip").mkdir()
+    (run / "clip" / "model.safetensors").write_bytes(b"weights")
+    exported = knowing(tables, here, "sup-3", file_sha256(run / "clip" / "model.safetensors")).points
+    assert known_family(str(run / "last.ckpt"), "f" * 64, exported) == "sup-3"
 
 
 def test_a_table_of_few_families_gives_no_verdict(here, capsys):
