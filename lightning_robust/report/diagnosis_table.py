@@ -36,6 +36,11 @@ __all__ = ["print_calibration", "print_diagnosis"]
 _COLOURS: Final = {"robust": "green", "not robust": "red", "undetermined": "yellow"}
 _PREDICTED: Final = "Predicted effective robustness:"
 _ROLES: Final = ("diagnosis", "rival", "single figure")
+#: The mean of the others alone, which is low for a family that is high, has one near −1.
+_BELOW_ZERO: Final = (
+    "A rank correlation below 0 means no skill, not an inverse relation: where what is left out is high, the mean of "
+    "the others is low."
+)
 
 
 def print_diagnosis(record: DiagnosisRecord, folder: Path, console: Console) -> None:
@@ -216,6 +221,8 @@ def _print_skills(skills: Sequence[PredictorSkill], console: Console, *, whole: 
     ]
     groups = [columns, more] if whole else [columns]
     print_fitting(console, [figure_words(one.name) for one in shown], groups, apart=apart)
+    if any(one.correlation.high < 0 for one in shown):
+        console.print(_BELOW_ZERO, style="dim", highlight=False, markup=False)
 
 
 def _number_of_two(value: float) -> str:

@@ -149,7 +149,7 @@ def _conventions(study: StudyRecord, table: DiagnosisTable, level: float, margin
         "Every family weighs the same in the fit, whatever its number of rows.",
         f"Intervals: jackknife+ over families, {100 * level:.0f} %.",
         "Correlations: Spearman's of held-out predictions and measurements, 2,000 bootstrap draws of families.",
-        "A figure that says nothing has a negative one: where what is left out is high, the mean of the others is low.",
+        "Below 0 they mean no skill, not an inverse relation: the mean of the others is low for what is high.",
         "Margin: "
         + (
             f"median over {margins} rows of effective robustness less the low end of its prediction interval."

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from diagnosis_tables import MARGIN, PROVENANCE, TELLS, made_up_rows, study_of
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from lightning_robust.results.diagnosis_record import read_calibration, write_calibration
 from lightning_robust.robustness import FittedDiagnosis, diagnose_row, fit_calibration, without_family
-from lightning_robust.robustness.diagnosis_fit import fit_table
 from lightning_robust.robustness.diagnosis_predictors import PREDICTORS, RIVALS
 
 FEW = (TELLS, "confidence/mean", "confidence/accuracy")
@@ -166,12 +167,14 @@ def test_without_a_family_it_is_as_if_the_study_had_not_had_it(known):
 
 
 def test_the_prediction_is_scikit_learns(known):
-    fit = fit_table(known.points, known.figures)
-    rows = fit.left_out.rows
-    ridge = Ridge(alpha=known.penalty).fit(rows.x, rows.y, sample_weight=rows.weights)
-    expected = ridge.predict(rows.x)
-    found = [FittedDiagnosis(known).diagnose(point.figures).predicted for point in known.points[:5]]
-    np.testing.assert_allclose(found, expected[:5], atol=1e-12)
+    """Its pipeline on the figures themselves, by a loop over the record."""
+    x = np.array([[math.log(p.figures[TELLS]), p.figures["confidence/mean"]] for p in known.points])
+    y, weights = np.array([p.target for p in known.points]), np.full(len(x), 1 / 4)
+    pipeline = make_pipeline(StandardScaler(), Ridge(alpha=known.penalty))
+    pipeline.fit(x, y, standardscaler__sample_weight=weights, ridge__sample_weight=weights)
+    fitted = FittedDiagnosis(known)
+    found = [fitted.diagnose(point.figures).predicted for point in known.points]
+    np.testing.assert_allclose(found, pipeline.predict(x), rtol=0, atol=1e-12)
 
 
 def test_figures_of_its_own_choice_and_what_they_are_compared_with():
