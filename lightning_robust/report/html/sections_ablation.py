@@ -38,11 +38,13 @@ def section(found: Sources) -> Section | None:
     """
     if not found.ablations:
         return None
-    lead = next((sentence for topic, sentence in findings(found.ablations[0].record) if "set to zero" in sentence), "")
+    zeroed = [(topic, said) for topic, said in findings(found.ablations[0].record) if "set to zero" in said]
+    first = next((one for one in zeroed if "directions" in one[0]), zeroed[0] if zeroed else None)
+    lead = "" if first is None else minus(f"{first[0][:1].upper()}{first[0][1:]}, {first[1]}")
     return Section(
         id="ablation",
         title="Ablation",
-        lead=minus(lead[:1].upper() + lead[1:]),
+        lead=lead,
         body=each(found.ablations, _one),
     )
 
@@ -53,11 +55,16 @@ def _one(found: Found[AblationRecord]) -> Markup:
     return joined(
         [
             told(findings(record)),
-            choices("Units", panels) if panels else None,
+            choices("Units", panels, first=_first(record)) if panels else None,
             *(note(sentence) for sentence in record.notes),
             folded("How it was measured", *(note(sentence) for sentence in record.conventions)),
         ]
     )
+
+
+def _first(record: AblationRecord) -> int:
+    """Directions first, where there are some."""
+    return next((k for k, group in enumerate(record.groups) if group.unit == "direction"), 0)
 
 
 def _panel(record: AblationRecord, group: UnitGroup) -> Markup:

@@ -15,8 +15,8 @@ from lightning_robust.report.html.judged import Judged, JudgedGroup, best_group
 from lightning_robust.report.html.markup import joined
 from lightning_robust.report.html.section import Section
 from lightning_robust.report.html.several import run_words
-from lightning_robust.report.html.sources import Sources
-from lightning_robust.results.probe_record import DirectionConcepts
+from lightning_robust.report.html.sources import Found, Sources
+from lightning_robust.results.probe_record import DirectionConcepts, ProbeRecord
 from lightning_robust.results.run_record import RunRecord
 
 __all__ = ["section"]
@@ -31,6 +31,13 @@ _SHOWN = (
     "concepts/unique_0.9", "concepts/random_rotation/mean_best_ap", "concepts/random_rotation/unique_0.9",
 )  # fmt: skip
 
+_WORDS = {
+    "concepts/mean_best_ap": "concepts, mean best AP",
+    "concepts/unique_0.9": "concepts at AP ≥ 0.9",
+    "concepts/random_rotation/mean_best_ap": "mean best AP, random rotation",
+    "concepts/random_rotation/unique_0.9": "concepts at AP ≥ 0.9, random rotation",
+}
+
 
 @dataclass(frozen=True)
 class _Side:
@@ -41,14 +48,18 @@ class _Side:
         group: what it was judged with; None where it was not judged.
         model: its accuracies.
         figures: signatures by canonical tag.
+        measured: the model that they are of: of a training the end of its path, else what was probed.
         directions: with their concepts.
+        probed: the model that these are of.
     """
 
     name: str
     group: JudgedGroup | None
     model: Judged | None
     figures: Mapping[str, float]
+    measured: str
     directions: tuple[DirectionConcepts, ...]
+    probed: str
 
 
 def section(found: Sources) -> Section | None:
@@ -72,25 +83,32 @@ def _side(found: Sources) -> _Side:
     name = run_words(found.folder)
     if model is not None and group is not None and len(group.models) > 1:
         name = f"{name}, {model.name}"
-    directions = next((p.record.directions for p in found.probes if p.record.directions), ())
-    return _Side(name, group, model, _figures(found), directions)
+    figures, measured = _figures(found, group)
+    probe = next((one for one in found.probes if one.record.directions), None)
+    directions = () if probe is None else probe.record.directions
+    return _Side(name, group, model, figures, measured, directions, "" if probe is None else _probed(probe))
 
 
-def _figures(found: Sources) -> dict[str, float]:
-    """Of what was probed, else of the end of a training's path."""
+def _probed(probe: Found[ProbeRecord]) -> str:
+    return f"{probe.record.model.name} ({run_words(probe.folder)})"
+
+
+def _figures(found: Sources, group: JudgedGroup | None) -> tuple[dict[str, float], str]:
+    """Of the end of the path that was judged, else of what was probed; and which model that is."""
     from lightning_robust.robustness import reference_figures  # the room imports torch: only where it is needed
 
-    for probe in found.probes:
-        layers = [layer.name for layer in probe.record.layers]
-        if layers:
-            return reference_figures(probe.record.scalars, layers, layers[-1])
     for run in found.runs:
-        if run.record.wise_ft:
+        if run.record.wise_ft and group is not None and run.folder == group.folder:
             tags = _without_module(run.record)
             layers = list(dict.fromkeys(tag.split("/")[1] for tag in tags if tag.startswith("kurtosis/")))
             if layers:
-                return reference_figures(tags, layers, min(layers, key=len), head="head.weight")
-    return {}
+                name = f"{run_words(run.folder)}, α = {run.record.wise_ft[-1].alpha:g}"
+                return reference_figures(tags, layers, min(layers, key=len), head="head.weight"), name
+    for probe in found.probes:
+        layers = [layer.name for layer in probe.record.layers]
+        if layers:
+            return reference_figures(probe.record.scalars, layers, layers[-1]), _probed(probe)
+    return {}, ""
 
 
 def _without_module(record: RunRecord) -> dict[str, float]:
@@ -192,13 +210,13 @@ def _robust(title: str, one: Judged, other: Judged, name: str | None) -> list[st
 
 
 def _signatures(one: _Side, other: _Side) -> Markup | None:
-    tags = [tag for tag in _SHOWN if tag in one.figures or tag in other.figures]
+    tags = [tag for tag in _SHOWN if tag in one.figures and tag in other.figures]
     if not tags:
         return None
-    rows = [[figure_words(tag), number(one.figures.get(tag)), number(other.figures.get(tag))] for tag in tags]
-    return table(
-        ["signature", one.name, other.name], rows, caption="Signatures, on reference images; concepts on their own"
-    )
+    sides = (one, other)
+    rows = [[_WORDS.get(tag) or figure_words(tag), *(number(side.figures[tag]) for side in sides)] for tag in tags]
+    caption = "Signatures, on reference images; concepts on their own"
+    return table(["signature", one.measured, other.measured], rows, caption=caption)
 
 
 def _concepts(one: _Side, other: _Side) -> Markup | None:
@@ -207,7 +225,7 @@ def _concepts(one: _Side, other: _Side) -> Markup | None:
     pairs = zip_longest(one.directions[:_DIRECTIONS], other.directions[:_DIRECTIONS])
     rows = [[f"{k}", _said(first), _said(second)] for k, (first, second) in enumerate(pairs, start=1)]
     caption = "The most important directions of both heads: importance, and concepts with average precision"
-    return table(["", one.name, other.name], rows, caption=caption, left=3)
+    return table(["", one.probed, other.probed], rows, caption=caption, left=3)
 
 
 def _said(direction: DirectionConcepts | None) -> str:

@@ -21,7 +21,7 @@ from lightning_robust.report.html.section import Section
 from lightning_robust.report.html.several import each, evenly, told
 from lightning_robust.report.html.sources import Found, Sources
 from lightning_robust.report.html.svg import Series, chart
-from lightning_robust.report.study_words import figure_words as short_words
+from lightning_robust.report.study_words import FIGURES
 from lightning_robust.results.diagnosis_record import DiagnosedModel, DiagnosisRecord, PredictorSkill, TrainingPoint
 from lightning_robust.results.diagnosis_sentence import verdict_sentence
 
@@ -106,7 +106,7 @@ def _model(record: DiagnosisRecord, model: DiagnosedModel) -> Markup:
     if not model.contributions:
         return joined([verdict, said])
     order = sorted(model.contributions, key=lambda t: -abs(model.contributions[t]))
-    rows = [Bar(name=short_words(t).short, value=100 * model.contributions[t], note=_why(model, t)) for t in order]
+    rows = [Bar(name=_short(t), value=100 * model.contributions[t], note=_why(model, t)) for t in order]
     moves = bars(
         "What moves the prediction",
         Axis(label="points over the table's mean"),
@@ -116,6 +116,10 @@ def _model(record: DiagnosisRecord, model: DiagnosedModel) -> Markup:
     figures = [[figure_words(t), number(model.figures.get(t)), "yes" if t in model.outside else "no"] for t in order]
     measured = table(["figure", "measured", "outside the table"], figures, caption=f"Figures of {model.name}")
     return joined([verdict, said, grid(moves, measured)])
+
+
+def _short(name: str) -> str:
+    return FIGURES[name].short if name in FIGURES else figure_words(name)
 
 
 def _why(model: DiagnosedModel, tag_: str) -> str:

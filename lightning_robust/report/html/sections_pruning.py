@@ -35,6 +35,7 @@ def section(found: Sources) -> Section | None:
         return None
     sentences = _sentences(found.prunings[0].record)
     lead = sentences[0][1] if sentences else ""
+    lead = f"O{lead[1:]}" if lead.startswith("on the ") else lead  # a model's name is spelt as it is
     body = each(found.prunings, lambda one: _one(one, skip=1 if one is found.prunings[0] else 0))
     return Section(id="pruning", title="Pruning directions", lead=lead, body=body)
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 from command_pages import ENTRY, ablated_unit, ablation_record, everything, pictures
 from compression_record import compress_record
 from diagnosis_data import diagnosed, diagnosis
-from page_data import HOSTILE, Parsed
+from page_data import HOSTILE, Parsed, probe_record
 from PIL import Image
 from prune_data import pruned, twin
 from prune_data import record as prune_record
@@ -105,7 +106,7 @@ def test_ablation_shows_each_unit_the_group_and_its_controls(tmp_path):
     assert "1 random, head" in text
     assert "2 random, head" in text
     assert "−2" in text  # mean of 3 and 5 of 200
-    assert section.lead.startswith("The 2 together set to zero: −25.0 points")
+    assert section.lead.startswith("Raw directions, the 2 together set to zero: −25.0 points")
 
 
 def test_concepts_name_what_is_encoded_and_what_random_directions_reach(tmp_path):
@@ -155,8 +156,20 @@ def test_two_models_are_compared_set_by_set(found):
     text = Parsed(section.body).text
     assert section.lead.startswith("finetune/001, α = 1 less evaluate/second: on the reference 0.0, on the shifts")
     assert "ER, mean" in text
-    assert "kurtosis of h" in text
     assert "not paired" in text
+    assert "kurtosis of h" not in text  # of one of them alone
+
+
+def test_signatures_stand_under_the_model_that_they_are_of(found, tmp_path):
+    probes = [Found(tmp_path / f"p{k}", probe_record(f"model {k}", digest=str(k) * 64)) for k in range(2)]
+    other = dataclasses.replace(found.second, probes=tuple(probes[1:]))
+    both = dataclasses.replace(found, runs=(), curves=(), evaluations=(), probes=tuple(probes[:1]), second=other)
+    names = re.findall(r'<th scope="col">([^<]*)</th>', sections_comparison.section(both).body)
+    assert {f"model {k} ({tmp_path.name}/p{k})" for k in range(2)} <= set(names)
+    trained = dataclasses.replace(found, probes=tuple(probes[:1]), second=other)
+    body = sections_comparison.section(trained).body
+    assert "finetune/001, α = 1</th>" in body.partition("signature")[2]
+    assert "model 0" not in body  # not the training's model
 
 
 def test_pictures_come_from_the_runs_folder_alone_and_within_a_budget(tmp_path):
