@@ -168,7 +168,7 @@ def _index(task: str, results: Sequence[CardResult]) -> list[dict[str, Any]]:
             "config": one_line(one.part),
             "split": one_line(one.split),
         }
-        entry = {"task": {"type": task}, "dataset": data, "metrics": []}
+        entry: dict[str, Any] = {"task": {"type": task}, "dataset": data, "metrics": []}
         entry = entries.setdefault((one.dataset, one.part, one.split), entry)
         entry["metrics"].append({"type": one.metric, "value": round(one.value, 6), "name": one_line(one.metric_name)})
     return list(entries.values())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from toy_evaluation_data import NAMES, Toy, write_images
 
 from lightning_robust.cli import compress_costs, compress_held
@@ -205,6 +206,15 @@ def test_finetuned_networks_are_compared_with_the_finetuned_dense_one_too(finish
             continue
         for row, other in zip(point.rows, dense.rows, strict=True):
             assert point.tuned_differences[row.set].estimate == pytest.approx(row.accuracy - other.accuracy)
+
+
+def test_every_folder_has_a_card_with_its_figures(finished):
+    for point in finished[1].points:
+        if point.folder is not None:
+            folder = finished[0] / "checkpoints" / "compress" / "001" / point.folder
+            read = ModelCard((folder / "README.md").read_text(encoding="utf-8")).data
+            found = {one.dataset_config: one.metric_value for one in read.eval_results if one.metric_type == "accuracy"}
+            assert found[point.reference.set] == pytest.approx(point.reference.accuracy, abs=1e-6)
 
 
 def test_few_calibration_images_are_warned_of_and_a_compressed_folder_is_not_cut_twice(finished, folder, capsys):

@@ -5,6 +5,7 @@ import json
 import open_clip
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from lightning.pytorch import Callback
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -12,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_robust.cli.main import main
 from lightning_robust.data.scenes.vocabulary import caption_words
 from lightning_robust.models import write_clip_folder
-from lightning_robust.results import read_curves, read_run
+from lightning_robust.results import file_sha256, read_curves, read_run
 from lightning_robust.results.codec import encode
 
 TINY = [f"--data.init_args.{name}={n}" for name, n in
@@ -69,6 +70,20 @@ def test_everything_is_where_the_readme_says(finished):
     alphas = [f"alpha={k / 10:.2f}" for k in range(11)]
     expected = {f"{alpha}{ending}" for alpha in alphas for ending in (".safetensors", ".head.safetensors")}
     assert {path.name for path in (finished / "wise_ft").iterdir()} == expected | {"README.md"}
+
+
+def test_cards_say_what_the_results_say(finished):
+    record = read_run(finished / "results.json")
+    chosen = next(row for row in record.wise_ft if row.alpha == record.choice.alpha_star)
+    for folder, row in ((finished, record.wise_ft[-1]), (finished / "wise_ft", chosen)):
+        card = ModelCard((folder / "README.md").read_text(encoding="utf-8"))
+        found = {
+            one.dataset_config: one.metric_value for one in card.data.eval_results if one.metric_type == "accuracy"
+        }
+        assert found["reference"] == pytest.approx(row.reference, abs=1e-6)
+        assert found["mean of the shifts"] == pytest.approx(row.shifts_mean, abs=1e-6)
+        assert card.data.license is None
+    assert file_sha256(finished / "last.ckpt") in (finished / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_alpha_loads_in_plain_open_clip(finished):

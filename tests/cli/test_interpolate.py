@@ -9,6 +9,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from lightning_robust.cli import interpolate as command
@@ -377,6 +378,19 @@ def test_a_uniform_soup_is_the_mean(clip, capsys):
     assert [one.file for one in record.inputs] == ["start.safetensors", "end.pt", "third.pt"]
     assert record.outputs[0].checkpoint_hash == file_sha256("soup.safetensors")
     assert "wrote soup.safetensors, soup.json" in capsys.readouterr().out
+    assert record.outputs[0].checkpoint_hash in Path("soup.md").read_text()
+
+
+def test_a_card_is_written_beside_merged_weights_and_never_over_somebodys_own(folder, capsys):
+    assert path("--alphas", 0, 1) == 0
+    card = folder / "path" / "README.md"
+    assert read_merge("path/path.json").outputs[0].checkpoint_hash in ModelCard(card.read_text()).text
+    card.write_text("mine")
+    assert "holds other files (README.md)" in refused(capsys, *_path(), "--overwrite")
+    Path("soup.md").write_text("mine")
+    assert soup() == 0
+    assert "soup.md was written or edited by somebody" in capsys.readouterr().err
+    assert Path("soup.md").read_text() == "mine"
 
 
 def test_a_greedy_soup_chooses_by_validation_images_of_the_reference(clip, capsys):

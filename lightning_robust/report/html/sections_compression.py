@@ -1,6 +1,7 @@
 """Compression: what networks of lower rank keep of accuracy, size and time."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -124,7 +125,7 @@ def _accuracy(
     )
 
 
-def _look(point: CompressedPoint, *, tuned: bool) -> dict[str, object]:
+def _look(point: CompressedPoint, *, tuned: bool) -> dict[str, Any]:
     return {"tone": _TONES.get(point.method, 7), "shape": _SHAPES.get(point.method, "circle"), "dashed": tuned}
 
 
