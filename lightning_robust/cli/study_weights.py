@@ -34,15 +34,19 @@ def weights_files(source: str) -> list[Path]:
     text = source.removeprefix(_LOCAL)
     if at and not Path(source).exists() and Path(named).is_file():
         return [Path(named)]
-    path = Path(text)
+    path = _shipped(source) or Path(text)
     if path.is_file():
         head = path.with_name(f"{path.stem}.head{path.suffix}")
         return sorted([path, *([head] if head.is_file() else [])])
-    if not path.is_dir() and "/" not in text and ":" not in text:
-        path = Path(str(resources.files("lightning_robust.checkpoints"))) / text
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.suffix in _ENDINGS and file.is_file())
     return []
+
+
+def _shipped(name: str) -> Path | None:
+    """The folder of a model that ships; its name goes before a folder of the same name."""
+    folder = Path(str(resources.files("lightning_robust.checkpoints"))) / name
+    return folder if Path(name).name == name and folder.is_dir() else None
 
 
 def weights_digest(source: str) -> str | None:
