@@ -91,6 +91,8 @@ def test_killed_while_training_and_while_measuring_it_gives_the_same_table(files
         {"evaluate", "probe"},
         {"train", "evaluate", "probe", "prune"},
     ]
+    for row in one.rows:  # signatures are of the images that accuracy is judged on
+        assert row.figures["confidence/accuracy"] == pytest.approx(row.figures["accuracy/reference"], abs=1e-6)
     for a, b in zip(one.rows, two.rows, strict=True):
         assert a.checkpoint_hash == b.checkpoint_hash
         assert a.figures.keys() == b.figures.keys()
