@@ -157,7 +157,7 @@ def print_plan(config: StudyConfig, models: Sequence[StudyModel], folder: Path) 
     console = Console()
     console.print(_table(plan))
     for sentence in (*_sums(plan), *_lacking(plan)):
-        console.print(sentence, markup=False, highlight=False)
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return 1 if plan.lacking else 0
 
 
@@ -194,7 +194,7 @@ def _sums(plan: StudyPlan) -> list[str]:
 def _hours(hours: float) -> str:
     if hours == 0:
         return "0"
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2g}"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.05 else "< 0.1"
 
 
 def _lacking(plan: StudyPlan) -> list[str]:

@@ -51,7 +51,7 @@ def architecture_cost(name: str) -> ArchitectureCost:
 
     Example:
         >>> architecture_cost("scenes-clip").parameters
-        1430593
+        1425881
     """
     base, _ = split_file(name.removeprefix(UNTRAINED))
     if Path(base).suffix in (".safetensors", ".ckpt") or base.startswith((HUB, TRANSFORMERS)):
