@@ -80,10 +80,21 @@ def prediction_confidence(logits: Float[Tensor, "n C"], labels: Tensor | None = 
     metric.update(logits, labels)
     if len(logits) == 0:
         raise ValueError("logits have no rows; confidence needs at least one image.")
-    result = metric.compute()
-    bins = {name: result.pop(name) for name in ("bin_images", "bin_confidence", "bin_accuracy")}
-    counts = {name: int(result.pop(name)) for name in ("n", "labelled", "not_finite")}
-    return ConfidenceReport(**{name: float(value) for name, value in result.items()}, **bins, **counts)
+    found = metric.compute()
+    return ConfidenceReport(
+        mean=float(found["mean"]),
+        entropy=float(found["entropy"]),
+        margin=float(found["margin"]),
+        accuracy=float(found["accuracy"]),
+        overconfidence=float(found["overconfidence"]),
+        ece=float(found["ece"]),
+        bin_images=found["bin_images"],
+        bin_confidence=found["bin_confidence"],
+        bin_accuracy=found["bin_accuracy"],
+        n=int(found["n"]),
+        labelled=int(found["labelled"]),
+        not_finite=int(found["not_finite"]),
+    )
 
 
 class PredictionConfidence(MergeableMetric):
@@ -118,6 +129,8 @@ class PredictionConfidence(MergeableMetric):
     sums: Tensor
     bins: Tensor
     counts: Tensor
+    n: Tensor
+    not_finite: Tensor
 
     def __init__(
         self,
