@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_robust.report.html.sources import Sources
+from lightning_robust.report.shorten import short_tails
 from lightning_robust.results import AccuracyRow, EffectiveRobustness, RunRecord
 
 __all__ = ["Judged", "best_group", "judged_groups"]
@@ -16,7 +17,7 @@ class Judged:
     """A model on a reference and its shifts. Accuracies are fractions.
 
     Attributes:
-        name: in words; of a point of a path ``"α = 0.5"``.
+        name: in words, long paths shortened; of a point of a path ``"α = 0.5"``.
         alpha: position on a path; None for a model by itself.
         reference: accuracy on the reference.
         shifts: accuracy by shift.
@@ -118,14 +119,16 @@ def _alphas(record: RunRecord) -> Iterator[Judged]:
 def _evaluations(found: Sources) -> Iterator[JudgedGroup]:
     for one in found.evaluations:
         record = one.record
-        models = tuple(_rows(m.name, m.alpha, m.rows, m.robustness) for m in record.models)
-        alphas = [m.alpha for m in models]
+        alphas = [m.alpha for m in record.models]
         known = [alpha for alpha in alphas if alpha is not None]
+        path = len(known) == len(alphas) > 1 and known == sorted(set(known))
+        names = [f"α = {alpha:g}" for alpha in known] if path else short_tails([m.name for m in record.models])
+        models = tuple(_rows(name, m.alpha, m.rows, m.robustness) for name, m in zip(names, record.models, strict=True))
         yield JudgedGroup(
             words=f"evaluation {_name(one.folder)}",
             folder=one.folder,
             models=models,
-            path=len(known) == len(alphas) > 1 and known == sorted(set(known)),
+            path=path,
             baseline=record.baseline,
             data=f"{record.data.dataset}, {record.split} images",
             asked=one.asked,
@@ -135,7 +138,11 @@ def _evaluations(found: Sources) -> Iterator[JudgedGroup]:
 def _others(found: Sources) -> Iterator[JudgedGroup]:
     """Models as pruning, compression and ablation judged them before they changed them."""
     for pruned in found.prunings:
-        models = tuple(_rows(m.name, m.alpha, m.unpruned.rows, m.unpruned.robustness) for m in pruned.record.models)
+        names = short_tails([m.name for m in pruned.record.models])
+        models = tuple(
+            _rows(name, m.alpha, m.unpruned.rows, m.unpruned.robustness)
+            for name, m in zip(names, pruned.record.models, strict=True)
+        )
         yield _group("pruning", pruned.folder, models, pruned.record.baseline, pruned.record.data.dataset, pruned.asked)
     for small in found.compressions:
         record, dense = small.record, small.record.points[0]

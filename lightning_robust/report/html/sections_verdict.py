@@ -72,7 +72,8 @@ def _judged_cards(group: JudgedGroup, run: Found[RunRecord] | None) -> list[Card
     before = group.path and first.alpha == 0
     cards = [("accuracy on the reference", f"{percent(model.reference)} %", _was(first.reference, before))]
     if model.shifts:
-        words = f"mean accuracy on {len(model.shifts)} shifts"
+        several = len(model.shifts) > 1
+        words = f"mean accuracy on {len(model.shifts)} shifts" if several else f"accuracy on {next(iter(model.shifts))}"
         cards.append((words, f"{percent(model.shifts_mean)} %", _was(first.shifts_mean, before)))
     if model.robustness is not None:
         mean = model.robustness.mean

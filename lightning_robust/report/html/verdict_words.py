@@ -92,9 +92,13 @@ def _estimate(model: Judged) -> float:
 
 
 def _without_baseline(group: JudgedGroup) -> str:
-    model = group.models[-1]
-    shifts = f" and {percent(model.shifts_mean)} % in the mean over {len(model.shifts)} shifts" if model.shifts else ""
+    model, shifts = group.models[-1], ""
+    if len(model.shifts) == 1:
+        shifts = f" and {percent(model.shifts_mean)} % on the shift {next(iter(model.shifts))}"
+    elif model.shifts:
+        shifts = f" and {percent(model.shifts_mean)} % in the mean over {len(model.shifts)} shifts"
+    name = f"The model at {model.name}" if group.path else model.name
     return (
-        f"{model.name} is right on {percent(model.reference)} % of the reference{shifts}. Its robustness is "
-        "undetermined: it was not compared with a baseline of standard models."
+        f"{name} is right on {percent(model.reference)} % of the reference{shifts}. Its robustness is undetermined: "
+        "it was not compared with a baseline of standard models."
     )

@@ -117,3 +117,21 @@ def test_the_other_model_stands_beside(tmp_path):
 
 def test_nothing_at_all(tmp_path):
     assert section(Sources(folder=tmp_path)).lead.startswith("Undetermined")
+
+
+def test_a_path_without_baseline_and_one_shift(tmp_path):
+    rows = evaluated("runs/x/wise_ft/alpha=0.00.safetensors", robust=False).rows[:2]
+    models = [
+        dataclasses.replace(
+            evaluated(f"runs/x/wise_ft/alpha={alpha:.2f}.safetensors", robust=False), alpha=alpha, rows=rows
+        )
+        for alpha in (0.0, 1.0)
+    ]
+    made = of_models(tmp_path, *models)
+    assert made.lead.startswith("The model at α = 1 is right on 80.0 % of the reference and 70.0 % on the shift v2.")
+    assert "accuracy on v270.0 %70.0 % before finetuning" in Parsed(made.body).text
+
+
+def test_long_names_are_shortened(tmp_path):
+    name = f"home/me/projects/robustness/{'x' * 40}/wise_ft/model.safetensors"
+    assert of_models(tmp_path, evaluated(name)).lead.startswith("…/wise_ft/model.safetensors is more robust")
