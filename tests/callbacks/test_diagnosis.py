@@ -13,6 +13,7 @@ from callback_cases import (
     Noisy,
     Ours,
     Scored,
+    hooks,
     loader,
     made_up_baseline,
     seed_all,
@@ -28,7 +29,7 @@ from lightning_robust.callbacks import CurveRecorder, Diagnosis, EffectiveRobust
 from lightning_robust.errors import UserError
 from lightning_robust.models.networks import load_network
 from lightning_robust.results import read_curves
-from lightning_robust.robustness.diagnosed import diagnose_row
+from lightning_robust.robustness.diagnosed import FittedDiagnosis, diagnose_row
 from lightning_robust.robustness.diagnosis import without_family
 from lightning_robust.robustness.reference_figures import reference_figures
 
@@ -225,3 +226,33 @@ def test_alpha_of_all_weights_is_the_mean_that_probe_reports(table, tmp_path):
     assert own.latest.figures["weights/alpha"] == pytest.approx(np.mean(defined), rel=1e-9)
     (head,) = [row for row in rows if row["name"] == "fc.weight"]
     assert own.latest.figures["head/effective_rank"] == pytest.approx(head["effective_rank"], rel=1e-9)
+
+
+@pytest.mark.parametrize("when", [1, 2])
+def test_a_prediction_that_raises_leaves_nothing_behind(table, tmp_path, monkeypatch, when):
+    plain, calls = FittedDiagnosis.diagnose, []
+
+    def raising(self, figures, **options):
+        calls.append(1)
+        if len(calls) == when:
+            raise RuntimeError("no prediction")
+        return plain(self, figures, **options)
+
+    monkeypatch.setattr(FittedDiagnosis, "diagnose", raising)
+    own, module = Diagnosis(table, layers=[STEM, LAYER]), Ours()
+    with pytest.raises(RuntimeError, match="no prediction"):
+        fit([own], tmp_path, module)
+    assert hooks(module) == 0
+    assert own._listening is None
+    assert len(module.losses) == (0 if when == 1 else 3)
+
+
+class Elsewhere(Data):
+    description = "another world"
+
+
+def test_data_that_are_not_those_of_the_table_are_told_of(table, tmp_path):
+    own = Diagnosis(table, layers=[STEM, LAYER])
+    run = trainer(tmp_path, callbacks=[own], max_epochs=1)
+    with pytest.warns(UserWarning, match="was measured on scenes and these data are another world"):
+        run.fit(Ours(), datamodule=Elsewhere())
