@@ -20,6 +20,8 @@ from lightning_robust.results.study_record import StudyFailure, StudyRecord, Stu
 __all__ = ["Collected", "collect_study"]
 
 _READ: Final = {"evaluate": read_evaluation, "probe": read_probe, "prune": read_pruning}
+#: How sentences begin that a record alone needs: its layers, and differences to models beside it.
+_OF_A_RECORD: Final = ("layers: ", "differences: ")
 _CONVENTIONS: Final = (
     "every figure of a row is of the same weights, told by their SHA-256; fractions lie in [0, 1]",
     "probe: figures are named the same for every architecture: h is what the head reads, last the last layer before "
@@ -169,6 +171,6 @@ def _data(study: StudyContext, records: Mapping[str, list[Any]]) -> DataDescript
 
 
 def _conventions(records: Sequence[Any]) -> tuple[str, ...]:
-    """Those of the study, then each sentence of its records once; which layers a model has stays in its record."""
-    said = [line for record in records for line in record.conventions if not line.startswith("layers: ")]
+    """Those of the study, then each sentence of its records once."""
+    said = [line for record in records for line in record.conventions if not line.startswith(_OF_A_RECORD)]
     return (*_CONVENTIONS, *dict.fromkeys(said))
