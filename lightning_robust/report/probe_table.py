@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lightning_robust.report.cells import DASH, figure, new_table, representation
+from lightning_robust.report.probe_confidence import CONFIDENCE_NOTE, confidence_table
 from lightning_robust.report.probe_layers import OUTLIER_NOTE, OUTLIERS, SPECTRA, SPECTRUM_NOTE, layer_table
 from lightning_robust.report.shorten import short_names
 from lightning_robust.results import DirectionConcepts, ProbeRecord
@@ -49,6 +50,7 @@ def print_probe(records: Mapping[str, ProbeRecord], folder: Path, console: Conso
         ("Outliers, layer by layer", layer_table(records, OUTLIERS), OUTLIER_NOTE),
         ("Spectra of the features", layer_table(records, SPECTRA, forms=True), SPECTRUM_NOTE),
         ("Importance of the head's directions", _importance_table(records), _importance_note(records.values())),
+        ("Confidence of the answers", confidence_table(records), CONFIDENCE_NOTE),
         ("Concepts of single directions", _concept_table(records), _concept_note(records.values())),
         ("Concepts of the most important directions", _direction_table(records), _direction_note(records)),
         ("Weights", _weight_table(records), "Median and range over the matrices, each of which stands in weights.csv."),
