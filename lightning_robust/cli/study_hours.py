@@ -147,7 +147,7 @@ def _of_an_epoch(data: str, given: Mapping[str, Any]) -> int:
         from lightning_robust.data.captions.spec import open_captions
 
         try:
-            return len(open_captions(given["source"]))  # type: ignore[arg-type]
+            return len(open_captions(given["source"]))
         except (ValueError, OSError, TypeError, KeyError):
             raise ValueError("how many pairs it has is told by its source alone, which is not there") from None
     raise ValueError(f"how many images {data} has is told by the images alone")

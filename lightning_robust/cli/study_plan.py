@@ -171,9 +171,9 @@ def _table(plan: StudyPlan) -> Any:
     for name in ("rows", "measured", "GPU hours"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in plan.models:
-        name, kind = Text(one.model.name), f"{one.model.kind}, {one.model.model or 'made here'}"
+        kind = Text(f"{one.model.kind}, {one.model.model or 'made here'}")
         measured, hours = f"{one.measured[0]}/{one.measured[1]}", _hours(sum(one.work.gpu_hours))
-        table.add_row(name, Text(kind), one.weights, one.finetuning, str(len(one.rows)), measured, hours)
+        table.add_row(Text(one.model.name), kind, one.weights, one.finetuning, str(len(one.rows)), measured, hours)
     return table
 
 
