@@ -59,6 +59,16 @@ def test_the_bootstrap_repeats_all_rows_of_a_family(held):
     assert (found.level, found.replicates, found.seed) == (0.9, 200, 3)
 
 
+def test_intervals_hold_the_true_correlation_of_nineteen_families():
+    draw, held = np.random.default_rng(0), []
+    true = 6 / math.pi * math.asin(0.25)  # of the ranks of normal variables that correlate at 0.5
+    for _ in range(200):
+        x, noise = draw.normal(size=(2, 19))
+        found = partial_spearman(x, 0.5 * x + math.sqrt(0.75) * noise, np.arange(19), replicates=200)
+        held.append(found.low <= true <= found.high)
+    assert 0.90 <= np.mean(held) <= 0.99
+
+
 def test_what_follows_the_held_figure_has_no_partial_correlation():
     _, y, z, family = rows()
     assert math.isnan(partial_spearman(np.exp(z), y, family, given=z, replicates=5).estimate)
