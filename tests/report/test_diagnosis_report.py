@@ -146,6 +146,11 @@ def test_the_sentence_says_probably_only_where_there_is_a_verdict():
     assert "interval)" not in verdict_sentence(diagnosed())
 
 
+def test_a_model_unlike_the_table_is_not_said_to_be_predicted():
+    said = verdict_sentence(diagnosed(verdict="undetermined", distance=3.0, farthest=2.1), 0.9)
+    assert said == ("Undetermined: it is unlike the table, which would predict +31 points [18, 44] (90 % interval).")
+
+
 def test_short_names_stay_apart():
     names = [
         "a/wise_ft/alpha=0.50.safetensors",
