@@ -30,7 +30,9 @@
     const mark = event.target.closest ? event.target.closest("[data-tip]") : null;
     if (mark !== pointed) show(mark);
   });
-  addEventListener("scroll", () => show(null), { passive: true });
+  // words that the keyboard asked for move with their mark, which reaching a chart may have scrolled to
+  const kept = () => pointed && pointed.closest("svg") === document.activeElement;
+  addEventListener("scroll", () => show(kept() ? pointed : null), { passive: true });
 
   // Every chart is one stop of the tab key; arrows go from mark to mark.
   for (const chart of document.querySelectorAll("svg.chart")) {
