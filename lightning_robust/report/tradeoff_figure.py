@@ -58,8 +58,8 @@ def tradeoff_figure(record: StudyRecord, correlations: Sequence[StudyCorrelation
         axes.set_title("\n".join([plain(one.words), *_correlations(one, correlations)]), fontsize=10, loc="left")
         axes.set_ylabel(_ROBUST if k == 0 else "", fontsize=9.5)
     grid[0, -1].axis("off")
-    place: dict[str, Any] = {"loc": "upper left", "borderaxespad": 0.0, "frameon": False, "fontsize": 9.5}
-    grid[0, -1].legend(handles=style.handles(), **place).set_in_layout(False)
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, 1.15), "frameon": False, "fontsize": 9.5}
+    grid[0, -1].legend(handles=style.handles(), labelspacing=0.35, **place).set_in_layout(False)
     if robust:
         _band(grid[1, 0], robust, "0.25", "-.", 100.0)
         _finish(grid[1, 0], "robustness along α", _ROBUST)

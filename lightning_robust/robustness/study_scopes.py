@@ -79,11 +79,6 @@ def scope_points(
 
     Raises:
         ValueError: there is no such scope.
-
-    Example:
-        >>> scope_points(None, "kurtosis/h", "models")
-        Traceback (most recent call last):
-        ValueError: a scope is one of all, pretrained, families, paths, got 'models'
     """
     if scope not in _KINDS:
         raise ValueError(f"a scope is one of {', '.join(SCOPES)}, got {scope!r}")

@@ -157,6 +157,11 @@ def test_a_row_without_a_figure_is_left_out(record):
     assert points.families == 10
 
 
+def test_a_scope_that_there_is_not_is_refused(record):
+    with pytest.raises(ValueError, match="a scope is one of all, pretrained, families, paths, got 'models'"):
+        scope_points(record, KURTOSIS, "models")
+
+
 def test_what_has_fewer_than_three_points_is_absent(record):
     few = replace(record, rows=record.rows[:4])
     assert {one.scope for one in study_correlations(few, [KURTOSIS], replicates=5)} == {"all", "paths"}
