@@ -5,7 +5,7 @@ differ in what makes web-scale ones differ: how many styles they show, how far a
 its class, and how freely it is posed.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from lightning_robust.data.scenes.vocabulary import STYLES
@@ -89,20 +89,25 @@ SHIFTS: Final = (
         size=(0.35, 0.65), rotation=40.0, shear=0.2, shift=0.25, bar=0.6, bar_width=(0.08, 0.18), noise=(0.03, 0.11),
     ),
 )  # fmt: skip
-_FREE_POSE: Final = {"size": (0.45, 0.95), "rotation": 45.0, "shear": 0.2, "bar": 0.2, "noise": (0.02, 0.1)}
+_FREE_POSE: Final = Distribution(
+    "", "", size=(0.45, 0.95), rotation=45.0, shear=0.2, bar=0.2, noise=(0.02, 0.1)
+)  # fmt: skip
 #: What a study's CLIPs are pretrained on, from the most to the least diverse; `broad` and `reference` are the ends.
 CORPORA: Final = (
-    Distribution(
-        "diverse", "OpenAI's 400 million pairs", tuple((style, 2.0 if style == "photo" else 1.0) for style in STYLES),
-        typical_scene=0.25, typical_colour=0.2, typical_texture=0.2, **_FREE_POSE,
+    replace(
+        _FREE_POSE, name="diverse", mirrors="OpenAI's 400 million pairs",
+        styles=tuple((style, 2.0 if style == "photo" else 1.0) for style in STYLES),
+        typical_scene=0.25, typical_colour=0.2, typical_texture=0.2,
     ),
-    Distribution(
-        "web", "LAION", tuple((style, 9.0 if style == "photo" else 1.0) for style in STYLES),
-        typical_scene=0.4, typical_colour=0.35, typical_texture=0.3, **_FREE_POSE,
+    replace(
+        _FREE_POSE, name="web", mirrors="LAION",
+        styles=tuple((style, 9.0 if style == "photo" else 1.0) for style in STYLES),
+        typical_scene=0.4, typical_colour=0.35, typical_texture=0.3,
     ),
-    Distribution(
-        "snapshots", "YFCC-15M", (("photo", 18.0), ("sketch", 1.0), ("painting", 1.0)),
-        typical_scene=0.3, typical_colour=0.25, typical_texture=0.2, **_FREE_POSE,
+    replace(
+        _FREE_POSE, name="snapshots", mirrors="YFCC-15M",
+        styles=(("photo", 18.0), ("sketch", 1.0), ("painting", 1.0)),
+        typical_scene=0.3, typical_colour=0.25, typical_texture=0.2,
     ),
     Distribution(
         "stock", "CC-12M", (("photo", 8.0), ("cartoon", 1.0), ("painting", 1.0)),
