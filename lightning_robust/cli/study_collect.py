@@ -38,7 +38,7 @@ class Collected:
 
     Attributes:
         record: The table; None where nothing is measured.
-        missing: Steps that are neither measured nor noted as failed, in words.
+        missing: Steps that are not measured, failed ones too, in words.
     """
 
     record: StudyRecord | None
