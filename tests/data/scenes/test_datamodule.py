@@ -200,7 +200,9 @@ def test_sizes_below_one_are_refused(name, size):
 def test_other_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match=r"^task must be 'classify' or 'caption', got 'segment'$"):
         make(task="segment")
-    with pytest.raises(ValueError, match=r"^train_on must be one of 'reference', 'broad', 'diverse', .* or None .*, got 'sketch'$"):
+    with pytest.raises(
+        ValueError, match=r"^train_on must be one of 'reference', 'broad', .* or None .*, got 'sketch'$"
+    ):
         make(train_on="sketch")
     with pytest.raises(ValueError, match=r"^task='caption' has fresh images in every epoch: leave fresh=False out$"):
         make(task="caption", fresh=False)
