@@ -124,6 +124,8 @@ def refuse_begun_otherwise(folder: Path, asked: Mapping[str, Any]) -> None:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {file}: {' '.join(str(error).split())}") from error
+    if found is None and not is_resumable(folder):
+        return  # killed between making the file and writing it: nothing was begun that could go on
     if difference := _difference(asked, found, ""):
         raise UserError(f"the run in {folder} was begun with {difference}: take another --run_name")
 

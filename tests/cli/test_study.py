@@ -318,6 +318,18 @@ def test_a_training_by_hand_is_waited_for(work, capsys):
     assert "waiting for" in capsys.readouterr().err
 
 
+def test_a_run_that_was_killed_before_its_config_was_written_is_begun_again(work):
+    write_config(work)
+    fail(work, "train-t")
+    assert study() == 1  # which leaves a log of this command
+    folder = work / "checkpoints" / "pretrain" / "s-t"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text("")
+    (work / "behaviour" / "train-t").unlink()
+    assert study() == 0
+    assert [row.name for row in record(work).rows] == ROWS
+
+
 @pytest.mark.parametrize("arguments", [[], ["--report_only"]])
 def test_a_run_with_other_settings_is_refused_before_anything_is_done(work, arguments, capsys):
     write_config(work)
