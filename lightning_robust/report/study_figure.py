@@ -106,7 +106,7 @@ def scatter_models(axes: Axes, record: StudyRecord, shown: StudyFigure, style: S
 
 
 def correlation_words(one: StudyCorrelation) -> str:
-    """A rank correlation and its interval, as in `+0.42 [−0.10, +0.71]`.
+    """A rank correlation and its interval, as in `+0.42 [−0.10, +0.71]`; of one family there is no interval.
 
     Args:
         one: The correlation.
@@ -114,7 +114,8 @@ def correlation_words(one: StudyCorrelation) -> str:
     found = one.correlation
     if math.isnan(found.estimate):
         return "–"
-    return f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]".replace("-", "−")
+    ends = "" if math.isnan(found.low) else f" [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{found.estimate:+.2f}{ends}".replace("-", "−")
 
 
 def _place(row: StudyRow, shown: StudyFigure) -> tuple[float, float] | None:

@@ -39,7 +39,8 @@ def study_findings(record: StudyRecord, correlations: Sequence[StudyCorrelation]
 def direction(one: StudyCorrelation | None) -> str:
     """`higher` or `lower` where robustness is higher, or `undetermined`.
 
-    It is undetermined for fewer than ten families, where the interval holds 0, or where Holm's p is not below 0.05.
+    It is undetermined for fewer than ten families, where the interval holds 0, or where Holm's p is not below 0.05. A
+    figure that has one value, or follows what is held fixed, is `the same`.
 
     Args:
         one: A correlation; None for one that there is not.
@@ -48,8 +49,10 @@ def direction(one: StudyCorrelation | None) -> str:
         >>> direction(None)
         'not measured'
     """
-    if one is None or math.isnan(one.correlation.estimate):
+    if one is None:
         return "not measured"
+    if math.isnan(one.correlation.estimate):
+        return "the same"
     if one.families < FEWEST_FAMILIES or not one.correlation.excludes_zero or one.p_holm >= _ALPHA:
         return "undetermined"
     return "higher" if one.correlation.estimate > 0 else "lower"
@@ -64,9 +67,13 @@ def _sentence(tag: str, correlations: Sequence[StudyCorrelation]) -> str:
             beyond = held is None or direction(held) == words
             words += " where robustness is higher" + ("" if beyond else f", but no longer with {_HELD} held fixed,")
         elif alone is not None and words == "undetermined" and alone.families < FEWEST_FAMILIES:
-            where += f" ({alone.families} families)"
+            where += f" ({_families(alone.families)})"
         said.setdefault(words, []).append(where)
     return "; ".join(f"{words} {' and '.join(places)}" for words, places in said.items())
+
+
+def _families(number: int) -> str:
+    return f"{number} {'family' if number == 1 else 'families'}"
 
 
 def _one(tag: str, scope: str, given: str, correlations: Sequence[StudyCorrelation]) -> StudyCorrelation | None:
@@ -85,12 +92,14 @@ def _limits(record: StudyRecord, correlations: Sequence[StudyCorrelation]) -> li
     found = []
     if pretrained < FEWEST_FAMILIES:
         found.append(
-            f"{pretrained} pretrained families are fewer than {FEWEST_FAMILIES}: nothing is concluded between them."
+            f"the pretrained models are of {_families(pretrained)}, fewer than {FEWEST_FAMILIES}: nothing is concluded "
+            "between them."
         )
     fewer = [one for one in correlations if _is_shown(one) and one.without_extrapolated]
     lacking = {one.scope: one.families for one in fewer if one.families < FEWEST_FAMILIES}
     found += [
-        f"Without the models whose robustness is an extrapolation {lacking[scope]} families are left {words}: too few."
+        f"Without the models whose robustness is an extrapolation {_families(lacking[scope])} "
+        f"{'is' if lacking[scope] == 1 else 'are'} left {words}: too few."
         for scope, words in _WHERE.items()
         if scope in lacking
     ]

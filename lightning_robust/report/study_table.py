@@ -183,4 +183,5 @@ def _correlation(one: StudyCorrelation | None) -> str:
         return DASH
     found = one.correlation
     words, low, high = (f"{value:+.2f}".replace("0.", ".") for value in (found.estimate, found.low, found.high))
-    return f"{words}{'*' if one.p_holm < 0.05 else ''} \\[{low}, {high}]".replace("-", "−")
+    ends = "" if math.isnan(found.low) else f" \\[{low}, {high}]"
+    return f"{words}{'*' if one.p_holm < 0.05 else ''}{ends}".replace("-", "−")

@@ -53,10 +53,11 @@ class StudyCorrelation:
         given: what is held fixed: ``""``, ``"reference accuracy"``, ``"kind"`` or ``"backbone"``.
         without_extrapolated: whether rows whose effective robustness is an extrapolation are left out.
         correlation: Spearman's, or its partial correlation, with a bootstrap over families; of paths, the mean over
-            families of the correlation inside each. NaN where it is not defined.
+            families of the correlation inside each. NaN where it is not defined; ends are NaN for one family.
         rows: points that it is of. families: families among them. extrapolated: how many points are extrapolations.
         p: chance of one so far from zero where there is none, by permutation over families (of paths: by flipping the
-            signs of families); NaN for partial correlations and over all rows, where rows are not exchangeable.
+            signs of families); NaN for partial correlations and where families have several rows, which are not
+            exchangeable.
         p_holm: the same adjusted for all figures of its role in its scope.
     """
 
@@ -164,12 +165,13 @@ class _Draws:
             return Interval(math.nan, math.nan, math.nan, self.level, self.replicates, self.seed)
         counts = np.random.default_rng(self.seed).multinomial(n, np.full(n, 1 / n), size=self.replicates)
         low, high = np.quantile(counts @ known / n, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return Interval(float(known.mean()), float(low), float(high), self.level, self.replicates, self.seed)
+        found = Interval(float(known.mean()), float(low), float(high), self.level, self.replicates, self.seed)
+        return found if n > 1 else _without_ends(found)
 
     def partial(self, points: ScopePoints, given: str = "") -> Interval:
         """Over all points, with a control held fixed."""
         groups = {"kind": points.kinds, "backbone": points.backbones}.get(given)
-        return partial_spearman(
+        found = partial_spearman(
             points.x,
             points.y,
             points.family,
@@ -179,10 +181,11 @@ class _Draws:
             level=self.level,
             seed=self.seed,
         )
+        return found if points.families > 1 else _without_ends(found)
 
     def within(self, points: ScopePoints) -> Interval:
         """Inside families, the accuracy on the reference held fixed."""
-        return partial_within(
+        found = partial_within(
             points.x,
             points.y,
             points.family,
@@ -191,6 +194,12 @@ class _Draws:
             level=self.level,
             seed=self.seed,
         )
+        return found if points.families > 1 else _without_ends(found)
+
+
+def _without_ends(found: Interval) -> Interval:
+    """Of one family nothing is known of how families differ: drawn again it is always the same."""
+    return replace(found, low=math.nan, high=math.nan)
 
 
 def _variants(record: StudyRecord, tag: str, scope: str) -> Iterator[tuple[ScopePoints, bool]]:
@@ -214,7 +223,7 @@ def _correlated(
         alone, p = draws.interval(inside), sign_flip_p(inside, draws=draws.permutations, seed=draws.seed)
     else:
         alone = draws.partial(points)
-        once = scope != "all"  # a family in each row
+        once = scope != "all" and points.families == len(points.x)  # a family in each row
         p = permutation_p(points.x, points.y, draws=draws.permutations, seed=draws.seed) if once else math.nan
     start = StudyCorrelation(
         figure=tag, role=role, scope=scope, given="", without_extrapolated=without, correlation=alone,

@@ -127,7 +127,22 @@ def test_below_ten_families_nothing_is_concluded():
     assert sentences[0].startswith(
         "mean best AP of concepts: undetermined between pretrained models (8 families) and along Wise-FT paths (8 fam"
     )
-    assert "8 pretrained families are fewer than 10" in sentences[1]
+    assert "the pretrained models are of 8 families, fewer than 10" in sentences[1]
+
+
+def test_one_family_has_no_interval_and_what_never_changes_is_called_the_same(record):
+    one = replace(record, rows=tuple(row for row in record.rows if row.family == record.rows[0].family), failures=())
+    one = with_figures(one, "outliers/largest", 0.0)
+    found = study_correlations(one, ["outliers/largest", "concepts/mean_best_ap"], replicates=100)
+    paths = next(c for c in found if c.figure == "concepts/mean_best_ap" and c.scope == "paths" and not c.given)
+    assert math.isfinite(paths.correlation.estimate)
+    assert math.isnan(paths.correlation.low)
+    assert "[" not in correlation_words(paths)
+    text = words(printed(one, found))
+    assert "nan" not in text
+    assert "Outlier features: not measured between pretrained models; the same along Wise-FT paths." in text
+    assert "undetermined along Wise-FT paths (1 family)" in text
+    assert "The pretrained models are of 1 family, fewer than 10" in text
 
 
 def test_a_direction_needs_its_interval_and_its_chance(correlations):
@@ -135,7 +150,7 @@ def test_a_direction_needs_its_interval_and_its_chance(correlations):
     assert direction(one) == "higher"
     assert direction(replace(one, p_holm=0.06)) == "undetermined"
     assert direction(replace(one, correlation=replace(one.correlation, low=-0.1))) == "undetermined"
-    assert direction(replace(one, correlation=replace(one.correlation, estimate=math.nan))) == "not measured"
+    assert direction(replace(one, correlation=replace(one.correlation, estimate=math.nan))) == "the same"
     flipped = replace(one.correlation, estimate=-0.9, low=-0.95, high=-0.8)
     assert direction(replace(one, correlation=flipped)) == "lower"
 

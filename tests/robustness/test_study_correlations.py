@@ -87,6 +87,14 @@ def test_between_pretrained_models(record, found):
     assert (without.rows, without.extrapolated) == (10, 0)
 
 
+def test_pretrained_models_that_share_a_family_are_not_exchangeable(record):
+    rows = tuple(replace(row, family="clip-0") if row.family == "clip-1" else row for row in record.rows)
+    found = study_correlations(replace(record, rows=rows), [KURTOSIS], replicates=50, permutations=99)
+    one = next(one for one in found if one.scope == "pretrained" and not one.given and not one.without_extrapolated)
+    assert (one.rows, one.families) == (12, 11)
+    assert math.isnan(one.p)
+
+
 def test_between_families_is_of_their_means(record, found):
     groups = families(record, "zero-shot", "finetuned", "interpolated", "supervised")
     means = np.array([np.mean(pairs(rows), axis=1) for rows in groups])

@@ -166,7 +166,7 @@ def _rho(row: Mapping[str, str]) -> str:
     if math.isnan(values[0]):
         return "–"
     rho, low, high = (f"{value:+.2f}".replace("-", "−") for value in values)
-    return f"{rho} [{low},\u00a0{high}]"
+    return rho if math.isnan(values[1]) else f"{rho} [{low},\u00a0{high}]"  # of one family there is no interval
 
 
 def _p(text: str) -> str:
