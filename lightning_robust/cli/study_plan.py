@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning_robust.cli.study_config import StudyConfig, StudyModel
 from lightning_robust.cli.study_context import StudyContext, open_context
@@ -18,6 +17,7 @@ from lightning_robust.cli.study_missing import (
     test_images,
 )
 from lightning_robust.cli.study_models import PlannedRow
+from lightning_robust.cli.study_plan_table import hours_words, plan_table
 from lightning_robust.cli.study_steps import measured_by, steps_of
 from lightning_robust.errors import UserError
 
@@ -155,26 +155,10 @@ def print_plan(config: StudyConfig, models: Sequence[StudyModel], folder: Path) 
 
     plan = plan_study(config, models, folder)
     console = Console()
-    console.print(_table(plan))
+    console.print(plan_table(plan, console))
     for sentence in (*_sums(plan), *_lacking(plan)):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return 1 if plan.lacking else 0
-
-
-def _table(plan: StudyPlan) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(f"study {plan.config.name}: {plan.config.file.name}"))
-    for name in ("model", "what it is", "weights", "finetuning"):
-        table.add_column(name, overflow="fold")
-    for name in ("rows", "measured", "GPU hours"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in plan.models:
-        kind = Text(f"{one.model.kind}, {one.model.model or 'made here'}")
-        measured, hours = f"{one.measured[0]}/{one.measured[1]}", _hours(sum(one.work.gpu_hours))
-        table.add_row(Text(one.model.name), kind, one.weights, one.finetuning, str(len(one.rows)), measured, hours)
-    return table
 
 
 def _sums(plan: StudyPlan) -> list[str]:
@@ -182,19 +166,14 @@ def _sums(plan: StudyPlan) -> list[str]:
     (train, measure), (train_core, measure_core) = work.gpu_hours, work.core_hours
     rows, steps = sum(len(one.rows) for one in plan.models), sum(one.measured[1] for one in plan.models)
     done = sum(one.measured[0] for one in plan.models)
-    on_cores = f", or {_hours(cores)} core hours" if (cores := train_core + measure_core) < _MOST_CORE_HOURS else ""
+    cores, parts = train_core + measure_core, f"training {hours_words(train)}, measuring {hours_words(measure)}"
+    on_cores = f", or {hours_words(cores)} core hours" if cores < _MOST_CORE_HOURS else ""
     said = [
         f"{len(plan.models)} models, {rows} rows, {steps} measurements on {plan.images:,} images each, {done} done.",
-        f"Left: {_hours(train + measure)} GPU hours (training {_hours(train)}, measuring {_hours(measure)}){on_cores}.",
+        f"Left: {hours_words(train + measure)} GPU hours ({parts}){on_cores}.",
         *(f"Not reckoned: {sentence}." for sentence in dict.fromkeys(work.unknown)),
     ]
     return [*said, *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in ASSUMPTIONS)]
-
-
-def _hours(hours: float) -> str:
-    if hours == 0:
-        return "0"
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.05 else "< 0.1"
 
 
 def _lacking(plan: StudyPlan) -> list[str]:

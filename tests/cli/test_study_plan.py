@@ -288,6 +288,20 @@ def test_the_command_prints_the_plan_and_writes_nothing(work, capsys):
     assert "Nothing is missing." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [80, 140])
+def test_no_name_is_broken_and_what_says_nothing_has_no_column(work, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = ["a-model-with-a-rather-long-name", "b", "c"]
+    study(*(one(name, "untrained:scenes-clip", "random") for name in names), one("d", "scenes-clip"))
+    assert main(["study", "--config", "mine.yaml", "--plan"]) == 0
+    table = capsys.readouterr().out.partition("4 models")[0].splitlines()
+    assert max(map(len, table)) <= width
+    assert all(sum(name in line.split() for line in table) >= 1 for name in (*names, "d"))
+    assert any("core hours" in line for line in table)
+    assert not any("GPU hours" in line or "finetuning" in line for line in table)
+    assert sum("untrained:scenes-clip" in line for line in table) == (1 if width == 80 else 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "revision"])
 def test_the_first_line_of_the_study_says_the_hours_of_its_plan(name):
