@@ -25,7 +25,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     for name in ("scenes_pretrain", "scenes_finetune"):
         settings = yaml.safe_load(Path(find_config(f"study/{name}")).read_text())
-        settings["trainer"] |= {"max_epochs": 2, "accelerator": "cpu"}
+        settings["trainer"] |= {"max_epochs": 2, "accelerator": "cpu", "log_every_n_steps": 1}
         settings["model"]["init_args"]["warmup_steps"] = 2
         settings["data"]["init_args"] |= SIZES
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
