@@ -14,7 +14,6 @@ from lightning_robust.errors import UserError
 __all__ = ["run"]
 
 _FAILED = 1
-_SHOWN = 12
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +66,5 @@ def _report(study: StudyContext, folder: Path, failed: dict[str, str]) -> int:
     write_study_files(found.record, folder)
     show_study(found.record, folder)
     if found.missing:
-        some, more = "; ".join(found.missing[:_SHOWN]), len(found.missing) - _SHOWN
-        print(f"Not measured: {some}{f'; and {more} more' if more > 0 else ''}", file=sys.stderr)
+        print(found.sentence(), file=sys.stderr)
     return _FAILED if failed else 0

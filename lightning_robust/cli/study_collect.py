@@ -19,6 +19,7 @@ from lightning_robust.results.study_record import StudyFailure, StudyRecord, Stu
 
 __all__ = ["Collected", "collect_study"]
 
+_FEW: Final = 3
 _READ: Final = {"evaluate": read_evaluation, "probe": read_probe, "prune": read_pruning}
 #: How sentences begin that a record alone needs: its layers, and differences to models beside it.
 _OF_A_RECORD: Final = ("layers: ", "differences: ")
@@ -38,11 +39,22 @@ class Collected:
 
     Attributes:
         record: The table; None where nothing is measured.
-        missing: Steps that are not measured, failed ones too, in words.
+        missing: Steps that are not measured, failed ones too, in words: by the study's model.
+        steps: How many measurements there are in all.
     """
 
     record: StudyRecord | None
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    steps: int = 0
+
+    def sentence(self) -> str:
+        """What is not measured: every step where they are few, else how many of which models."""
+        words = [step for steps in self.missing.values() for step in steps]
+        if len(words) <= _FEW:
+            return f"Not measured: {', '.join(words)}."
+        names, more = ", ".join([*self.missing][:_FEW]), len(self.missing) - _FEW
+        models = f"{names}{f' and {more} more models' if more > 0 else ''}"
+        return f"Not measured: {len(words)} of {self.steps} steps, of {models}; --plan lists them by model."
 
 
 @dataclass
@@ -67,15 +79,18 @@ def collect_study(study: StudyContext, folder: Path) -> Collected:
     rows: list[StudyRow] = []
     records: dict[str, list[Any]] = {name: [] for name in config.measure}
     failures: list[StudyFailure] = []
-    missing: list[str] = []
+    missing: dict[str, list[str]] = {}
+    steps = 0
     for model in config.models:
         found = _rows(model, study, folder, records)
         rows += found
         failures += _failures(model, study, folder)
-        missing += _missing(model, study, folder)
+        whole, left = _missing(model, study, folder)
+        steps += whole
+        missing |= {model.name: left} if left else {}
     everything = [record for name in config.measure for record in records[name]]
     if not everything:
-        return Collected(None, missing)
+        return Collected(None, missing, steps)
     record = StudyRecord(
         name=config.name,
         provenance=collect_provenance(device=everything[0].provenance.device, threads=everything[0].provenance.threads),
@@ -87,7 +102,7 @@ def collect_study(study: StudyContext, folder: Path) -> Collected:
         rows=tuple(rows),
         failures=tuple(failures),
     )
-    return Collected(record, missing)
+    return Collected(record, missing, steps)
 
 
 def _rows(model: StudyModel, study: StudyContext, folder: Path, records: Mapping[str, list[Any]]) -> list[StudyRow]:
@@ -139,14 +154,11 @@ def _failures(model: StudyModel, study: StudyContext, folder: Path) -> list[Stud
     return list(failures_in(folder, steps))
 
 
-def _missing(model: StudyModel, study: StudyContext, folder: Path) -> list[str]:
+def _missing(model: StudyModel, study: StudyContext, folder: Path) -> tuple[int, list[str]]:
+    """How many steps a model has, and in words those that are not measured."""
     measured = {(slug(step.row), step.measurement) for step in steps_of(model, study, folder) if step.finished}
-    return [
-        f"{name} of {row.name}"
-        for row in model.rows()
-        for name in study.config.measure
-        if measured_by(row, name) and (slug(row), name) not in measured
-    ]
+    steps = [(row, name) for row in model.rows() for name in study.config.measure if measured_by(row, name)]
+    return len(steps), [f"{name} of {row.name}" for row, name in steps if (slug(row), name) not in measured]
 
 
 def _seeds(study: StudyContext) -> dict[str, int]:

@@ -115,10 +115,16 @@ def steps_of(model: StudyModel, context: StudyContext, folder: Path) -> Iterator
             if measured_by(row, measurement):
                 # a model that no file tells apart is told by its name; files by their bytes, wherever they lie
                 weights = weights_digest(row.source) or row.source
-                description = {"row": row.name, "weights": weights, **shared}
+                description = {"row": row.name, "weights": weights, **_architecture(row.source), **shared}
                 yield MeasuredStep(
                     row, measurement, folder / MEASURED / _key(row, measurement, description), description
                 )
+
+
+def _architecture(source: str) -> dict[str, str]:
+    """Of `ARCHITECTURE@FILE`, whose file does not say what its weights are loaded into."""
+    architecture, at, _ = source.partition("@")
+    return {"architecture": architecture} if at else {}
 
 
 def _key(row: PlannedRow, measurement: str, description: dict[str, Any]) -> str:

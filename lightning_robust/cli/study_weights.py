@@ -11,7 +11,7 @@ from lightning_robust.results import file_sha256
 
 __all__ = ["weights_digest", "weights_files"]
 
-_LOCAL: Final = "local-dir:"
+_FOLDERS: Final = ("local-dir:", "transformers:")
 _ENDINGS: Final = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".json", ".txt", ".model")
 _known: dict[tuple[str, int, int], str] = {}
 _lock = threading.Lock()
@@ -30,11 +30,11 @@ def weights_files(source: str) -> list[Path]:
         >>> [file.name for file in weights_files("scenes-supervised")]
         ['model.safetensors']
     """
+    prefix = next((known for known in _FOLDERS if source.startswith(known)), "")
+    path = _shipped(source) or Path(source.removeprefix(prefix)).expanduser()
     _, at, named = source.partition("@")
-    text = source.removeprefix(_LOCAL)
-    if at and not Path(source).exists() and Path(named).is_file():
-        return [Path(named)]
-    path = _shipped(source) or Path(text)
+    if at and not path.exists() and Path(named).expanduser().is_file():
+        return [Path(named).expanduser()]
     if path.is_file():
         head = path.with_name(f"{path.stem}.head{path.suffix}")
         return sorted([path, *([head] if head.is_file() else [])])

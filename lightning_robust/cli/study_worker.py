@@ -75,6 +75,8 @@ def measure_model(model: StudyModel, context: StudyContext, folder: Path) -> Non
     for step in pending:  # left by a process that was killed; whoever is here holds the model's lock
         for left in step.folder.parent.glob(f".{step.folder.name}.*.tmp"):
             shutil.rmtree(left)
+        if step.folder.is_dir():  # without a record, which somebody has taken away
+            shutil.rmtree(step.folder)
     for measurement in context.config.measure:
         steps = [step for step in pending if step.measurement == measurement]
         if not steps or _measured(steps, context, folder, last=len(steps) == 1):

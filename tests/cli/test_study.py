@@ -218,6 +218,16 @@ def test_what_figures_depend_on_makes_another_key(work, changes, again):
     assert {line.split("|")[0] for line in measured(work)[first:]} == again
 
 
+def test_a_record_that_was_taken_away_is_measured_again(work):
+    write_config(work)
+    assert study("--only", "a") == 0
+    (key,) = (work / "checkpoints" / "study" / "s" / "measured").glob("a-probe-*")
+    (key / "results.json").unlink()
+    assert study("--only", "a") == 0
+    assert measured(work).count("probe|a") == 2
+    assert (key / "results.json").is_file()
+
+
 def test_a_newer_version_of_a_measurement_measures_again(work, monkeypatch):
     write_config(work, models=[{"name": "a", "kind": "supervised", "model": "a"}])
     assert study("--jobs", "1") == 0
@@ -355,7 +365,8 @@ def test_report_only_measures_nothing(work, capsys):
     assert study("--report_only") == 0
     assert measured(work) == first
     assert [row.name for row in record(work).rows] == ["a"]
-    assert "evaluate of u" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Not measured: 10 of 13 steps, of u, t; --plan lists them by model." in said
 
 
 def test_nothing_chosen_is_refused(work, capsys):

@@ -64,6 +64,23 @@ def test_a_model_is_told_by_its_weights_and_not_by_its_card(work):
     assert weights_digest(f"local-dir:{folder}") != first
 
 
+def test_a_file_is_measured_again_as_another_architecture(work):
+    (work / "a.pt").write_text("weights")
+    names = ("RN50@a.pt", "RN50-quickgelu@a.pt")
+    first, second = (
+        keys(opened(work, models=[{"name": "a", "kind": "zero-shot", "model": name}]), work) for name in names
+    )
+    assert all(first[step] != second[step] for step in first)
+
+
+def test_folders_of_the_home_and_of_transformers_are_told_by_their_bytes(work, monkeypatch):
+    monkeypatch.setenv("HOME", str(work))
+    (work / "clip").mkdir()
+    (work / "clip" / "model.safetensors").write_text("weights")
+    names = ("local-dir:~/clip", "transformers:clip", "transformers:~/clip", "RN50@~/clip/model.safetensors")
+    assert all(weights_files(name) for name in names)
+
+
 def test_files_of_a_path_an_architecture_and_what_ships(work):
     for name in ("alpha=0.50.safetensors", "alpha=0.50.head.safetensors", "rn50.pt"):
         (work / name).write_text(name)
