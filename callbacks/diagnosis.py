@@ -30,6 +30,7 @@ from lightning_robust.results.diagnosis_sentence import verdict_sentence
 from lightning_robust.robustness.calibration_files import load_calibration
 from lightning_robust.robustness.diagnosed import FittedDiagnosis
 from lightning_robust.robustness.diagnosis import without_family
+from lightning_robust.robustness.diagnosis_family import known_family
 from lightning_robust.robustness.reference_figures import reference_figures
 
 _PREFIX: Final = "diagnosis"
@@ -121,10 +122,8 @@ class Diagnosis(SignatureMonitor):
         """Forget another run's figures, and leave out the family that this one begins with."""
         super().setup(trainer, pl_module, stage)
         self.latest = None
-        begun = getattr(getattr(pl_module, "loaded", None), "checkpoint_hash", None)
-        family = next((p.family for p in self.calibration.points if begun and p.checkpoint_hash == begun), None)
-        self.family = family
         with kept_random_state(), from_user(ValueError):
+            self.family = family = _family(pl_module, self.calibration)
             table = self.calibration if family is None else without_family(self.calibration, family)
             self._fitted = FittedDiagnosis(table)
 
@@ -199,3 +198,13 @@ class Diagnosis(SignatureMonitor):
         if math.isnan(self.latest.predicted) and not self._told:
             self._told = True
             rank_zero_warn(f"{self.prefix} predicts nothing: {' '.join(self.latest.reasons)}")
+
+
+def _family(module: Any, calibration: CalibrationRecord) -> str | None:
+    """The table's family that a module's weights descend from when training begins."""
+    loaded = getattr(module, "loaded", None)
+    begun = getattr(loaded, "checkpoint_hash", None)
+    if not begun:
+        return None
+    descends = getattr(module, "hparams", {}).get("pretrained") is True  # else its name is one of an architecture
+    return known_family(str(getattr(loaded, "name", "")) if descends else "", begun, calibration.points) or None

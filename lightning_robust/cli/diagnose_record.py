@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from lightning_robust.cli.diagnose_family import known_family
 from lightning_robust.cli.diagnose_measured import Measured
 from lightning_robust.errors import UserError
 from lightning_robust.results import DataDescription, collect_provenance
 from lightning_robust.results.diagnosis_record import CalibrationRecord, DiagnosedModel, DiagnosisRecord, PredictorSkill
 from lightning_robust.robustness.diagnosed import FittedDiagnosis
 from lightning_robust.robustness.diagnosis import without_family
+from lightning_robust.robustness.diagnosis_family import known_family
 
 __all__ = ["diagnosis_record"]
 

@@ -129,9 +129,10 @@ def test_a_run_that_goes_on_has_the_figures_of_one_that_was_not_broken(table, tm
 class Begun(Ours):
     """Begins with weights that the table may know, as `ClassifierFinetuning.loaded` says."""
 
-    def __init__(self, checkpoint_hash):
+    def __init__(self, checkpoint_hash, name="", pretrained=True):
         super().__init__()
-        self.loaded = type("Loaded", (), {"checkpoint_hash": checkpoint_hash})()
+        self.save_hyperparameters("pretrained")
+        self.loaded = type("Loaded", (), {"checkpoint_hash": checkpoint_hash, "name": name})()
 
 
 def test_the_family_that_training_begins_with_is_left_out(table, tmp_path):
@@ -145,6 +146,14 @@ def test_the_family_that_training_begins_with_is_left_out(table, tmp_path):
     expected = diagnose_row(without_family(known.calibration, point.family), known.latest.figures)
     assert known.latest.predicted == expected.predicted
     assert known.latest.predicted != unknown.latest.predicted
+
+
+@pytest.mark.parametrize(("pretrained", "known"), [(True, True), (False, False)])
+def test_the_family_is_known_by_name_too_unless_that_is_an_architecture_alone(table, tmp_path, pretrained, known):
+    own = Diagnosis(table, layers=[STEM, LAYER])
+    point = own.calibration.points[0]
+    own.setup(trainer(tmp_path), Begun("f" * 64, point.name, pretrained), "fit")
+    assert own.family == (point.family if known else None)
 
 
 def test_two_with_different_tables_log_under_their_prefixes(table, tmp_path):

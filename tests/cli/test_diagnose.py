@@ -9,7 +9,6 @@ import yaml
 from diagnosis_data import made_up_study
 from scipy.stats import kurtosis
 
-from lightning_robust.cli.diagnose_family import known_family
 from lightning_robust.cli.main import main
 from lightning_robust.data.scenes import ScenesDataModule
 from lightning_robust.models.checkpoint_files import save_tensors
@@ -22,6 +21,7 @@ from lightning_robust.robustness import calibration_files
 from lightning_robust.robustness.calibration_files import load_calibration
 from lightning_robust.robustness.diagnosed import FittedDiagnosis
 from lightning_robust.robustness.diagnosis import fit_calibration, without_family
+from lightning_robust.robustness.diagnosis_family import known_family
 
 FEW = ["--max_images", "60", "--device", "cpu"]
 
