@@ -47,10 +47,10 @@ def direction(one: StudyCorrelation | None) -> str:
 
     Example:
         >>> direction(None)
-        'not measured'
+        'not compared'
     """
     if one is None:
-        return "not measured"
+        return "not compared"
     if math.isnan(one.correlation.estimate):
         return "the same"
     if one.families < FEWEST_FAMILIES or not one.correlation.excludes_zero or one.p_holm >= _ALPHA:

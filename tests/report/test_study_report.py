@@ -140,7 +140,7 @@ def test_one_family_has_no_interval_and_what_never_changes_is_called_the_same(re
     assert "[" not in correlation_words(paths)
     text = words(printed(one, found))
     assert "nan" not in text
-    assert "Outlier features: not measured between pretrained models; the same along Wise-FT paths." in text
+    assert "Outlier features: not compared between pretrained models; the same along Wise-FT paths." in text
     assert "undetermined along Wise-FT paths (1 family)" in text
     assert "The pretrained models are of 1 family, fewer than 10" in text
 
