@@ -108,13 +108,16 @@ def open_context(config: StudyConfig) -> StudyContext:
         config: The study.
 
     Raises:
-        UserError: If one of them cannot be had, or an option has a value that its command does not take.
+        UserError: If one of them cannot be had, an option has a value that its command does not take, or there is no
+            such concept set.
     """
     from lightning_robust.cli.data_spec import data_settings, open_data
     from lightning_robust.cli.evaluate_baseline import chosen_baseline
     from lightning_robust.cli.evaluate_sets import evaluation_sets
 
     blind = StudyContext(config, {}, None, "", ())
+    if config.concepts is not None:
+        _check_concepts(config.concepts)
     parsed = {name: blind.arguments(name, ["-"]) for name in config.measure}
     judging = next((parsed[name] for name in _JUDGING if name in parsed), None)
     split = "test" if judging is None else judging.split
@@ -132,6 +135,16 @@ def open_context(config: StudyConfig) -> StudyContext:
     }
     name = None if baseline is None else _baseline_digest(baseline)
     return StudyContext(config, protocol, name, sets[0].name, tuple(one.name for one in sets[1:]))
+
+
+def _check_concepts(text: str) -> None:
+    """Refuse before anything is measured what `probe` would refuse after hours; nothing is opened."""
+    from lightning_robust.data.concept_sets import CONCEPT_SPECS
+
+    kind, _, rest = text.partition("?")[0].partition(":")
+    takes_place = {spec.partition(":")[0]: ":" in spec for spec in CONCEPT_SPECS}
+    if takes_place.get(kind) is not bool(rest):
+        raise UserError(f"no concept set {text!r}; what works: {', '.join(CONCEPT_SPECS)}")
 
 
 def _baseline_digest(baseline: Any) -> str:

@@ -288,6 +288,16 @@ def test_the_command_prints_the_plan_and_writes_nothing(work, capsys):
     assert "Nothing is missing." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("concepts", ["nowhere:x", "broden", "scenes:x"])
+def test_a_concept_set_that_there_is_not_is_refused_before_anything_is_measured(work, capsys, concepts):
+    study(one("a", "untrained:scenes-clip", "random"), measure=["evaluate", "probe"], concepts=concepts)
+    assert main(["study", "--config", "mine.yaml"]) == 2
+    assert f"no concept set {concepts!r}; what works: scenes, broden:FOLDER" in capsys.readouterr().err
+    assert not (work / "checkpoints").exists()
+    assert main(["study", "--config", "mine.yaml", "--plan"]) == 1
+    assert f"no concept set {concepts!r}" in capsys.readouterr().out.replace("No concept", "no concept")
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_no_name_is_broken_and_what_says_nothing_has_no_column(work, capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
