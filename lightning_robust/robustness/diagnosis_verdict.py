@@ -24,7 +24,8 @@ def calibration_usable(skill: PredictorSkill) -> tuple[bool, tuple[str, ...]]:
 
     It does with at least ten families, and if predictions without the own family rank its rows: the interval of their
     correlation lies above 0. The mean of the others alone would correlate *negatively* with what was left out, so that
-    a figure that says nothing is found below 0, not at it.
+    a figure that says nothing is found below 0, not at it. Where prediction intervals are known to be too narrow, one
+    row of each family counted, a verdict by them would be, too: so where Wilson's interval lies below what they aim at.
 
     Args:
         skill: of the diagnosis on its table.
@@ -37,6 +38,12 @@ def calibration_usable(skill: PredictorSkill) -> tuple[bool, tuple[str, ...]]:
         reasons.append(f"The table has {skill.families} families; below {FEWEST_FOR_A_VERDICT} no verdict is given.")
     if not skill.correlation.low > 0:
         reasons.append(f"Predictions without the own family do not rank the rows: Spearman {_said(skill.correlation)}.")
+    covered = skill.coverage_by_family
+    if covered is not None and covered.high < covered.nominal:
+        reasons.append(
+            f"Its intervals are too narrow: they held {covered.held} of {covered.total} families, "
+            f"and {100 * covered.nominal:.0f} % was aimed at."
+        )
     return not reasons, tuple(reasons)
 
 
@@ -62,12 +69,6 @@ def calibration_limits(skill: PredictorSkill, others: Sequence[PredictorSkill]) 
         limits.append(f"Inside a family it ranks the wrong way round, as along a path: Spearman {_said(within)}.")
     elif not within.low > 0:
         limits.append(f"It is not known to rank models of one family, as along a path: Spearman {_said(within)}.")
-    covered = skill.coverage_by_family
-    if covered is not None and covered.high < covered.nominal:
-        limits.append(
-            f"Its intervals are too narrow: they held {covered.held} of {covered.total} families, "
-            f"and {100 * covered.nominal:.0f} % was aimed at."
-        )
     better = [other for other in others if other.correlation.estimate >= skill.correlation.estimate]
     limits += [
         f"{other.name} alone ranks no worse: Spearman {_said(other.correlation)}, against {_said(skill.correlation)}."
