@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lightning_robust.report.diagnosis_words import short_models
 from lightning_robust.results import atomic_path
 from lightning_robust.results.diagnosis_record import CalibrationRecord, DiagnosedModel, DiagnosisRecord, TrainingPoint
+from lightning_robust.results.diagnosis_sentence import points
 
 __all__ = ["DIAGNOSIS_PICTURE", "diagnosis_figure", "write_diagnosis_figure"]
 
@@ -31,7 +32,8 @@ def diagnosis_figure(record: DiagnosisRecord | CalibrationRecord) -> Figure:
 
     Left: measured against predicted effective robustness in points, with prediction intervals; on the dotted line they
     are equal. Diagnosed models were not measured, so that their dashed lines stand at what is predicted. Right, where
-    there are such models: their predictions with intervals and verdicts, 0 being a standard model.
+    there are such models: their predictions with intervals and verdicts, 0 being a standard model and the dotted line
+    what one may show by chance, which verdicts are judged by.
 
     Args:
         record: Diagnoses, or the table alone.
@@ -44,7 +46,8 @@ def diagnosis_figure(record: DiagnosisRecord | CalibrationRecord) -> Figure:
     panels = figure.subplots(1, 2, width_ratios=(1.15, 1)) if models else [figure.subplots()]
     _table(panels[0], record.points, models)
     if models:
-        _models(panels[1], models[:_SHOWN])
+        margin = record.margin
+        _models(panels[1], models[:_SHOWN], margin)
         left = len(models) - _SHOWN
         if left > 0:
             figure.supxlabel(f"{left} more models are in results.json", fontsize=8)
@@ -103,8 +106,8 @@ def _kind(axes: Axes, rows: Sequence[TrainingPoint], colour: str, marker: str, l
     axes.plot(x, y, marker, color=colour, markersize=6, label=label, linestyle="none")
 
 
-def _models(axes: Axes, models: Sequence[DiagnosedModel]) -> None:
-    """A line for each model, the first on top."""
+def _models(axes: Axes, models: Sequence[DiagnosedModel], margin: float) -> None:
+    """A line for each model, the first on top; a dotted one where a standard model's chance ends."""
     for k, model in enumerate(models):
         colour = _VERDICTS[model.verdict]
         if math.isnan(model.predicted):
@@ -118,7 +121,11 @@ def _models(axes: Axes, models: Sequence[DiagnosedModel]) -> None:
     axes.set_yticks(range(len(models)), short_models([model.name for model in models]), fontsize=8)
     axes.set_ylim(len(models) - 0.3, -0.7)
     axes.axvline(0, color="0.4", linewidth=0.9)
-    axes.set_title("diagnosed models (0: a standard model)", fontsize=10)
+    chance = ""
+    if margin > 0:
+        axes.axvline(100 * margin, color="0.4", linewidth=1.1, linestyle=":")
+        chance = f", dotted: {points(margin, digits=1)} by chance"
+    axes.set_title(f"diagnosed models (0: a standard model{chance})", fontsize=10)
     axes.set_xlabel("predicted effective robustness, points", fontsize=9)
     _finish(axes)
 

@@ -29,6 +29,7 @@ from lightning_robust.results.diagnosis_record import (
     PredictorSkill,
     TrainingPoint,
 )
+from lightning_robust.results.diagnosis_sentence import extrapolated_sentence
 from lightning_robust.results.names import RESULTS
 
 __all__ = ["print_calibration", "print_diagnosis"]
@@ -71,6 +72,8 @@ def print_diagnosis(record: DiagnosisRecord, folder: Path, console: Console) -> 
     rivals = [one for one in record.skills if one.role == "rival"]
     for sentence in trust_sentences(record.skill, rivals):
         _bullet(console, sentence)
+    if outside := extrapolated_sentence(record.points):
+        _bullet(console, outside)
     _print_skills([record.skill, *rivals], console, whole=False)
     _print_end(record.conventions, folder, (RESULTS, "diagnosis.png"), console)
 

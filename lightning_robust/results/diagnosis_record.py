@@ -90,6 +90,8 @@ class TrainingPoint:
         target: measured effective robustness, a fraction.
         predicted: without its family. low, high: the prediction interval without its family.
         checkpoint_hash: SHA-256 of its weights, by which a model is known again; empty where nobody said.
+        extrapolated: whether its reference accuracy lies outside those of the baseline's models, so that the target is
+            an extrapolation.
     """
 
     name: str
@@ -101,6 +103,7 @@ class TrainingPoint:
     low: float
     high: float
     checkpoint_hash: str = ""
+    extrapolated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +197,7 @@ class DiagnosisRecord:
         models: the models.
         skills: that of everything which was judged in the table: the diagnosis, its rivals, each figure alone.
         points: rows of the table, each predicted without its family.
+        margin: effective robustness that verdicts are judged by, see `CalibrationRecord`.
     """
 
     schema_version: int = DIAGNOSIS_SCHEMA
@@ -208,6 +212,7 @@ class DiagnosisRecord:
     models: tuple[DiagnosedModel, ...]
     skills: tuple[PredictorSkill, ...] = ()
     points: tuple[TrainingPoint, ...] = ()
+    margin: float = 0.0
 
 
 def write_calibration(record: CalibrationRecord, path: str | os.PathLike[str]) -> None:

@@ -1,11 +1,12 @@
 """The verdict of a diagnosis in one plain sentence, for the terminal, a page and a logger."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
-from lightning_robust.results.diagnosis_record import DiagnosedModel
+from lightning_robust.results.diagnosis_record import DiagnosedModel, TrainingPoint
 
-__all__ = ["points", "verdict_sentence"]
+__all__ = ["extrapolated_sentence", "points", "verdict_sentence"]
 
 _START: Final = {"robust": "Probably robust", "not robust": "Probably not robust", "undetermined": "Undetermined"}
 _DASH: Final = "–"
@@ -53,3 +54,22 @@ def verdict_sentence(model: DiagnosedModel, level: float | None = None) -> str:
     if model.distance > model.farthest:
         return f"{start}: it is unlike the table, which would predict {points(model.predicted)} points{span}{nominal}."
     return f"{start}: its effective robustness is predicted at {points(model.predicted)} points{span}{nominal}."
+
+
+def extrapolated_sentence(rows: Sequence[TrainingPoint]) -> str:
+    """How many rows a table learned from whose effective robustness is an extrapolation; empty for none.
+
+    Args:
+        rows: of the table.
+
+    Example:
+        >>> extrapolated_sentence(())
+        ''
+    """
+    outside = sum(row.extrapolated for row in rows)
+    if not outside:
+        return ""
+    return (
+        f"The effective robustness of {outside} of its {len(rows)} rows is an extrapolation, outside the reference "
+        "accuracies of the baseline's models."
+    )

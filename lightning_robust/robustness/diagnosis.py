@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from lightning_robust.results.diagnosis_record import CalibrationRecord, PredictorSkill, TrainingPoint
+from lightning_robust.results.diagnosis_sentence import extrapolated_sentence
 from lightning_robust.results.provenance import Provenance, collect_provenance
 from lightning_robust.results.study_record import StudyRecord, StudyRow
 from lightning_robust.robustness.diagnosis_fit import TableFit, fit_table, skill_of
@@ -55,7 +56,7 @@ def fit_calibration(
         provenance=provenance or collect_provenance(),
         seeds={"bootstrap": seed},
         data=study.data,
-        conventions=_conventions(study, table, level, len(margins)),
+        conventions=_conventions(table, level, len(margins)),
         baseline=study.baseline,
         target=TARGET,
         figures=table.figures,
@@ -104,6 +105,7 @@ def refitted(calibration: CalibrationRecord, points: Sequence[TrainingPoint]) ->
     skills = _skills(fit, calibration)
     usable, against = calibration_usable(skills[0])
     limits = calibration_limits(skills[0], [skill for skill in skills if skill.role == "rival"])
+    outside = extrapolated_sentence(fit.points)
     ends = fit.left_out.intervals(calibration.level)
     predicted = zip(fit.points, fit.left_out.predictions.tolist(), *(end.tolist() for end in ends), strict=True)
     return dataclasses.replace(
@@ -114,7 +116,7 @@ def refitted(calibration: CalibrationRecord, points: Sequence[TrainingPoint]) ->
         ),
         skills=skills,
         usable=usable,
-        reasons=(*against, *limits),
+        reasons=(*against, *limits, *([outside] if outside else [])),
     )
 
 
@@ -141,9 +143,8 @@ def _margins(rows: Sequence[StudyRow], table: DiagnosisTable) -> list[float]:
     return [margin for margin in found if math.isfinite(margin)]
 
 
-def _conventions(study: StudyRecord, table: DiagnosisTable, level: float, margins: int) -> tuple[str, ...]:
-    used = {point.name for point in table.points}
-    extrapolated = sum(row.value("er/extrapolated") > 0 for row in study.rows if row.name in used)
+def _conventions(table: DiagnosisTable, level: float, margins: int) -> tuple[str, ...]:
+    extrapolated = sum(point.extrapolated for point in table.points)
     return (
         "Judged on families that the fit has not seen; a family is all that descends from one pretraining run.",
         "Every family weighs the same in the fit, whatever its number of rows.",
@@ -156,6 +157,6 @@ def _conventions(study: StudyRecord, table: DiagnosisTable, level: float, margin
             if margins
             else "0, as the study has no prediction intervals of effective robustness."
         ),
-        f"{extrapolated} of {len(used)} rows lie outside the accuracies of the baseline's models.",
+        f"{extrapolated} of {len(table.points)} rows lie outside the accuracies of the baseline's models.",
         *table.notes,
     )

@@ -139,4 +139,5 @@ def _point(row: StudyRow, family: str, tags: Iterable[str]) -> TrainingPoint:
         low=math.nan,
         high=math.nan,
         checkpoint_hash=row.checkpoint_hash,
+        extrapolated=row.value("er/extrapolated") > 0,
     )

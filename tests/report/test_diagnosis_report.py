@@ -1,5 +1,6 @@
 """Tables and pictures of a diagnosis, from records alone."""
 
+import dataclasses
 import io
 import math
 import re
@@ -180,6 +181,23 @@ def test_the_figure_has_every_row_where_it_was_predicted_and_measured():
     spans = [line.get_xdata() for line in models.lines if len(line.get_xdata()) == 2 and line.get_marker() == "None"]
     assert any(np.allclose(span, [18, 44]) for span in spans)
     assert {text.get_text() for text in models.texts} == {"robust", "undetermined"}
+
+
+def test_the_figure_shows_the_margin_that_verdicts_are_judged_by():
+    def dotted(axes):
+        return [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"]
+
+    axes = diagnosis_figure(diagnosis(diagnosed(), margin=0.07)).axes[1]
+    assert dotted(axes) == [[pytest.approx(7)] * 2]
+    assert axes.get_title() == "diagnosed models (0: a standard model, dotted: +7.0 by chance)"
+    assert dotted(diagnosis_figure(diagnosis(diagnosed())).axes[1]) == []
+
+
+def test_rows_whose_robustness_is_an_extrapolation_are_told_of():
+    rows = tuple(dataclasses.replace(row, extrapolated=k < 5) for k, row in enumerate(diagnosis().points))
+    said = f"The effective robustness of 5 of its {len(rows)} rows is an extrapolation"
+    assert said in flat(printed(print_diagnosis, diagnosis(diagnosed(), points=rows)))
+    assert "extrapolation" not in printed(print_diagnosis, diagnosis(diagnosed()))
 
 
 def test_without_models_or_without_predictions_the_figure_is_drawn_too(tmp_path):

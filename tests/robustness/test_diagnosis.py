@@ -196,7 +196,13 @@ def test_without_prediction_intervals_of_the_measurement_the_margin_is_zero():
 
 def test_what_was_extrapolated_is_counted():
     rows = [with_figures(row, {"er/extrapolated": float(k < 3)}) for k, row in enumerate(made_up_rows(4, 2, tags=FEW))]
-    assert "3 of 8 rows lie outside the accuracies of the baseline's models." in calibration(rows).conventions
+    found = calibration(rows)
+    assert "3 of 8 rows lie outside the accuracies of the baseline's models." in found.conventions
+    assert found.reasons[-1].startswith("The effective robustness of 3 of its 8 rows is an extrapolation")
+    first = found.points[0].family
+    assert found.points[0].extrapolated
+    rest = without_family(calibration([*rows, *made_up_rows(6, 2, tags=FEW)[8:]]), first)  # two of the three go
+    assert rest.reasons[-1].startswith("The effective robustness of 1 of its 10 rows is an extrapolation")
 
 
 def test_refusals():
