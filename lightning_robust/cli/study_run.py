@@ -17,6 +17,7 @@ from lightning_robust.cli.study_context import StudyContext
 from lightning_robust.cli.study_failures import TRAIN, clear_failures, failures_in, note_failure
 from lightning_robust.cli.study_models import StudyModel, StudyTraining
 from lightning_robust.cli.study_steps import measured_by, slug
+from lightning_robust.cli.study_weights import note_weights, refuse_other_weights
 from lightning_robust.cli.study_worker import pending_steps
 from lightning_robust.cli.task_processes import Task, run_tasks
 from lightning_robust.cli.task_progress import TaskProgress
@@ -38,12 +39,14 @@ class TrainTask:
         training: The run.
         folder: The study's.
         needs: The run that makes what this one begins with, or None.
+        begins_with: The model that a finetuning begins with, as `evaluate --model` takes it.
     """
 
     model: str
     training: StudyTraining
     folder: Path
     needs: "TrainTask | None" = None
+    begins_with: str | None = None
 
     @property
     def label(self) -> str:
@@ -95,9 +98,11 @@ class TrainTask:
         """Refuse a run that was begun otherwise.
 
         Raises:
-            UserError: If its settings are others, or its folder is not of a study.
+            UserError: If its settings or the weights that it began with are others, or its folder is not of a study.
         """
         refuse_begun_otherwise(self.training.folder, self.training.settings())
+        if self.begins_with is not None:
+            refuse_other_weights(self.training.folder, self._note, self.begins_with)
         if not self._elsewhere:
             refuse_foreign_folder(self.training.folder, self.log)
 
@@ -110,11 +115,17 @@ class TrainTask:
         self.check()
         discard_beginnings(self.training.folder, self.log)
         go_on = ["--ckpt_path", "last"] if self.goes_on else []
+        if self.begins_with is not None and not go_on:
+            note_weights(self._note, self.begins_with)
         return [sys.executable, "-m", "lightning_robust", "fit", *self.training.arguments(), *go_on]
 
     def failure(self, said: str) -> str:
         """It has failed wherever it ends without results."""
         return said
+
+    @property
+    def _note(self) -> Path:
+        return self.log.with_suffix(".weights")
 
     @property
     def _elsewhere(self) -> bool:
@@ -213,7 +224,7 @@ def trainings_of(model: StudyModel, folder: Path) -> tuple[TrainTask, ...]:
     if model.finetuned is None:
         return own
     needs = own[0] if own else None
-    return (*own, TrainTask(f"{model.name}-finetuned", model.finetuned.training, folder, needs))
+    return (*own, TrainTask(f"{model.name}-finetuned", model.finetuned.training, folder, needs, model.source()))
 
 
 def noted_steps(model: StudyModel, study: StudyContext) -> list[tuple[str, str]]:

@@ -7,9 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from lightning_robust.errors import UserError
 from lightning_robust.results import file_sha256
+from lightning_robust.results.atomic import atomic_write
 
-__all__ = ["weights_digest", "weights_files"]
+__all__ = ["note_weights", "refuse_other_weights", "weights_digest", "weights_files"]
 
 _FOLDERS: Final = ("local-dir:", "transformers:")
 _ENDINGS: Final = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".json", ".txt", ".model")
@@ -80,3 +82,39 @@ def _file_digest(file: Path) -> str:
         with _lock:
             _known[key] = known
     return known
+
+
+def note_weights(note: Path, source: str) -> None:
+    """Keep which weights a finetuning begins with; nothing of a model that is known by its name alone.
+
+    Args:
+        note: The file to keep it in.
+        source: The model, as `evaluate --model` takes it.
+    """
+    digest = weights_digest(source)
+    if digest is None:
+        note.unlink(missing_ok=True)
+        return
+    with atomic_write(note) as file:
+        file.write(f"{digest}\n")
+
+
+def refuse_other_weights(folder: Path, note: Path, source: str) -> None:
+    """Refuse a finetuning that was begun with other weights than its model has now.
+
+    Args:
+        folder: The finetuning's run, begun or not.
+        note: Of `note_weights`; without one nothing is known.
+        source: The model, as `evaluate --model` takes it.
+
+    Raises:
+        UserError: If they differ.
+    """
+    if not folder.is_dir() or not note.is_file():
+        return
+    digest = weights_digest(source)
+    if digest is not None and note.read_text(encoding="utf-8").strip() != digest:
+        raise UserError(
+            f"the run in {folder} was begun with other weights than {source} has now: move it away, or take another "
+            "--run_name"
+        )

@@ -31,8 +31,11 @@ for alpha in ("0.00", "0.50", "1.00"):
 """
 
 
+COMMAND = TrainTask.command
+
+
 def train(task):
-    task.check()
+    COMMAND(task)  # for what it does beside
     return [sys.executable, "-c", TRAIN, str(task.training.folder), task.model]
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,20 @@ def saved_config(work, **data):
     return settings
 
 
+def test_a_finetuned_model_of_other_weights_than_its_parent_has_now_is_refused(work, capsys):
+    write_config(work)
+    assert study() == 0
+    assert study("--report_only") == 0
+    capsys.readouterr()
+    (work / "checkpoints" / "pretrain" / "s-t" / "clip" / "open_clip_model.safetensors").write_text("new")
+    assert study() == 2
+    said = capsys.readouterr().err
+    assert "s-t-finetuned was begun with other weights than local-dir:checkpoints/pretrain/s-t/clip has now" in said
+    shutil.rmtree(work / "checkpoints" / "finetune" / "s-t-finetuned")
+    assert study() == 0
+    assert trained(work) == ["t", "t-finetuned", "t-finetuned"]
+
+
 def test_a_run_that_was_made_by_hand_is_recognised(work):
     write_config(work)
     folder = work / "checkpoints" / "pretrain" / "s-t"
@@ -411,6 +426,22 @@ def test_two_commands_on_the_same_models_do_no_step_twice(work):
     assert len(measured(work)) == len(set(measured(work)))
     assert trained(work) == ["t", "t-finetuned"]
     assert [row.name for row in record(work).rows] == ROWS
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
+def test_the_processes_of_a_command_that_was_killed_alone_go_on_and_are_waited_for(work):
+    write_config(work)
+    alone = program(MOMENT="0.5")
+    until = time.monotonic() + 60
+    while not (orphans := children(alone.pid)) and time.monotonic() < until:
+        time.sleep(0.01)
+    alone.kill()
+    alone.communicate()
+    assert orphans
+    assert study() == 0
+    assert len(measured(work)) == len(set(measured(work))) == 13
+    assert trained(work) == ["t", "t-finetuned"]
+    assert record(work).failures == ()
 
 
 def children(pid):
