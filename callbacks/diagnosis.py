@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,8 @@ class Diagnosis(SignatureMonitor):
         `diagnosis/er/low`: lower end of its prediction interval, −∞ where the table has too few families for one.
         `diagnosis/er/high`: upper end.
         `diagnosis/distance`: from the table, in units in which its rows have a mean square of 1.
-        `diagnosis/verdict`: 1 for robust, −1 for not robust, 0 for undetermined.
+        `diagnosis/verdict`: 1 for robust, −1 for not robust, 0 for undetermined, as it always is on other data
+            than the table's.
 
     Args:
         study: The table: `"scenes"`, which ships, a study's folder or `study.json`, or a file of `diagnose --save`.
@@ -101,6 +103,7 @@ class Diagnosis(SignatureMonitor):
         self._fitted: FittedDiagnosis | None = None
         self._measured_layers: tuple[str, ...] = ()
         self._told = False
+        self._elsewhere = ""
 
     @property
     def state_key(self) -> str:
@@ -122,20 +125,22 @@ class Diagnosis(SignatureMonitor):
         """Forget another run's figures, and leave out the family that this one begins with."""
         super().setup(trainer, pl_module, stage)
         self.latest = None
+        self._elsewhere = ""
         with kept_random_state(), from_user(ValueError):
             self.family = family = _family(pl_module, self.calibration)
             table = self.calibration if family is None else without_family(self.calibration, family)
             self._fitted = FittedDiagnosis(table)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell where these data are not those of the table."""
+        """Tell where these data are not those of the table, of which no verdict is given then."""
         super().on_fit_start(trainer, pl_module)
         here, there = getattr(getattr(trainer, "datamodule", None), "description", None), self.calibration.data.dataset
         if isinstance(here, str) and here != there:
-            rank_zero_warn(
+            self._elsewhere = (
                 f"the table {self.calibration.name} was measured on {there} and these data are {here}: its predictions "
                 "do not hold for other images"
             )
+            rank_zero_warn(self._elsewhere)
 
     def layers_of(self, module: Any) -> Sequence[str]:
         """The layers to measure, the representation last.
@@ -176,6 +181,9 @@ class Diagnosis(SignatureMonitor):
             figures = reference_figures(reading.scalars, layers, layers[-1], head=HEAD)
             fitted = self._fitted = self._fitted or FittedDiagnosis(self.calibration)
             found = fitted.diagnose(figures)
+        if self._elsewhere:
+            said = f"{self._elsewhere[0].upper()}{self._elsewhere[1:]}."
+            found = replace(found, verdict="undetermined", reasons=(*found.reasons, said))
         self.latest = found
         scalars = {
             "er/predicted": found.predicted,

@@ -1,5 +1,6 @@
 """`Diagnosis` in real tiny trainings: what it logs, from which figures, and that it needs no shift."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -260,8 +261,16 @@ class Elsewhere(Data):
     description = "another world"
 
 
-def test_data_that_are_not_those_of_the_table_are_told_of(table, tmp_path):
+def test_data_that_are_not_those_of_the_table_are_told_of_and_get_no_verdict(table, tmp_path, monkeypatch):
+    plain = FittedDiagnosis.diagnose
+    sure = {"verdict": "robust"}
+    monkeypatch.setattr(FittedDiagnosis, "diagnose", lambda *a, **o: dataclasses.replace(plain(*a, **o), **sure))
     own = Diagnosis(table, layers=[STEM, LAYER])
     run = trainer(tmp_path, callbacks=[own], max_epochs=1)
     with pytest.warns(UserWarning, match="was measured on scenes and these data are another world"):
         run.fit(Ours(), datamodule=Elsewhere())
+    assert own.latest.verdict == "undetermined"
+    assert own.latest.reasons[-1].startswith("The table tiny was measured on scenes and these data are another")
+    assert all(entry["scalars"]["diagnosis/verdict"] == 0 for entry in own.history)
+    own.setup(run, Ours(), "fit")
+    assert own._elsewhere == ""
