@@ -28,6 +28,7 @@ from lightning_robust.signatures import (
     ImportanceControls,
     MassiveActivations,
     OutlierFeatures,
+    PredictionConfidence,
     neurons,
 )
 
@@ -44,6 +45,7 @@ def made(d: int) -> dict:
         "FeatureSpectrum": FeatureSpectrum(),
         "DirectionImportance": DirectionImportance(head),
         "ImportanceControls": ImportanceControls(head),
+        "PredictionConfidence": PredictionConfidence(head),
         "ConceptAveragePrecision": ConceptAveragePrecision({"neurons": neurons(d)}),
     }
 
