@@ -84,8 +84,10 @@ def follow(metric, d: int, stops: tuple[int, ...]) -> dict:
     for stop in stops:
         for _ in range(stop - done):
             h = torch.randn(BATCH, d, generator=generator)
-            if metric.uses_labels:
-                metric.update(h, torch.randint(-1, 2, (BATCH, CONCEPTS), generator=generator))
+            if metric.uses_labels:  # classes of images, or which concepts each of them shows
+                classes = isinstance(metric, PredictionConfidence)
+                high, shape = (CLASSES, (BATCH,)) if classes else (2, (BATCH, CONCEPTS))
+                metric.update(h, torch.randint(-1, high, shape, generator=generator))
             else:
                 metric.update(h)
         done = stop
