@@ -122,8 +122,8 @@ def pruned(context, rows):
             names = ("reference", "shifts")
             found = {name: tuple(headline(f"{order} {form} {name} {k}") for k in range(draws)) for name in names}
             return PruneCurve(
-                order=order, form=form, of="directions", total=4, kept=(4, 0), correct={}, agreement={}, headlines=found,
-                seeds=tuple(range(draws)) if draws > 1 else (),
+                order=order, form=form, of="directions", total=4, kept=(4, 0), correct={}, agreement={},
+                headlines=found, seeds=tuple(range(draws)) if draws > 1 else (),
             )  # fmt: skip
 
         model = PrunedModel(
