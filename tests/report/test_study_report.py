@@ -111,7 +111,7 @@ def test_findings_are_what_was_built_in(record, correlations):
     assert f"mean best AP of concepts: {both}." in sentences
     assert "importance, raw head: undetermined between pretrained models and along Wise-FT paths." in sentences
     assert "one concept at AP ≥ 0.5: lower where robustness is higher between pretrained models" in sentences
-    assert "directions that can go: undetermined between pretrained models; not measured along" in sentences
+    assert "directions that can go: undetermined between pretrained models; not compared along" in sentences
     assert "8 families are left between pretrained models: too few." in sentences
 
 
