@@ -1,8 +1,6 @@
 """`study --plan`: what would be loaded, what is missing where, what is done, and how long the rest takes."""
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_robust.cli.study_config import StudyConfig, StudyModel
@@ -18,65 +16,13 @@ from lightning_robust.cli.study_missing import (
 )
 from lightning_robust.cli.study_models import PlannedRow
 from lightning_robust.cli.study_plan_table import hours_words, plan_table
+from lightning_robust.cli.study_planned import ModelPlan, StudyPlan
 from lightning_robust.cli.study_steps import measured_by, steps_of
 from lightning_robust.errors import UserError
 
-__all__ = ["ModelPlan", "StudyPlan", "plan_study", "print_plan"]
+__all__ = ["plan_study", "print_plan"]
 
 _MOST_CORE_HOURS = 1000.0  # nobody would run more on a processor
-
-
-@dataclass(frozen=True)
-class ModelPlan:
-    """One model of a plan.
-
-    Attributes:
-        model: Of the study.
-        rows: The rows that it gives.
-        weights: Where its weights are, or how far the run is that makes it.
-        finetuning: How far the run of its counterpart is; empty without one.
-        measured: How many measurements are done, and of how many.
-        missing: What it lacks.
-        work: What is left to do.
-    """
-
-    model: StudyModel
-    rows: tuple[PlannedRow, ...]
-    weights: str
-    finetuning: str
-    measured: tuple[int, int]
-    missing: tuple[Missing, ...]
-    work: Work
-
-
-@dataclass(frozen=True)
-class StudyPlan:
-    """All that is to be done, and what is in the way.
-
-    Attributes:
-        config: The study.
-        models: The chosen models.
-        images: Of the reference and its shifts.
-        missing: What the study lacks beside its models' own needs.
-    """
-
-    config: StudyConfig
-    models: tuple[ModelPlan, ...]
-    images: int
-    missing: tuple[Missing, ...] = ()
-
-    @property
-    def work(self) -> Work:
-        """What is left to do for all of them."""
-        return sum((model.work for model in self.models), Work())
-
-    @property
-    def lacking(self) -> dict[str, list[str]]:
-        """What is missing: for whom, by what it is."""
-        found: dict[str, list[str]] = {}
-        for one in itertools.chain(self.missing, *(model.missing for model in self.models)):
-            found.setdefault(one.where, []).append(one.what)
-        return found
 
 
 def plan_study(config: StudyConfig, models: Sequence[StudyModel], folder: Path) -> StudyPlan:

@@ -1,7 +1,7 @@
 """The table of `study --plan`, whose names are never broken: what does not fit beside them stands in a table below."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -9,8 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from lightning_robust.cli.study_plan import ModelPlan, StudyPlan
+from lightning_robust.cli.study_planned import ModelPlan, StudyPlan
 
 __all__ = ["hours_words", "plan_table"]
 
@@ -33,7 +32,7 @@ def hours_words(hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= _LEAST_HOURS else "< 0.1"
 
 
-def plan_table(plan: "StudyPlan", console: Console) -> Any:
+def plan_table(plan: StudyPlan, console: Console) -> Any:
     """The models of a plan, a row for each; columns that say the same nothing of every model are left out.
 
     Args:
@@ -60,11 +59,11 @@ def plan_table(plan: "StudyPlan", console: Console) -> Any:
     return Group(_table(title, [names, *columns]), _loaded(by_source))
 
 
-def _source(one: "ModelPlan") -> str:
+def _source(one: ModelPlan) -> str:
     return str(one.model.model) if one.model.train is None else one.model.train.config
 
 
-def _hours(models: Sequence["ModelPlan"]) -> _Column:
+def _hours(models: Sequence[ModelPlan]) -> _Column:
     """Those of a GPU, or of a core where a GPU needs next to none."""
     gpu, core = ([sum(hours) for hours in both] for both in zip(
         *((one.work.gpu_hours, one.work.core_hours) for one in models), strict=True
