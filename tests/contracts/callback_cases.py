@@ -56,7 +56,7 @@ class Noisy(pl.LightningModule):
     def training_step(self, batch, batch_idx):
         x, y = batch[0], batch[1]
         x = x.clone()
-        x[:, :-1] += 0.1 * torch.randn(len(x), INPUTS - 1)
+        x[:, :-1] += 0.1 * torch.randn(len(x), INPUTS - 1, device=x.device)
         x[:, 0] *= 1 + random.random()  # not a constant on every sample, which batch norm would take away
         x[0] *= 1 + np.random.rand()  # noqa: NPY002
         loss = functional.cross_entropy(self(x), y)

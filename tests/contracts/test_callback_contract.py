@@ -84,10 +84,10 @@ CALLBACKS = {
     "several rotations": lambda folder: [ConceptMonitor(rotations=3)],
     "functions for batches": lambda folder: [
         ConceptMonitor(images_from_batch=lambda b: b[0], labels_from_batch=lambda b: b[1]),
-        KurtosisMonitor(images_from_batch=lambda b: b[0] + 0 * torch.rand(1), prefix="a"),
+        KurtosisMonitor(images_from_batch=lambda b: b[0] + 0 * torch.rand((), device=b[0].device), prefix="a"),
     ],
     "a forward that draws": lambda folder: [
-        KurtosisMonitor(images=own_images(), forward=lambda m, b: m(b[0] + torch.rand(1)))
+        KurtosisMonitor(images=own_images(), forward=lambda m, b: m(b[0] + torch.rand((), device=b[0].device)))
     ],
     "wise-ft": lambda folder: [WiseFT([0.5], module="", replicates=10)],
     "wise-ft against a baseline": lambda folder: [WiseFT([0.5], module="", replicates=10, baseline=made_up_baseline())],
