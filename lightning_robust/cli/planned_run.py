@@ -88,7 +88,7 @@ def refuse_foreign_folder(folder: Path, log: Path) -> None:
         raise UserError(
             f"{folder} has no checkpoint to go on from, and "
             + (f"holds {sorted(strange)[0]}, which no run writes" if strange else "another command began it")
-            + ": move it away, or take another --run_name"
+            + f": {'move' if strange else 'remove it, or move'} it away, or take another --run_name"
         )
 
 
@@ -127,7 +127,7 @@ def refuse_begun_otherwise(folder: Path, asked: Mapping[str, Any]) -> None:
     if found is None and not is_resumable(folder):
         return  # killed between making the file and writing it: nothing was begun that could go on
     if difference := _difference(asked, found, ""):
-        raise UserError(f"the run in {folder} was begun with {difference}: take another --run_name")
+        raise UserError(f"the run in {folder} was begun with {difference}: move it away, or take another --run_name")
 
 
 def _difference(asked: Any, found: Any, where: str) -> str | None:

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_robust.cli.study_config import read_study_config
 from lightning_robust.cli.study_context import StudyContext, open_context
 from lightning_robust.cli.study_models import StudyModel
-from lightning_robust.cli.study_run import run_study, trainings_of
+from lightning_robust.cli.study_run import TrainTask, run_study, trainings_of
 from lightning_robust.cli.study_steps import study_folder
 from lightning_robust.errors import UserError
 
@@ -35,11 +36,23 @@ def run(args: argparse.Namespace) -> int:
         from lightning_robust.cli.study_plan import print_plan
 
         return int(print_plan(config, models, folder) or 0)
-    for task in (task for model in models for task in trainings_of(model, folder)):
-        task.check()
+    tasks = [task for model in models for task in trainings_of(model, folder)]
+    _refuse_in_the_way([task for task in tasks if task.finished or not args.report_only])
     study = open_context(config)
     failed = {} if args.report_only else _measured(models, study, folder, args.jobs)
     return _report(study, folder, failed)
+
+
+def _refuse_in_the_way(tasks: Sequence[TrainTask]) -> None:
+    """Refuse all runs at once that nothing can be made of, before hours of work."""
+    said = []
+    for task in tasks:
+        try:
+            task.check()
+        except UserError as error:
+            said.append(str(error))
+    if said:
+        raise UserError(said[0] if len(said) == 1 else f"{len(said)} runs are in the way: {'; '.join(said)}")
 
 
 def _measured(models: tuple[StudyModel, ...], study: StudyContext, folder: Path, jobs: int) -> dict[str, str]:

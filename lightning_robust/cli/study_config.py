@@ -33,6 +33,7 @@ class StudyConfig:
 
     Attributes:
         file: The file.
+        text: What it holds, as it was read.
         name: Of the study, and of its folder below `checkpoints/study`.
         data: As `evaluate --data` takes it.
         baseline: As `evaluate --baseline` takes it; None takes what ships for the data.
@@ -45,6 +46,7 @@ class StudyConfig:
     """
 
     file: Path
+    text: str
     name: str
     data: str
     baseline: str | None = None
@@ -88,7 +90,8 @@ def read_study_config(name: str, study: str | None = None) -> StudyConfig:
     """
     file = Path(find_config(name))
     try:
-        top = Section(strict_yaml(file.read_text(encoding="utf-8")), file.name)
+        text = file.read_text(encoding="utf-8")
+        top = Section(strict_yaml(text), file.name)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the study {file}: {' '.join(str(error).split())}") from error
     if {"trainer", "model"} & set(top.values):
@@ -96,9 +99,9 @@ def read_study_config(name: str, study: str | None = None) -> StudyConfig:
     top.only(_KEYS, ("name", "data", "measure", "models"))
     own = str(Section({"name": study}, "--run_name").name("name") if study is not None else top.name("name"))
     return StudyConfig(
-        file=file, name=own, data=str(top.text("data")), baseline=top.text("baseline"), concepts=top.text("concepts"),
-        seed=top.seed("seed") or 0, measure=_measure(top), options=_options(top.inner("options")),
-        models=study_models(top.items("models"), file.name, own),
+        file=file, text=text, name=own, data=str(top.text("data")), baseline=top.text("baseline"),
+        concepts=top.text("concepts"), seed=top.seed("seed") or 0, measure=_measure(top),
+        options=_options(top.inner("options")), models=study_models(top.items("models"), file.name, own),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lightning_robust.cli.study_matrix import combinations, filled
-from lightning_robust.cli.study_models import KINDS, FinetunedPart, StudyModel, StudyTraining
+from lightning_robust.cli.study_models import KINDS, FinetunedPart, StudyModel, StudyTraining, path_slug
 from lightning_robust.cli.study_section import Section, near, shown
 from lightning_robust.errors import UserError
 
@@ -16,6 +16,7 @@ _TRAINING: Final = ("config", "set", "seed")
 _FINETUNED: Final = (*_TRAINING, "encoder", "alphas")
 _KEY: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _OWN_KEYS: Final = ("config", "run_name", "ckpt_path", "seed_everything", "model.init_args.seed", "data.init_args.seed")
+_COUNTERPART: Final = "a counterpart is NAME-finetuned, in names of files a point of its path NAME-finetuned-ALPHA"
 _UNTRAINED: Final = "untrained:"
 
 
@@ -37,11 +38,21 @@ def study_models(entries: list[Any], where: str, study: str) -> tuple[StudyModel
     ]
     names: set[str] = set()
     for model in found:
-        own = [model.name] if model.finetuned is None else [model.name, f"{model.name}-finetuned"]
+        own = _names(model)
         if twice := names.intersection(own):
-            raise UserError(f"{where} has two models named {sorted(twice)[0]!r}: give each a name of its own")
+            name = min(twice)
+            rule = f" ({_COUNTERPART})" if "-finetuned" in name else ""
+            raise UserError(f"{where} has two models named {name!r}{rule}: give each a name of its own")
         names.update(own)
     return tuple(found)
+
+
+def _names(model: StudyModel) -> list[str]:
+    """What it and its counterpart are called, and what the points of its path are called in names of files."""
+    if model.finetuned is None:
+        return [model.name]
+    other = f"{model.name}-finetuned"
+    return [model.name, other, *(path_slug(other, alpha) for alpha in model.finetuned.alphas)]
 
 
 def _entry(section: Section, study: str) -> list[StudyModel]:

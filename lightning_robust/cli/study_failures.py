@@ -1,7 +1,10 @@
 """What of a study failed, a small file for each step, so that every process and the table know of it."""
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lightning_robust.results.atomic import atomic_write
@@ -16,7 +19,7 @@ _FOLDER = "failures"
 
 
 def note_failure(folder: Path, row: str, failure: StudyFailure) -> None:
-    """Keep why a step failed, in place of what was kept of it before.
+    """Keep why a step failed, in place of what was kept of it before, without this machine's places.
 
     Args:
         folder: The study's.
@@ -25,8 +28,20 @@ def note_failure(folder: Path, row: str, failure: StudyFailure) -> None:
     """
     file = _file(folder, row, failure.step)
     file.parent.mkdir(parents=True, exist_ok=True)
+    kept = replace(failure, reason=_without_places(failure.reason))
     with atomic_write(file) as out:
-        out.write(json.dumps(encode(failure), ensure_ascii=False, indent=2) + "\n")
+        out.write(json.dumps(encode(kept), ensure_ascii=False, indent=2) + "\n")
+
+
+def _without_places(text: str) -> str:
+    """A text for others to read: paths below the working directory begin there, those below the home with `~`."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
+    for place, below, itself in ((str(Path.cwd()), "", "."), (home, "~/", "~")):
+        if place != os.sep:
+            whole = rf"(?<![\w./~-]){re.escape(place)}"
+            text = re.sub(rf"{whole}/(?=[\w.])", below, text)
+            text = re.sub(rf"{whole}(?!\w|-|\.\w)", itself, text)
+    return text
 
 
 def failure_of(folder: Path, row: str, step: str) -> StudyFailure | None:

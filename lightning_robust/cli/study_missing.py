@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from lightning_robust.cli.data_spec import data_settings, open_data
-from lightning_robust.cli.planned_run import is_finished, is_resumable, refuse_begun_otherwise
-from lightning_robust.cli.study_config import StudyConfig, StudyModel, StudyTraining
+from lightning_robust.cli.planned_run import is_finished
+from lightning_robust.cli.study_config import StudyConfig, StudyModel
+from lightning_robust.cli.study_run import TrainTask, trainings_of
 from lightning_robust.errors import UserError
 from lightning_robust.models.weights_place import WeightsPlace, weights_place
 
@@ -31,15 +32,27 @@ class Missing:
     where: str
 
 
-def state_of(training: StudyTraining) -> str:
-    """How far a run is: `done`, `to go on`, or `to do`.
+def state_of(task: TrainTask) -> str:
+    """How far a run is: `done`, `to go on`, `to do`, or why not: `no config`, `begun otherwise`, `broken off`.
 
     Args:
-        training: The run.
+        task: The run.
     """
-    if is_finished(training.folder):
-        return "done"
-    return "to go on" if is_resumable(training.folder) else "to do"
+    return _state(task)[0]
+
+
+def _state(task: TrainTask) -> tuple[str, str]:
+    """The state, and in a sentence why the run is in the way."""
+    try:
+        task.training.settings()
+    except UserError:
+        return "no config", ""
+    for check, state in ((task.check_begun, "begun otherwise"), (task.check_folder, "broken off")):
+        try:
+            check()
+        except UserError as error:
+            return state, str(error)
+    return ("done" if task.finished else "to go on" if task.goes_on else "to do"), ""
 
 
 def place_of(model: StudyModel) -> WeightsPlace | None:
@@ -52,15 +65,16 @@ def place_of(model: StudyModel) -> WeightsPlace | None:
         UserError: If its config cannot be read.
         ValueError: If there is no such model.
     """
-    made = model.train is None or state_of(model.train) == "done"
+    made = model.train is None or is_finished(model.train.folder)
     return weights_place(model.source()) if made else None
 
 
-def missing_of_model(model: StudyModel) -> list[Missing]:
-    """What is missing to have a model and its finetuned counterpart.
+def missing_of_model(model: StudyModel, folder: Path) -> list[Missing]:
+    """What is missing to have a model and its finetuned counterpart, and which of its runs are in the way.
 
     Args:
         model: Of the study.
+        folder: The study's.
     """
     found = []
     try:
@@ -71,21 +85,21 @@ def missing_of_model(model: StudyModel) -> list[Missing]:
         found.append(Missing(f"model {model.name}", str(error)))
     except UserError:  # said of its run, below
         pass
+    tasks = trainings_of(model, folder)
     if model.train is not None:
-        found += _missing_of_run(model.train, f"training of {model.name}", _has_encoder)
+        found += _missing_of_run(tasks[0], f"training of {model.name}", _has_encoder)
     if model.finetuned is not None:
         writes = partial(_has_path, alphas=model.finetuned.alphas)
-        found += _missing_of_run(model.finetuned.training, f"finetuning of {model.name}", writes)
-        if state_of(model.finetuned.training) == "done":
+        found += _missing_of_run(tasks[-1], f"finetuning of {model.name}", writes)
+        if tasks[-1].finished:
             files = (model.finetuned.file(alpha) for alpha in model.finetuned.alphas)
             found += [Missing(f"weights of {model.name}-finetuned", file) for file in files if not Path(file).is_file()]
     return found
 
 
-def _missing_of_run(
-    training: StudyTraining, what: str, wrong: Callable[[dict[str, Any]], str | None]
-) -> Iterator[Missing]:
+def _missing_of_run(task: TrainTask, what: str, wrong: Callable[[dict[str, Any]], str | None]) -> Iterator[Missing]:
     """A run that is finished needs nothing any more."""
+    training = task.training
     try:
         settings = training.settings()
     except UserError as error:
@@ -93,12 +107,11 @@ def _missing_of_run(
         return
     if sentence := wrong(settings):
         yield Missing(f"config for the {what}", f"{training.config}: {sentence}")
-    try:
-        refuse_begun_otherwise(training.folder, settings)
-    except UserError as error:
-        yield Missing(f"the {what}", str(error))
+    state, in_the_way = _state(task)
+    if in_the_way:
+        yield Missing(f"the {what}", in_the_way)
     section = yaml.safe_dump({"data": settings["data"]})
-    if state_of(training) != "done" and (sentence := _training_data(section, training.config)):
+    if state != "done" and (sentence := _training_data(section, training.config)):
         yield Missing(f"data for the {what}", sentence)
 
 

@@ -12,7 +12,7 @@ from lightning_robust.cli.config_lookup import find_config
 from lightning_robust.cli.run_folder import ROOT
 from lightning_robust.errors import UserError
 
-__all__ = ["KINDS", "FinetunedPart", "PlannedRow", "StudyModel", "StudyTraining"]
+__all__ = ["KINDS", "FinetunedPart", "PlannedRow", "StudyModel", "StudyTraining", "path_slug"]
 
 #: What an entry of a study can be; points inside a path are made of finetuned ones.
 KINDS: Final = ("zero-shot", "finetuned", "supervised", "random")
@@ -210,6 +210,20 @@ class StudyModel:
             )
             for alpha in part.alphas
         ] if part is not None else []  # fmt: skip
+
+
+def path_slug(model: str, alpha: float) -> str:
+    """A point of a path as part of a file's name.
+
+    Args:
+        model: The finetuned counterpart.
+        alpha: The point.
+
+    Example:
+        >>> path_slug("a-finetuned", 0.5)
+        'a-finetuned-0.5'
+    """
+    return f"{model}-{alpha:g}"
 
 
 def _typed(value: Any) -> str:

@@ -17,6 +17,7 @@ from lightning_robust.cli.study_missing import (
 from lightning_robust.cli.study_models import PlannedRow
 from lightning_robust.cli.study_plan_table import hours_words, plan_table
 from lightning_robust.cli.study_planned import ModelPlan, StudyPlan
+from lightning_robust.cli.study_run import TrainTask, trainings_of
 from lightning_robust.cli.study_steps import measured_by, steps_of
 from lightning_robust.errors import UserError
 
@@ -47,7 +48,7 @@ def plan_study(config: StudyConfig, models: Sequence[StudyModel], folder: Path) 
 def _plan_model(
     config: StudyConfig, model: StudyModel, folder: Path, context: StudyContext | None, images: int
 ) -> ModelPlan:
-    missing = tuple(missing_of_model(model))
+    missing = tuple(missing_of_model(model, folder))
     try:
         rows = model.rows()
     except UserError:  # its config is missing, which is said
@@ -57,9 +58,13 @@ def _plan_model(
     if context is not None:
         done = {(step.row.name, step.measurement) for step in steps_of(model, context, folder) if step.finished}
     left = [(row, name) for row, name in steps if (row.name, name) not in done]
-    finetuning = "" if model.finetuned is None else state_of(model.finetuned.training)
-    work = _training_left(model) + _measuring_left(config, model, left, images)
-    return ModelPlan(model, rows, _weights(model), finetuning, (len(steps) - len(left), len(steps)), missing, work)
+    tasks = trainings_of(model, folder)
+    states = [state_of(task) for task in tasks]
+    weights = _weights(model) if model.train is None or states[0] == "done" else states[0]
+    finetuning = "" if model.finetuned is None else states[-1]
+    to_train = [task for task, state in zip(tasks, states, strict=True) if state != "done"]
+    work = _training_left(model, to_train) + _measuring_left(config, model, left, images)
+    return ModelPlan(model, rows, weights, finetuning, (len(steps) - len(left), len(steps)), missing, work)
 
 
 def _weights(model: StudyModel) -> str:
@@ -67,18 +72,17 @@ def _weights(model: StudyModel) -> str:
         place = place_of(model)
     except (UserError, ValueError):
         return "unknown"
-    if place is None:
-        return "to train" if model.train is None else state_of(model.train)
-    return "here" if place.there else "missing"
+    return "here" if place is not None and place.there else "missing"
 
 
-def _training_left(model: StudyModel) -> Work:
-    work = Work()
-    if model.train is not None and state_of(model.train) != "done":
-        work += training_work(model.train, f"training of {model.name}")
-    if model.finetuned is not None and state_of(model.finetuned.training) != "done":
-        work += training_work(model.finetuned.training, f"finetuning of {model.name}", architecture_of(model))
-    return work
+def _training_left(model: StudyModel, tasks: Sequence[TrainTask]) -> Work:
+    works = (
+        training_work(task.training, f"training of {model.name}")
+        if task.begins_with is None
+        else training_work(task.training, f"finetuning of {model.name}", architecture_of(model))
+        for task in tasks
+    )
+    return sum(works, Work())
 
 
 def _measuring_left(config: StudyConfig, model: StudyModel, left: list[tuple[PlannedRow, str]], images: int) -> Work:
@@ -125,7 +129,7 @@ def _sums(plan: StudyPlan) -> list[str]:
 def _lacking(plan: StudyPlan) -> list[str]:
     if not plan.lacking:
         return ["Nothing is missing."]
-    said = [f"Missing, {len(plan.lacking)}:"]
+    said = [f"Missing or in the way, {len(plan.lacking)}:"]
     for where, whose in plan.lacking.items():
         more = f" and {len(whose) - 3} more" if len(whose) > 3 else ""
         said.append(f"  {where} (for {', '.join(whose[:3])}{more})")

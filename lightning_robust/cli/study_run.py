@@ -1,5 +1,6 @@
 """A study's trainings and measurements as tasks in processes of their own; it may be stopped at any moment."""
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from lightning_robust.cli.study_worker import pending_steps
 from lightning_robust.cli.task_processes import Task, run_tasks
 from lightning_robust.cli.task_progress import TaskProgress
 from lightning_robust.errors import UserError
+from lightning_robust.results.atomic import atomic_write
 from lightning_robust.results.study_record import StudyFailure
 
 __all__ = ["MeasureTask", "TrainTask", "noted_steps", "run_study", "study_tasks", "trainings_of"]
@@ -95,14 +97,30 @@ class TrainTask:
         return not self._elsewhere
 
     def check(self) -> None:
+        """Refuse a run that is in the way.
+
+        Raises:
+            UserError: As `check_begun` and `check_folder`.
+        """
+        self.check_begun()
+        self.check_folder()
+
+    def check_begun(self) -> None:
         """Refuse a run that was begun otherwise.
 
         Raises:
-            UserError: If its settings or the weights that it began with are others, or its folder is not of a study.
+            UserError: If its settings, or the weights that it began with, are others.
         """
         refuse_begun_otherwise(self.training.folder, self.training.settings())
         if self.begins_with is not None:
             refuse_other_weights(self.training.folder, self._note, self.begins_with)
+
+    def check_folder(self) -> None:
+        """Refuse a folder from which nothing can go on, and that may not be removed.
+
+        Raises:
+            UserError: If another command began it, or it holds what no run writes.
+        """
         if not self._elsewhere:
             refuse_foreign_folder(self.training.folder, self.log)
 
@@ -181,19 +199,26 @@ class MeasureTask:
             failed: Why others failed, by their labels.
 
         Raises:
-            UserError: If there is nothing to measure, as its training failed or everything that is left did.
+            UserError: If there is nothing to measure, as its training failed or everything that is left did, or if a
+                finetuning was finished before the model that it begins with was trained anew.
         """
         if not all(one.finished or one.label in failed for one in self.trainings):
             return False
+        for one in self.trainings:
+            if one.finished:
+                one.check_begun()
         if not pending_steps(self.model, self.study, self.folder) and not self.finished:
             raise UserError("; ".join(self._failures()) or f"{self.model.name} could not be trained")
         return True
 
     def command(self) -> list[str]:
-        """What measures it."""
+        """What measures it, by the study as it was read: the file may have been edited since."""
         config = self.study.config
+        copy = self.log.with_name(f"study-{hashlib.sha256(config.text.encode()).hexdigest()[:12]}.yaml")
+        with atomic_write(copy) as file:
+            file.write(config.text)
         module = "lightning_robust.cli.study_worker"
-        return [sys.executable, "-m", module, str(config.file.absolute()), config.name, self.model.name]
+        return [sys.executable, "-m", module, str(copy), config.name, self.model.name]
 
     def failure(self, said: str) -> str | None:
         """Note what a process that died was at; None where something is left to measure.

@@ -10,7 +10,7 @@ from typing import Any, Final
 from lightning_robust.cli.planned_run import is_finished
 from lightning_robust.cli.run_folder import ROOT
 from lightning_robust.cli.study_context import StudyContext
-from lightning_robust.cli.study_models import PlannedRow, StudyModel, StudyTraining
+from lightning_robust.cli.study_models import PlannedRow, StudyModel, StudyTraining, path_slug
 from lightning_robust.cli.study_weights import weights_digest
 from lightning_robust.results.names import RESULTS
 
@@ -69,7 +69,7 @@ def slug(row: PlannedRow) -> str:
         >>> slug(PlannedRow(name="a-finetuned, α = 0.5", model="a-finetuned", kind="interpolated", alpha=0.5, **about))
         'a-finetuned-0.5'
     """
-    return row.model if row.alpha is None else f"{row.model}-{row.alpha:g}"
+    return row.model if row.alpha is None else path_slug(row.model, row.alpha)
 
 
 def measured_by(row: PlannedRow, measurement: str) -> bool:

@@ -26,12 +26,13 @@ for alpha in ("0.00", "0.50", "1.00"):
     (folder / "wise_ft").mkdir(exist_ok=True)
     (folder / "wise_ft" / f"alpha={alpha}.safetensors").write_text(sys.argv[2] + alpha)
 (folder / "clip").mkdir(exist_ok=True)
-(folder / "clip" / "open_clip_model.safetensors").write_text(sys.argv[2])
+others = Path(os.environ["BEHAVIOUR"]) / "weights"
+(folder / "clip" / "open_clip_model.safetensors").write_text(others.read_text() if others.exists() else sys.argv[2])
 (folder / "results.json").write_text("{}")
 """
 
 
-COMMAND = TrainTask.command
+COMMAND, MEASURE = TrainTask.command, MeasureTask.command
 
 
 def train(task):
@@ -40,8 +41,7 @@ def train(task):
 
 
 def measure(task):
-    config = task.study.config
-    return [sys.executable, study_stand_in.__file__, str(config.file.absolute()), config.name, task.model.name]
+    return [sys.executable, study_stand_in.__file__, *MEASURE(task)[3:]]
 
 
 def install(setattr=setattr):

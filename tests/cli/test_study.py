@@ -17,7 +17,7 @@ import study_stand_in
 import yaml
 from pyarrow import parquet
 
-from lightning_robust.cli import study_context
+from lightning_robust.cli import study_context, study_plan, study_run
 from lightning_robust.cli.main import main
 from lightning_robust.results.study_record import read_study
 
@@ -368,6 +368,74 @@ def test_a_run_with_other_settings_is_refused_before_anything_is_done(work, argu
     assert said.count("\n") == 1
     assert measured(work) == []
     assert study("--only", "u") == 0  # a model without that run
+
+
+def test_all_runs_in_the_way_are_told_of_at_once(work, capsys, monkeypatch):
+    monkeypatch.setattr(study_plan, "open_context", study_stand_in.open_stand_in)
+    write_config(work, models=[
+        {
+            "name": name, "kind": "zero-shot", "train": {"config": "pretrain.yaml"},
+            "finetuned": {"config": "finetune.yaml", "encoder": "model.init_args.encoder", "alphas": PATH},
+        }
+        for name in ("t", "v", "w")
+    ])  # fmt: skip
+    assert study("--only", "w") == 0
+    (work / "checkpoints" / "pretrain" / "s-w" / "clip" / "open_clip_model.safetensors").write_text("new")
+    by_hand, other = (work / "checkpoints" / "pretrain" / f"s-{name}" for name in ("t", "v"))
+    for folder, settings in ((by_hand, (work / "pretrain.yaml").read_text()), (other, "model: {class_path: X}")):
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(settings)
+    capsys.readouterr()
+    assert study() == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "3 runs are in the way: " in said
+    assert "s-t has no checkpoint to go on from, and another command began it: remove it, or move it away" in said
+    assert "s-v was begun with " in said
+    assert "s-w-finetuned was begun with other weights" in said
+    assert study("--plan") == 1
+    out = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    for words in ("broken off to do 0/8", "begun otherwise to do 0/8", "missing begun otherwise 5/8"):
+        assert sum(words in line for line in lines) == 1
+    assert "s-t has no checkpoint" in out
+    assert "s-v was begun with" in out
+    assert "s-w-finetuned was begun with other weights" in out
+
+
+def test_a_run_that_was_broken_off_does_not_keep_others_from_the_table(work, capsys):
+    write_config(work)
+    assert study("--only", "a") == 0
+    (work / "checkpoints" / "pretrain" / "s-t").mkdir(parents=True)
+    (work / "checkpoints" / "pretrain" / "s-t" / "config.yaml").write_text(yaml.safe_dump(saved_config(work)))
+    assert study("--report_only") == 0
+    assert study() == 2
+    assert "another command began it" in capsys.readouterr().err
+
+
+def test_a_finetuned_model_is_not_measured_once_its_parent_was_trained_anew_to_other_weights(work):
+    write_config(work)
+    assert study() == 0
+    first = measured(work)
+    shutil.rmtree(work / "checkpoints" / "pretrain" / "s-t")
+    (work / "behaviour" / "weights").write_text("other")
+    assert study() == 1
+    assert trained(work) == ["t", "t-finetuned", "t"]
+    assert measured(work) == first
+
+
+def test_a_file_that_is_edited_meanwhile_changes_nothing(work, monkeypatch):
+    write_config(work)
+    run_tasks = study_run.run_tasks
+
+    def edited(*arguments):
+        write_config(work, data="other", models=[])
+        return run_tasks(*arguments)
+
+    monkeypatch.setattr(study_run, "run_tasks", edited)
+    assert study() == 0
+    assert [row.name for row in record(work).rows] == ROWS
+    assert record(work).failures == ()
 
 
 def test_report_only_measures_nothing(work, capsys):

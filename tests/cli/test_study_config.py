@@ -198,11 +198,15 @@ def test_a_mistake_is_answered_in_one_sentence(read, changes, said):
     assert "\n" not in str(error.value)
 
 
-def test_a_name_with_the_ending_of_a_counterpart_is_refused(read):
+@pytest.mark.parametrize("name", ["rn-web-0-finetuned", "rn-web-0-finetuned-0.5", "rn-web-0-finetuned-1"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_name_of_a_counterpart_or_of_a_point_of_its_path_in_files_is_refused(read, name, place):
     settings = changed()
-    settings["models"].append({"name": "rn-web-0-finetuned", "kind": "zero-shot", "model": "RN50/openai"})
-    with pytest.raises(UserError, match="two models named 'rn-web-0-finetuned'"):
+    settings["models"].insert(place, {"name": name, "kind": "zero-shot", "model": "RN50/openai"})
+    with pytest.raises(UserError, match=f"two models named '{name}' .a counterpart is NAME-finetuned"):
         read(settings)
+    settings["models"][place]["name"] = "rn-web-0-finetuned-0.3"
+    assert len(read(settings).models) > 1
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from lightning_robust.models.checkpoint_files import save_tensors
 
 FACTS = Path(__file__).parents[3] / "shared" / "data" / "facts" / "open_clip_zoo.json"
 PAPER = {"RN50", "RN101", "ViT-B-16", "ViT-B-32", "ViT-L-14"}
+NOWHERE = Path("nowhere")  # a study's folder in which nothing is noted
 COMMIT = 40 * "a"
 CORPORA = {"openai", "yfcc15m", "cc12m", "laion400m", "laion2b", "datacomp_xl"}
 
@@ -95,7 +96,7 @@ def test_the_zoo_of_the_paper_is_that_of_the_facts(name, count):
     for pair, model in pairs.items():
         assert model.model == known[pair][0]
         assert model.finetuned is not None
-        weights, *others = missing_of_model(model)
+        weights, *others = missing_of_model(model, NOWHERE)
         assert (weights.what, weights.where) == (f"weights of {model.name}", f"huggingface.co/{known[pair][1]}")
         assert [one.what for one in others] == [f"data for the finetuning of {model.name}"]
     if name == "revision":
@@ -124,7 +125,7 @@ def test_the_control_of_the_revision_says_which_file_is_missing():
     config = read_study_config("study/revision")
     (control,) = [model for model in config.models if model.train is not None]
     assert control.labels["corpus"] == "imagenet_captions"
-    said = {one.what: one.where for one in missing_of_model(control)}
+    said = {one.what: one.where for one in missing_of_model(control, NOWHERE)}
     assert "imagenet_captions.csv" in said["data for the training of RN50-imagenet_captions"]
     assert "No folder imagenet" in said["data for the finetuning of RN50-imagenet_captions"]
     assert control.finetuned.training.overrides["model.init_args.encoder"] == control.source()
@@ -142,7 +143,7 @@ def test_weights_are_found_in_every_form_that_can_be_loaded(tiny, work):
         one("random", "untrained:scenes-vit", "random"), one("own", "checkpoints/run/last.ckpt", "supervised"),
     ]  # fmt: skip
     config = study(*models)
-    lacking = {name: [one.where for one in missing_of_model(model)] for name, model in named(config).items()}
+    lacking = {name: [one.where for one in missing_of_model(model, NOWHERE)] for name, model in named(config).items()}
     assert lacking == {
         "folder": [], "file": [], "timm": [], "hub": ["huggingface.co/me/tiny"],
         "tag": ["huggingface.co/timm/resnet50_clip.openai"], "bundled": [], "random": [],
@@ -155,7 +156,7 @@ def test_weights_are_found_in_every_form_that_can_be_loaded(tiny, work):
     in_the_cache(work / "hub", "me/tiny", {**files, "open_clip_config.json": json.dumps(facts).encode()})
     in_the_cache(work / "hub", "timm/resnet50_clip.openai", {"open_clip_model.safetensors": b"weights"})
     (work / "vit.safetensors").unlink()
-    lacking = {name: [one.where for one in missing_of_model(model)] for name, model in named(config).items()}
+    lacking = {name: [one.where for one in missing_of_model(model, NOWHERE)] for name, model in named(config).items()}
     assert [name for name, where in lacking.items() if where] == ["timm", "own"]
     # what is said to be here is what is loaded
     found = load_encoder("hf-hub:me/tiny", download=False)
@@ -176,7 +177,7 @@ def named(config):
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_loaded_is_no_missing_file(model, said):
-    (found,) = missing_of_model(study(one("a", model)).models[0])
+    (found,) = missing_of_model(study(one("a", model)).models[0], NOWHERE)
     assert found.what == "model a"
     assert said in found.where
 
@@ -236,7 +237,7 @@ def test_what_is_measured_is_not_reckoned_again(work):
 )  # fmt: skip
 def test_what_a_finetuning_lacks_is_said_before_it_begins(change, said):
     config = study(one("a", "scenes-clip", finetuned={**FINETUNED, **change}))
-    found = missing_of_model(config.models[0])
+    found = missing_of_model(config.models[0], NOWHERE)
     assert said in found[0].where
     assert "finetuning of a" in found[0].what
     assert "/config.yaml" not in found[0].where  # the file that it was tried with
@@ -252,12 +253,13 @@ def test_a_run_that_was_begun_otherwise_is_in_the_way(work):
         finetuned=FinetunedPart(training=part, alphas=(1.0,)),
     )
     part.folder.mkdir(parents=True)
+    (part.folder / "last.ckpt").touch()
     settings = part.settings()
     (part.folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert missing_of_model(model) == []
+    assert missing_of_model(model, NOWHERE) == []
     settings["model"]["init_args"]["lr"] = 0.2
     (part.folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    (found,) = missing_of_model(model)
+    (found,) = missing_of_model(model, NOWHERE)
     assert "was begun with model.init_args.lr = 0.2" in found.where
 
 

@@ -119,6 +119,33 @@ def test_an_option_that_the_command_does_not_take_is_refused(work):
         study.arguments("prune", ["x"])
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("the last lines of {here}/checkpoints/study/s/a.log:", "the last lines of checkpoints/study/s/a.log:"),
+        ("No folder '{here}/data', nor local-dir:{here}/.b", "No folder 'data', nor local-dir:.b"),
+        ("no file in the working directory {here}.", "no file in the working directory .."),
+        ('File "{home}/venv/x.py" of {home}, not {home}2/x', 'File "~/venv/x.py" of ~, not {home}2/x'),
+        ("{here}-2/x and /mnt{here}/x and https://x/y / z", "~/work-2/x and /mnt{here}/x and https://x/y / z"),
+    ],
+)
+def test_a_reason_that_is_kept_names_no_place_of_this_machine(work, monkeypatch, said, kept):
+    here = work / "work"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(work))
+    said, kept = (text.format(here=here, home=work) for text in (said, kept))
+    note_failure(here, "a", StudyFailure(model="a", step="probe", reason=said))
+    assert failure_of(here, "a", "probe").reason == kept
+
+
+def test_a_reason_is_kept_as_it_is_where_everything_lies_below(work, monkeypatch):
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", "/")
+    note_failure(work, "a", StudyFailure(model="a", step="probe", reason="https://x/y, /a/b and / alone"))
+    assert failure_of(work, "a", "probe").reason == "https://x/y, /a/b and / alone"
+
+
 def test_failures_are_kept_by_row_and_step_until_they_are_cleared(work):
     failure = StudyFailure(model="a", step="probe", reason="“quoted”\ntwo lines")
     note_failure(work, "a", failure)
