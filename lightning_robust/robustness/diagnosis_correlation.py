@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lightning_robust.results import Interval
+from lightning_robust.robustness.rank_correlation import centred_ranks
 
 __all__ = ["FEWEST_ROWS", "LEVEL", "REPLICATES", "drawn_families", "spearman", "spearman_between", "spearman_within"]
 
@@ -104,17 +105,10 @@ def _weighted(
     x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], counts: Float[np.ndarray, "R n"]
 ) -> Float[np.ndarray, "R"]:
     """Spearman's correlation of samples that hold row i ``counts[r, i]`` times, ties sharing their mean rank."""
-    total = counts.sum(axis=1, keepdims=True)
-    a, b = (_ranks(values, counts) - total / 2 for values in (x, y))  # mid-ranks, which average half the total
+    a, b = centred_ranks(x, counts), centred_ranks(y, counts)
     shared, own, other = (np.sum(counts * u * v, axis=1) for u, v in ((a, b), (a, a), (b, b)))
     scale = np.sqrt(own * other)
     return np.asarray(np.divide(shared, scale, out=np.full(len(counts), np.nan), where=scale > 0))
-
-
-def _ranks(values: Float[np.ndarray, "n"], counts: Float[np.ndarray, "R n"]) -> Float[np.ndarray, "R n"]:
-    """How much of each sample lies below each row, half of what is equal included."""
-    below = (values[:, None] < values).astype(float) + 0.5 * (values[:, None] == values)
-    return np.asarray(counts @ below)
 
 
 def _interval(estimate: float, replicates: Float[np.ndarray, "R"], seed: int) -> Interval:

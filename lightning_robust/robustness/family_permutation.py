@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from lightning_robust.robustness.rank_correlation import centred_ranks
+
 __all__ = ["holm", "permutation_p", "sign_flip_p"]
 
 _EXACT = 5040
@@ -36,7 +38,7 @@ def permutation_p(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], *, draws
     n = len(x)
     if n < 3 or len(set(x.tolist())) == 1 or len(set(y.tolist())) == 1:
         return math.nan
-    a, b = (_centred_ranks(values) for values in (x, y))
+    a, b = (centred_ranks(values, np.ones((1, n)))[0] for values in (x, y))
     if math.factorial(n) <= _EXACT:
         orders = np.array(list(itertools.permutations(range(n))))
         return _share(b[orders] @ a, float(b @ a), counted=True)
@@ -91,11 +93,6 @@ def holm(values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - place) * values[k]))
         adjusted[k] = largest
     return adjusted
-
-
-def _centred_ranks(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    below = (values[:, None] < values).sum(axis=0) + 0.5 * (values[:, None] == values).sum(axis=0)
-    return np.asarray(below - len(values) / 2)
 
 
 def _share(found: np.ndarray, seen: float, *, counted: bool) -> float:

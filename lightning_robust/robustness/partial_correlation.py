@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lightning_robust.results import Interval
+from lightning_robust.robustness.rank_correlation import centred_ranks
 
 __all__ = ["partial_spearman", "partial_within"]
 
@@ -56,8 +57,8 @@ def partial_spearman(
     """
     _enough(len(x))
     weights = _weights(family, replicates, seed)
-    a, b = _ranks(x, weights), _ranks(y, weights)
-    c = None if given is None else _ranks(given, weights)
+    a, b = centred_ranks(x, weights), centred_ranks(y, weights)
+    c = None if given is None else centred_ranks(given, weights)
     return _interval(_left_over(a, b, weights, c, groups), replicates, level, seed)
 
 
@@ -102,7 +103,7 @@ def partial_within(
     for number in range(int(family.max()) + 1):
         inside = family == number
         for place, values in zip(ranked, (x, y, given), strict=True):
-            place[:, inside] = _ranks(values[inside], np.ones((1, int(inside.sum()))))
+            place[:, inside] = centred_ranks(values[inside], np.ones((1, int(inside.sum()))))
     a, b, c = ranked
     return _interval(_left_over(a, b, weights, c, family), replicates, level, seed)
 
@@ -122,12 +123,6 @@ def _draws(families: int, replicates: int, seed: int) -> Float[np.ndarray, "S F"
     """How often each family is there: once, then in each bootstrap replicate."""
     draws = np.random.default_rng(seed).multinomial(families, np.full(families, 1 / families), size=replicates)
     return np.vstack([np.ones((1, families)), draws]).astype(np.float64)
-
-
-def _ranks(values: Float[np.ndarray, "n"], weights: Float[np.ndarray, "S n"]) -> Float[np.ndarray, "S n"]:
-    """Mid-ranks less half the total: of each sample, how much lies below each row, half of what is equal with it."""
-    below = (values[:, None] < values).astype(float) + 0.5 * (values[:, None] == values)
-    return np.asarray(weights @ below - weights.sum(axis=1, keepdims=True) / 2)
 
 
 def _left_over(
