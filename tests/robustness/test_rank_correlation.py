@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_robust.robustness.rank_correlation import rank_correlation
+from lightning_robust.robustness.rank_correlation import centred_ranks, rank_correlation
 
 NAN = math.nan
 
@@ -25,3 +25,14 @@ def test_rank_correlation_is_not_defined_for_what_never_changes_or_two_points():
     assert math.isnan(rank_correlation([1.0, 2.0], [1.0, 2.0])[0])
     with pytest.raises(ValueError, match="one value for each point"):
         rank_correlation([1.0], [1.0, 2.0])
+
+
+def test_ranks_of_samples_are_scipys_of_the_rows_as_often_as_they_are_held():
+    draw = np.random.default_rng(1)
+    values = draw.integers(0, 5, 12).astype(float)
+    counts = draw.multinomial(12, np.full(12, 1 / 12), size=30).astype(float)
+    found = centred_ranks(values, counts)
+    for own, held in zip(found, counts.astype(int), strict=True):
+        ranks = stats.rankdata(np.repeat(values, held)) - (held.sum() + 1) / 2
+        np.testing.assert_array_equal(np.repeat(own, held), ranks)
+    assert found.flags.c_contiguous
