@@ -24,7 +24,8 @@ def run(args: argparse.Namespace) -> int:
     found = find_sources(args.folder, args.others, second=args.second, below=below)
     with from_user(OSError):
         size = write_page(found, out)
-    print(f"{out} ({size / 1e6:.1f} MB): open it in a browser")
+    shown = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
+    print(f"{out} ({shown}): open it in a browser")
     if size > LARGEST:
         print(f"It is larger than {LARGEST / 1e6:.0f} MB; --alone and --with choose what it shows.")
     return 0

@@ -20,10 +20,23 @@ __all__ = ["LARGEST", "page_of", "policy", "render", "write_page"]
 
 #: Bytes that a page of a run should stay below.
 LARGEST = 3_000_000
+_SHOWN_AS_WRITTEN = "\t\n"
+#: What text from data may not do: break the encoding (half of a pair, control characters), or turn round the order in
+#: which words and figures are read (marks of writing direction).
+_UNSEEN = dict.fromkeys(
+    (
+        *(code for code in range(0x20) if chr(code) not in _SHOWN_AS_WRITTEN),
+        *range(0x7F, 0xA0),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        *range(0xD800, 0xE000),
+    ),
+    "\ufffd",
+)
 
 
 def render(title: str, about: str, sections: Sequence[Section]) -> str:
-    """Put sections into the page.
+    """Put sections into the page; characters that text cannot show stand as U+FFFD.
 
     Args:
         title: what the page is of, plain text.
@@ -43,7 +56,7 @@ def render(title: str, about: str, sections: Sequence[Section]) -> str:
         raise ValueError(f"every section needs an id of its own, got {ids}")
     style, script = _text("page.css"), _text("page.js")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_text("page.html")).render(
+    page: str = environment.from_string(_text("page.html")).render(
         title=title,
         about=about,
         sections=sections,
@@ -52,6 +65,7 @@ def render(title: str, about: str, sections: Sequence[Section]) -> str:
         style=Markup(style),
         script=Markup(script),
     )
+    return page.translate(_UNSEEN)
 
 
 def policy(style: str, script: str) -> str:
@@ -73,7 +87,7 @@ def page_of(found: Sources) -> str:
         found: result files.
 
     Raises:
-        UserError: no section has anything to say of it.
+        UserError: no section has anything to say of it, or figures in it that cannot be.
     """
     sections = list(sections_of(found))
     if not sections:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from lightning_robust.errors import UserError
 from lightning_robust.report.html import (
     sections_ablation,
     sections_accuracy,
@@ -43,8 +44,18 @@ def sections_of(found: Sources) -> Iterator[Section]:
 
     Args:
         found: result files.
+
+    Raises:
+        UserError: results hold what no measurement gives, such as a share above 1.
     """
     for make in SECTIONS:
-        section = make(found)
+        try:
+            section = make(found)
+        except (ArithmeticError, ValueError) as error:
+            part = make.__module__.rpartition("sections_")[2]
+            raise UserError(
+                f"the results of {found.folder} hold figures that the page's part on {part} cannot show ({error}): "
+                "were they edited? Name other folders with --alone and --with"
+            ) from error
         if section is not None:
             yield section

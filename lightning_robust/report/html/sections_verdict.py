@@ -6,12 +6,12 @@ from markupsafe import Markup
 
 from lightning_robust.report.headline import headline
 from lightning_robust.report.html.blocks import note, number, percent
-from lightning_robust.report.html.judged import Judged, JudgedGroup, best_group
+from lightning_robust.report.html.judged import JudgedGroup, best_group
 from lightning_robust.report.html.markup import joined, tag
 from lightning_robust.report.html.section import Section
 from lightning_robust.report.html.sources import Found, Sources
 from lightning_robust.report.html.verdict_unjudged import unjudged
-from lightning_robust.report.html.verdict_words import ends, lead_of
+from lightning_robust.report.html.verdict_words import ends, lead_of, shift_by_shift, told_of
 from lightning_robust.results import AlphaRow, Interval, RunRecord
 
 __all__ = ["section"]
@@ -68,9 +68,10 @@ def _points(points: list[str | Markup]) -> Markup:
 
 
 def _judged_cards(group: JudgedGroup, run: Found[RunRecord] | None) -> list[Card]:
-    model, first = group.models[-1], group.models[0]
-    before = group.path and first.alpha == 0
-    cards = [("accuracy on the reference", f"{percent(model.reference)} %", _was(first.reference, before))]
+    model, first = told_of(group), group.models[0]
+    before = group.path and first.alpha == 0 and model is group.models[-1]
+    below = _was(first.reference, before) or (model.name if len(group.models) > 1 else "")
+    cards = [("accuracy on the reference", f"{percent(model.reference)} %", below)]
     if model.shifts:
         several = len(model.shifts) > 1
         words = f"mean accuracy on {len(model.shifts)} shifts" if several else f"accuracy on {next(iter(model.shifts))}"
@@ -81,7 +82,9 @@ def _judged_cards(group: JudgedGroup, run: Found[RunRecord] | None) -> list[Card
     choice = run.record.choice if run is not None else None
     if choice is not None:
         star = next((one for one in group.models if one.alpha == choice.alpha_star), None)
-        below = "" if star is None else f"{percent(star.reference)} % and {percent(star.shifts_mean)} % on the shifts"
+        below = ""
+        if star is not None:
+            below = f"{percent(star.reference)} % on the reference, {percent(star.shifts_mean)} % on the shifts"
         cards.append(("α* of the Wise-FT path", f"{choice.alpha_star:g}", below))
     return cards
 
@@ -92,10 +95,12 @@ def _was(value: float, before: bool) -> str:
 
 def _findings(group: JudgedGroup, run: Found[RunRecord] | None) -> Iterator[str]:
     """What lies behind the verdict; the last is what it is measured from."""
-    model = group.models[-1]
+    model = told_of(group)
     if run is not None:
         yield from _training(run.record)
-    yield from _extremes(model)
+    by_shift = shift_by_shift(model)
+    if by_shift:
+        yield by_shift
     if run is not None:
         yield from _signatures(run.record)
     words = "No baseline." if group.baseline is None else f"Baseline: {group.baseline}."
@@ -123,17 +128,6 @@ def _span(change: Interval) -> str:
     return f"{100 * change.level:g} %: {percent(change.low, signed=True)} to {percent(change.high, signed=True)}"
 
 
-def _extremes(model: Judged) -> Iterator[str]:
-    if model.robustness is None or len(model.robustness.shifts) < 2:
-        return
-    ordered = sorted(model.robustness.shifts.items(), key=lambda item: item[1].estimate)
-    (worst, least), (best, most) = ordered[0], ordered[-1]
-    yield (
-        f"Shift by shift it lies between {percent(least.estimate, signed=True)} points ({worst}) and "
-        f"{percent(most.estimate, signed=True)} ({best})."
-    )
-
-
 def _signatures(record: RunRecord) -> Iterator[str]:
     first, last = record.wise_ft[0], record.wise_ft[-1]
     head = headline(last.signatures)
@@ -146,7 +140,8 @@ def _signatures(record: RunRecord) -> Iterator[str]:
     }
     told = [_moved(words, tag, first, last, untrained.get(tag)) for words, tag in named.items() if tag is not None]
     if told:
-        yield f"Signatures of {head.layer}, α = {first.alpha:g} to {last.alpha:g}: {'; '.join(told)}."
+        layer = head.layer if head.importance_raw is None else f"what the head reads ({head.layer})"
+        yield f"Signatures of {layer}, α = {first.alpha:g} to {last.alpha:g}: {'; '.join(told)}."
 
 
 def _moved(words: str, tag: str, first: AlphaRow, last: AlphaRow, untrained: float | None) -> str:

@@ -1,5 +1,7 @@
 """What a verdict says where no accuracy was tabulated: of a training's curves, a diagnosis, a study, or signatures."""
 
+import re
+
 from lightning_robust.report.html.blocks import number, percent
 from lightning_robust.report.html.sources import Sources
 from lightning_robust.results import CurveRow, ProbeRecord
@@ -9,6 +11,7 @@ from lightning_robust.results.study_record import StudyRecord
 __all__ = ["unjudged"]
 
 Card = tuple[str, str, str]
+_VALIDATION = re.compile(r"val/(?!shifts/)[^/]+/accuracy")
 
 
 def unjudged(found: Sources) -> tuple[str, list[Card]]:
@@ -22,8 +25,9 @@ def unjudged(found: Sources) -> tuple[str, list[Card]]:
     if found.diagnoses and found.diagnoses[0].record.models:
         return _diagnosis(found.diagnoses[0].record)
     for curves in found.curves:
-        if any(row.tag == "val/reference/accuracy" for row in curves.record):
-            return _curves(curves.record)
+        reference = next((row.tag for row in curves.record if _VALIDATION.fullmatch(row.tag)), None)
+        if reference is not None:  # the first set that a training logs, whatever it is called
+            return _curves(curves.record, reference)
     if found.probes:
         return _probe(found.probes[0].record)
     return "Undetermined: these results hold no accuracy on shifted images, and no signatures.", []
@@ -56,12 +60,13 @@ def _diagnosis(record: DiagnosisRecord) -> tuple[str, list[Card]]:
     return lead, [("predicted effective robustness, points", percent(model.predicted, signed=True), span)]
 
 
-def _curves(rows: tuple[CurveRow, ...]) -> tuple[str, list[Card]]:
+def _curves(rows: tuple[CurveRow, ...], named: str) -> tuple[str, list[Card]]:
     """The last epoch of a training whose model was not judged on test images."""
     last = {row.tag: row for row in rows}
-    reference, mean = last["val/reference/accuracy"], last.get("er/mean")
+    reference, mean = last[named], last.get("er/mean")
     cards = [("accuracy on the reference (validation)", f"{percent(reference.value)} %", f"epoch {reference.epoch}")]
-    lead = f"After {reference.epoch} epochs {percent(reference.value)} % of the reference’s validation images are right"
+    epochs = f"{reference.epoch} epoch{'' if reference.epoch == 1 else 's'}"
+    lead = f"After {epochs} {percent(reference.value)} % of the reference’s validation images are right"
     shifts = last.get("val/shifts/accuracy")
     if shifts is not None:
         lead += f", and {percent(shifts.value)} % in the mean over the shifts"
@@ -89,8 +94,10 @@ def _probe(record: ProbeRecord) -> tuple[str, list[Card]]:
     importance = record.scalars.get(f"importance/{layer}/raw/max_over_median")
     lead = (
         f"Robustness of {record.model.name} is undetermined: its signatures were measured, but no accuracy on "
-        f"shifted images. What its head reads has a kurtosis of {number(kurtosis)}, where a Gaussian has 3."
+        "shifted images."
     )
+    if kurtosis is not None and kurtosis == kurtosis:
+        lead += f" What its head reads has a kurtosis of {number(kurtosis)}, where a Gaussian has 3."
     cards = [("kurtosis of h", number(kurtosis), "a Gaussian gives 3"), ("RankMe of h", number(rank), "")]
     if importance is not None:
         cards.append(("importance, largest over median", number(importance), "privileged above 10"))

@@ -6,7 +6,9 @@ from lightning_robust.report.html.blocks import percent
 from lightning_robust.report.html.judged import Judged, JudgedGroup
 from lightning_robust.results.effective_robustness import ShiftRobustness
 
-__all__ = ["ends", "lead_of", "standing"]
+__all__ = ["ends", "lead_of", "shift_by_shift", "standing", "told_of"]
+
+_MOST = 4  # shifts that are named
 
 
 def standing(found: ShiftRobustness) -> str:
@@ -43,21 +45,65 @@ def lead_of(group: JudgedGroup) -> str:
     Args:
         group: models of one command, a path or models by themselves.
     """
-    first, last = group.models[0], group.models[-1]
-    if last.robustness is None or first.robustness is None:
-        return _without_baseline(group)
-    if group.path and first.alpha == 0 and last.alpha == 1:
-        return _path(last.robustness.mean, first.robustness.mean.estimate)
+    first, model = group.models[0], told_of(group)
+    if model.robustness is None:
+        return _without_baseline(group, model)
+    mean = model.robustness.mean
+    if _whole_path(group) and first.robustness is not None:
+        return _path(mean, first.robustness.mean)
     if len(group.models) == 1:
-        return f"{_sentence(first.name, first.robustness.mean)}{_caution(first.robustness.mean)}"
-    return _several(group)
+        return f"{_sentence(model.name, mean)}{_caution(mean)}"
+    return _several(group, model.name, mean)
 
 
-def _path(end: ShiftRobustness, before: float) -> str:
-    rose = end.estimate > before
-    kept = "still " if standing(end).startswith("more") and not rose else ""
-    told = f"After finetuning the model is {kept}{standing(end)}: {_lies(end)}"
-    return f"{told}, against {percent(before, signed=True)} before it.{_caution(end)}"
+def told_of(group: JudgedGroup) -> Judged:
+    """The model that the verdict and its figures are of: the end of a path, else the furthest above the line.
+
+    Args:
+        group: models of one command.
+    """
+    judged = [model for model in group.models if model.robustness is not None]
+    if not judged or _whole_path(group):
+        return group.models[-1]
+    return max(judged, key=_estimate)
+
+
+def _whole_path(group: JudgedGroup) -> bool:
+    """Whether the first is the model before finetuning and the last the one after it."""
+    return group.path and group.models[0].alpha == 0 and group.models[-1].alpha == 1
+
+
+def _path(end: ShiftRobustness, before: ShiftRobustness) -> str:
+    kept = standing(end) == standing(before) and standing(end).startswith("more") and end.estimate <= before.estimate
+    told = f"After finetuning the model is {'still ' if kept else ''}{standing(end)}: {_lies(end)}"
+    return f"{told}, against {percent(before.estimate, signed=True)} before it.{_caution(end)}"
+
+
+def shift_by_shift(model: Judged) -> str:
+    """Where a model lies on each of its shifts, for a mean can hide one on which it is like any other; empty for one.
+
+    Args:
+        model: with its effective robustness.
+    """
+    if model.robustness is None or len(model.robustness.shifts) < 2:
+        return ""
+    ordered = sorted(model.robustness.shifts.items(), key=lambda item: item[1].estimate)
+    (worst, least), (best, most) = ordered[0], ordered[-1]
+    by_standing: dict[str, list[str]] = {}
+    for name, found in model.robustness.shifts.items():
+        by_standing.setdefault(standing(found), []).append(name)
+    told = [f"{words} on {_places(names, len(ordered))}" for words, names in by_standing.items()]
+    return (
+        f"Shift by shift it lies between {percent(least.estimate, signed=True)} points ({worst}) and "
+        f"{percent(most.estimate, signed=True)} ({best}): {'; '.join(told)}."
+    )
+
+
+def _places(names: list[str], count: int) -> str:
+    if len(names) == count:
+        return f"all {count}"
+    listed = ", ".join(names)
+    return listed if len(names) <= _MOST else f"{len(names)} of {count}"
 
 
 def _sentence(name: str, mean: ShiftRobustness) -> str:
@@ -75,15 +121,11 @@ def _caution(mean: ShiftRobustness) -> str:
     return " This is an extrapolation: its reference accuracy lies outside that of the baseline’s models."
 
 
-def _several(group: JudgedGroup) -> str:
-    judged = [model for model in group.models if model.robustness is not None]
-    best = max(judged, key=lambda model: _estimate(model))
-    count = sum(1 for model in judged if model.robustness and model.robustness.mean.beyond_standard)
-    mean = best.robustness.mean if best.robustness else None
-    if mean is None:
-        return _without_baseline(group)
-    beyond = f"{count} of {len(judged)} models are more robust than a standard model"
-    return f"{beyond}; furthest above the line lies {best.name} with {_lies(mean)}.{_caution(mean)}"
+def _several(group: JudgedGroup, best: str, mean: ShiftRobustness) -> str:
+    means = [model.robustness.mean for model in group.models if model.robustness is not None]
+    count = sum(standing(one).startswith("more") for one in means)
+    beyond = f"{count} of {len(means)} models {'is' if count == 1 else 'are'} more robust than a standard model"
+    return f"{beyond}; furthest above the line lies {best} with {_lies(mean)}.{_caution(mean)}"
 
 
 def _estimate(model: Judged) -> float:
@@ -91,8 +133,8 @@ def _estimate(model: Judged) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _without_baseline(group: JudgedGroup) -> str:
-    model, shifts = group.models[-1], ""
+def _without_baseline(group: JudgedGroup, model: Judged) -> str:
+    shifts = ""
     if len(model.shifts) == 1:
         shifts = f" and {percent(model.shifts_mean)} % on the shift {next(iter(model.shifts))}"
     elif model.shifts:
