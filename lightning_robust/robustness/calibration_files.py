@@ -10,6 +10,7 @@ from lightning_robust.errors import UserError, from_user
 from lightning_robust.results import file_sha256
 from lightning_robust.results.diagnosis_record import CalibrationRecord, read_calibration
 from lightning_robust.results.study_record import read_study
+from lightning_robust.robustness.calibration_checks import calibration_fault
 
 __all__ = ["SHIPPING", "STUDY_FILE", "find_table", "is_study", "load_calibration", "shipped_calibrations"]
 
@@ -80,7 +81,7 @@ def load_calibration(
         The calibration, and SHA-256 of the file that it came from.
 
     Raises:
-        UserError: if there is no such table, the file is neither, or no prediction can be made from it.
+        UserError: if there is no such table, the file is neither or damaged, or no prediction can be made from it.
     """
     file = find_table(name)
     kind = _kind(file)
@@ -94,7 +95,10 @@ def load_calibration(
             f"{file} is a record of {kind!r}, not a study's table or a calibration: --study takes a folder of `study`, "
             "its study.json, or a file of `diagnose --save`"
         )
-    return read_calibration(file), file_sha256(file)
+    calibration = read_calibration(file)
+    if fault := calibration_fault(calibration):
+        raise UserError(f"{file} is no whole calibration: {fault}; `diagnose --study FOLDER --save FILE` makes one")
+    return calibration, file_sha256(file)
 
 
 def is_study(name: str | os.PathLike[str]) -> bool:

@@ -233,6 +233,7 @@ def test_a_table_of_few_families_gives_no_verdict(here, capsys):
         (["--study", "STUDY", "--level", "1"], "not a share from 0.5 to below 1"),
         (["--study", "OTHER"], "is a record of 'probe', not a study's table"),
         (["--study", "BROKEN"], "is not a calibration of diagnose"),
+        (["--study", "CUT"], "is no whole calibration: it has"),
         (["--study", "TINY"], "at least 4 families, got 3"),
         (["--model", "scenes-clip", "--data", "imagenet:here"], "needs a table of models measured on these data"),
         (["--model", "scenes-clip", "--study", "ELSEWHERE"], "is of ImageNet and these data are scenes world"),
@@ -249,9 +250,11 @@ def test_what_cannot_be_is_one_sentence_and_nothing_is_written(tables, here, cap
     other = read_calibration(tables / "table.json")
     data = type(other.data)(**(vars(other.data) | {"dataset": "ImageNet"}))
     write_calibration(type(other)(**(vars(other) | {"data": data})), here / "elsewhere.json")
+    write_calibration(type(other)(**(vars(other) | {"points": other.points[1:]})), here / "cut.json")
     names = {
         "TABLES": tables, "STUDY": tables / "study", "TABLE": tables / "table.json", "OTHER": "probe.json",
         "BROKEN": "broken.json", "TINY": "tiny.json", "ELSEWHERE": "elsewhere.json",
+        "CUT": "cut.json",
     }  # fmt: skip
     error = diagnose(*(names.get(word, word) for word in words), code=2, capsys=capsys).err
     assert said in error
