@@ -179,9 +179,9 @@ def _distances(models: Sequence[DiagnosedModel]) -> Iterator[str]:
     if len(models) != 1 or math.isnan(models[0].distance):
         return
     (model,) = models
-    beyond = ": this model is unlike all of them" if model.distance > model.farthest else ""
+    beyond = ": this model is unlike them" if model.distance > model.farthest else ""
     yield (
-        f"Distance from the table {model.distance:.1f}; its rows, each without its family, lie up to "
+        f"Distance from the table {model.distance:.1f}; what is like its rows, each without its family, lies up to "
         f"{model.farthest:.1f} away{beyond}."
     )
 
@@ -195,7 +195,7 @@ def _print_overview(models: Sequence[DiagnosedModel], console: Console) -> None:
     columns = [
         ("verdict", [f"[{_COLOURS[m.verdict]}]{m.verdict}[/]" for m in models]),
         ("predicted ER, points", spans),
-        ("distance (farthest)", [_distance(m) for m in models]),
+        ("distance (limit)", [_distance(m) for m in models]),
     ]
     console.print()
     print_fitting(console, short_models([m.name for m in models]), [[column] for column in columns])

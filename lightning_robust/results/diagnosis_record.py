@@ -92,6 +92,8 @@ class TrainingPoint:
         checkpoint_hash: SHA-256 of its weights, by which a model is known again; empty where nobody said.
         extrapolated: whether its reference accuracy lies outside those of the baseline's models, so that the target is
             an extrapolation.
+        margin: its target less the low end of that one's prediction interval, which a standard model of its accuracies
+            may show by chance; None where nobody said.
     """
 
     name: str
@@ -104,6 +106,7 @@ class TrainingPoint:
     high: float
     checkpoint_hash: str = ""
     extrapolated: bool = False
+    margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +160,8 @@ class DiagnosedModel:
         figures: what was measured on reference images, by tag.
         predicted: effective robustness, a fraction; NaN where it cannot be predicted. low, high: its interval.
         distance: from the table, in units in which its rows have a mean square of 1 (Mahalanobis distance over the
-            square root of the number of figures). farthest: the largest leave-one-family-out distance in the table.
+            square root of the number of figures). farthest: up to where it is like the table: the interval's level of
+            rows of left-out families lie within, or the farthest of them where families are too few for that.
         outside: tags of figures outside the table's range.
         contributions: by tag, what each figure adds to the prediction over the table's mean, a fraction.
         verdict: one of `VERDICTS`. reasons: sentences.

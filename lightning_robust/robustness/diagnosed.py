@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lightning_robust.results.diagnosis_record import CalibrationRecord, DiagnosedModel
 from lightning_robust.results.diagnosis_sentence import points
-from lightning_robust.robustness.diagnosis_distance import farthest_left_out, table_distance
+from lightning_robust.robustness.diagnosis_distance import limit_left_out, table_distance
 from lightning_robust.robustness.diagnosis_fit import fit_table
 from lightning_robust.robustness.diagnosis_predictors import on_scale
 from lightning_robust.robustness.diagnosis_verdict import calibration_usable, contributions_said, verdict
@@ -32,7 +32,7 @@ class FittedDiagnosis:
         self._fit = fit_table(calibration.points, calibration.figures)
         self._ridge = self._fit.ridge()
         self._distance = table_distance(self._fit.left_out.rows)
-        self._farthest = farthest_left_out(self._fit.left_out.rows)
+        self._farthest = limit_left_out(self._fit.left_out.rows, calibration.level)
         raw = self._fit.raw.x
         self._range = dict(zip(self._fit.figures, zip(raw.min(axis=0), raw.max(axis=0), strict=True), strict=True))
         self._bounds = {
@@ -102,8 +102,8 @@ class FittedDiagnosis:
         )
         if distance > self._farthest:
             against = [
-                f"It is unlike the table: {distance:.1f} from its mean, where rows of families that were left out "
-                f"lie at most {self._farthest:.1f} away.",
+                f"It is unlike the table: {distance:.1f} from its mean, where {100 * level:.0f} % of what a family "
+                f"that was left out has lie at most {self._farthest:.1f} away.",
                 *against,
             ]
         said, sentence = verdict(low, high, self.calibration.margin, level, against)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lightning_robust.results.diagnosis_record import CalibrationRecord, PredictorSkill, TrainingPoint
 from lightning_robust.results.diagnosis_sentence import extrapolated_sentence
 from lightning_robust.results.provenance import Provenance, collect_provenance
-from lightning_robust.results.study_record import StudyRecord, StudyRow
+from lightning_robust.results.study_record import StudyRecord
 from lightning_robust.robustness.diagnosis_fit import TableFit, fit_table, skill_of
 from lightning_robust.robustness.diagnosis_left_out import FEWEST_FAMILIES
 from lightning_robust.robustness.diagnosis_predictors import TARGET
@@ -50,13 +50,12 @@ def fit_calibration(
     if not 0.5 <= level < 1:
         raise ValueError(f"the level of a prediction interval is at least 0.5 and below 1, got {level}")
     table = diagnosis_table(study.rows, figures)
-    margins = _margins(study.rows, table)
     empty = CalibrationRecord(
         name=study.name,
         provenance=provenance or collect_provenance(),
         seeds={"bootstrap": seed},
         data=study.data,
-        conventions=_conventions(table, level, len(margins)),
+        conventions=_conventions(table, level),
         baseline=study.baseline,
         target=TARGET,
         figures=table.figures,
@@ -67,7 +66,6 @@ def fit_calibration(
         skills=(),
         usable=False,
         reasons=(),
-        margin=statistics.median(margins) if margins else 0.0,
         rivals=table.rivals,
     )
     return refitted(empty, table.points)
@@ -107,6 +105,7 @@ def refitted(calibration: CalibrationRecord, points: Sequence[TrainingPoint]) ->
     limits = calibration_limits(skills[0], [skill for skill in skills if skill.role == "rival"])
     outside = extrapolated_sentence(fit.points)
     ends = fit.left_out.intervals(calibration.level)
+    margins = _margins(fit.points)
     predicted = zip(fit.points, fit.left_out.predictions.tolist(), *(end.tolist() for end in ends), strict=True)
     return dataclasses.replace(
         calibration,
@@ -117,6 +116,8 @@ def refitted(calibration: CalibrationRecord, points: Sequence[TrainingPoint]) ->
         skills=skills,
         usable=usable,
         reasons=(*against, *limits, *([outside] if outside else [])),
+        # points of an earlier version have none, and what the whole table had is kept
+        margin=statistics.median(margins) if margins else calibration.margin,
     )
 
 
@@ -137,13 +138,12 @@ def _judgeable(points: Sequence[TrainingPoint], tag: str) -> bool:
     return len({p.family for p in points if math.isfinite(p.figures.get(tag, math.nan))}) >= FEWEST_FAMILIES
 
 
-def _margins(rows: Sequence[StudyRow], table: DiagnosisTable) -> list[float]:
-    used = {point.name for point in table.points}
-    found = [row.value(TARGET) - row.value(f"{TARGET}/prediction_low") for row in rows if row.name in used]
-    return [margin for margin in found if math.isfinite(margin)]
+def _margins(points: Sequence[TrainingPoint]) -> list[float]:
+    return [point.margin for point in points if point.margin is not None]
 
 
-def _conventions(table: DiagnosisTable, level: float, margins: int) -> tuple[str, ...]:
+def _conventions(table: DiagnosisTable, level: float) -> tuple[str, ...]:
+    margins = len(_margins(table.points))
     extrapolated = sum(point.extrapolated for point in table.points)
     return (
         "Judged on families that the fit has not seen; a family is all that descends from one pretraining run.",

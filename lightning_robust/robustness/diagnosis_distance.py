@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from lightning_robust.robustness.diagnosis_intervals import jackknife_plus
 from lightning_robust.robustness.diagnosis_regression import FamilyRows
 
-__all__ = ["Distance", "farthest_left_out", "table_distance"]
+__all__ = ["Distance", "limit_left_out", "table_distance"]
 
 _FLOOR = 0.01  # added to correlations, so that two figures that say the same do not make every model far
 
@@ -57,16 +58,27 @@ def table_distance(rows: FamilyRows) -> Distance:
     return Distance(mean, scale, inverse / square if square > 0 else inverse)
 
 
-def farthest_left_out(rows: FamilyRows) -> float:
-    """The largest distance that a row of the table has from the table without its family.
+def limit_left_out(rows: FamilyRows, level: float) -> float:
+    """Up to which distance a model is like a table.
+
+    The smallest one within which lies the weight ``level`` of the table's rows, each measured from the table without
+    its family, and weighed as in `jackknife_plus`: a conformal test for outliers (Bates et al. 2023, Annals of
+    Statistics 51:149). A row of a family like the others lies beyond it with a probability of about ``1 − level``. The
+    farthest row alone would do so more seldom, but a single family that lies apart would make everything near.
 
     Args:
         rows: the table.
+        level: in (0, 1), that of the prediction intervals.
+
+    Returns:
+        The distance; that of the farthest row where families are too few for the level.
     """
-    found = []
+    found = np.empty(len(rows.x))
     for f in range(rows.families):
         others = rows.family != f
         family = rows.family[others]
         rest = FamilyRows(rows.x[others], rows.y[others], family - (family > f))
-        found.append(float(table_distance(rest).of(rows.x[~others]).max()))
-    return max(found)
+        found[~others] = table_distance(rest).of(rows.x[~others])
+    weights = rows.weights / (rows.families + 1)
+    _, high = jackknife_plus(np.zeros((1, len(found))), found[None], weights[None], level)
+    return min(float(high[0]), float(found.max()))

@@ -129,6 +129,7 @@ def _families(rows: Iterable[StudyRow]) -> dict[str, str]:
 
 
 def _point(row: StudyRow, family: str, tags: Iterable[str]) -> TrainingPoint:
+    margin = row.value(TARGET) - row.value(f"{TARGET}/prediction_low")
     return TrainingPoint(
         name=row.name,
         family=family,
@@ -140,4 +141,5 @@ def _point(row: StudyRow, family: str, tags: Iterable[str]) -> TrainingPoint:
         high=math.nan,
         checkpoint_hash=row.checkpoint_hash,
         extrapolated=row.value("er/extrapolated") > 0,
+        margin=float(margin) if math.isfinite(margin) else None,
     )

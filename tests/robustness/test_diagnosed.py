@@ -95,6 +95,20 @@ def test_a_model_unlike_the_table_is_undetermined_whatever_the_interval_says(fit
     assert near.distance < near.farthest
 
 
+def test_a_family_that_lies_apart_does_not_make_the_table_blind():
+    rows = made_up_rows(families=25, rows=2, tags=FEW)
+    rows += [
+        dataclasses.replace(row, name=f"x{k}", family="x", checkpoint_hash=f"x{k}",
+                            figures={**row.figures, "confidence/mean": 400.0})
+        for k, row in enumerate(rows[:2])
+    ]  # fmt: skip
+    fitted = FittedDiagnosis(fit_calibration(study_of(rows), FEW, provenance=PROVENANCE))
+    found = fitted.diagnose(at(9.0))
+    assert found.verdict == "undetermined"
+    assert any("where 90 % of what a family that was left out has lie at most" in reason for reason in found.reasons)
+    assert not any(reason.startswith("It is unlike") for reason in fitted.diagnose(at(0.0)).reasons)
+
+
 def test_other_figures_are_kept_and_not_read(fitted):
     more = fitted.diagnose(at(0.3, **{"weights/alpha": 3.0}))
     assert more.figures["weights/alpha"] == 3.0

@@ -215,3 +215,19 @@ def test_refusals():
 
 def with_figures(row, figures):
     return dataclasses.replace(row, figures={**row.figures, **figures})
+
+
+def test_the_margin_of_a_table_without_a_family_is_that_of_the_other_rows():
+    rows = made_up_rows(families=12, rows=1, tags=FEW)
+    rows = [
+        dataclasses.replace(row, figures={**row.figures, "er/mean/prediction_low": row.value("er/mean") - 0.01 * k})
+        for k, row in enumerate(rows)
+    ]
+    whole = calibration(rows)
+    assert whole.margin == pytest.approx(0.055)
+    rest = without_family(whole, rows[0].family)
+    assert rest.margin == pytest.approx(0.06)
+    assert rest.margin == calibration(rows[1:]).margin
+    # a file of an earlier version does not say it of its rows
+    old = dataclasses.replace(whole, points=tuple(dataclasses.replace(point, margin=None) for point in whole.points))
+    assert without_family(old, rows[0].family).margin == whole.margin

@@ -5,7 +5,7 @@ import pytest
 from diagnosis_tables import family_rows
 from sklearn.covariance import EmpiricalCovariance
 
-from lightning_robust.robustness.diagnosis_distance import farthest_left_out, table_distance
+from lightning_robust.robustness.diagnosis_distance import limit_left_out, table_distance
 from lightning_robust.robustness.diagnosis_regression import FamilyRows
 
 
@@ -50,9 +50,30 @@ def test_a_figure_that_does_not_vary_counts_in_its_own_units():
     assert distance.of(np.array([1.0, 4.0])) > 5
 
 
-def test_the_farthest_is_judged_without_its_family():
+def test_the_farthest_is_judged_without_its_family_and_is_the_limit_of_few():
     x = np.array([[-1.0], [0.0], [1.0], [-1.0], [1.0], [30.0]])
     rows = FamilyRows(x, np.zeros(6), np.arange(6))
     spread = np.sqrt(np.mean(x[:5] ** 2))
-    assert farthest_left_out(rows) == pytest.approx(30 / spread)
+    assert limit_left_out(rows, 0.9) == pytest.approx(30 / spread)
     assert table_distance(rows).of(x).max() < 3
+    # of seven equal weights, one for a family to come, 0.7 is reached by five
+    assert limit_left_out(rows, 0.7) < 3
+
+
+def test_one_family_that_lies_apart_does_not_make_everything_near():
+    rows = family_rows(families=25, most=3)
+    apart = FamilyRows(np.vstack([rows.x, [[60.0, 0.0, 0.0]]]), np.append(rows.y, 0.0), np.append(rows.family, 25))
+    without = limit_left_out(rows, 0.9)
+    assert limit_left_out(apart, 0.9) < 1.5 * without
+    assert limit_left_out(apart, 0.99) > 10 * without
+
+
+def test_a_family_like_the_others_lies_beyond_it_as_often_as_the_level_says():
+    beyond = []
+    for seed in range(150):
+        rows = family_rows(families=21, most=3, seed=seed)
+        table, new = rows.family < 20, rows.family == 20
+        limit = limit_left_out(FamilyRows(rows.x[table], rows.y[table], rows.family[table]), 0.8)
+        distance = table_distance(FamilyRows(rows.x[table], rows.y[table], rows.family[table])).of(rows.x[new])
+        beyond.append(np.mean(distance > limit))
+    assert np.mean(beyond) == pytest.approx(0.2, abs=0.07)
