@@ -102,4 +102,4 @@ def control_figures(report: ImportanceWithControls, layer: str) -> dict[str, flo
 
 
 def _numbers(values: Tensor) -> list[float]:
-    return [float(v) for v in values.reshape(-1)]
+    return [float(v) for v in values.reshape(-1).tolist()]  # one wait for a GPU, not one for each

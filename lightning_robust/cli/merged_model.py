@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightning_robust.cli.evaluate_device import named_device
 from lightning_robust.errors import UserError, from_user
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def open_merged_model(args: "argparse.Namespace", checkpoint: "Checkpoint") -> M
     with from_user(ValueError, OSError):
         data.prepare_data()
         data.setup("fit")
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = named_device(args.device)
     with from_user(RuntimeError):
         model.to(device)
     return MergedModel(model.eval(), data, checkpoint.has_head, tokenizer, device)

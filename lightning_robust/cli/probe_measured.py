@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_robust.cli.class_names_file import class_names_in
+from lightning_robust.cli.evaluate_device import named_device
 from lightning_robust.cli.probe_files import Found
 from lightning_robust.errors import UserError, from_user
 from lightning_robust.results import (
@@ -115,15 +116,13 @@ def measured_model(args: argparse.Namespace, network: Any, given: GivenImages | 
     Raises:
         UserError: If images or concept set cannot be had.
     """
-    import torch
-
     from lightning_robust.cli.probing import Settings, probe_network
     from lightning_robust.data.concept_sets import concept_loader, open_concept_set
     from lightning_robust.models.untrained import calibrated
     from lightning_robust.report.probe_table import CONCEPT_IMAGES
     from lightning_robust.signatures import images_from_batch
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = named_device(args.device)
     layers = tuple(dict.fromkeys([*(args.layers or network.blocks), network.representation_layer]))
     with from_user(ValueError, RuntimeError):
         fetch = {"download": True} if args.download and (args.concepts or "").startswith("hub:") else {}

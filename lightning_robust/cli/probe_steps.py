@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_robust.cli.class_names_file import class_names_in
+from lightning_robust.cli.evaluate_device import named_device
 from lightning_robust.cli.probe_steps_files import StepFile, steps_of
 from lightning_robust.cli.run_folder import new_run_folder, refuse_unwritable
 from lightning_robust.errors import UserError, from_user
@@ -92,7 +93,7 @@ def _record(args: argparse.Namespace, folder: Path) -> StepsRecord:
         raise UserError("--weights is for networks of timm, it has no effect on the checkpoints of a run; leave it out")
     files = steps_of(folder)
     run = watched_run(files[0].path)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = named_device(args.device)
     with from_user(RuntimeError, AssertionError):  # a device that torch was built without
         torch.empty(0, device=device)
     with from_user(ValueError):

@@ -179,7 +179,7 @@ def importance_with_controls_report(result: Mapping[str, Tensor], metric: Import
     heads = {}
     for name, sigma in metric.sigma.items():
         measured = {key: result[f"{key}/{name}"].reshape(sigma.shape) for key in ("importance", "privileged", "kept")}
-        heads[name] = DrawnImportance(singular_values=sigma, **measured)
+        heads[name] = DrawnImportance(singular_values=sigma.to(measured["importance"].device), **measured)
     return ImportanceWithControls(
         heads=heads,
         energies={form: result[f"energies/{form}"].reshape(-1) for form in FORMS},

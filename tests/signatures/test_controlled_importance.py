@@ -156,3 +156,14 @@ def test_no_image_is_an_error():
     W, h = cone()
     with pytest.raises(ValueError, match="no rows"):
         importance_with_controls(W, h[:0])
+
+
+def test_the_report_is_where_the_figures_are():
+    """A metric's heads may lie on the CPU while its figures were computed on a GPU, as the command `probe` has it."""
+    W, h = cone()
+    metric = ImportanceControls(W, SEEDS)
+    metric.update(h)
+    counts = ("n", "not_finite")
+    elsewhere = {key: v if key in counts else v.to("meta") for key, v in metric.compute().items()}
+    drawn = importance_with_controls_report(elsewhere, metric).heads["raw/random"]
+    assert drawn.normalised.device == drawn.importance.device == torch.device("meta")

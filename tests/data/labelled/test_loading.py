@@ -140,7 +140,8 @@ def test_the_limit_counts_different_images_over_epochs_and_workers(folder, worke
         for epoch in range(3):
             loader.sampler.set_epoch(epoch)
             assert len(list(loader)) == 4
-    assert len(caught) == len(loader.unreadable) == 3, "once for each image, not for each epoch"
+    told = [one for one in caught if issubclass(one.category, UserWarning)]  # Python has something to say of fork
+    assert len(told) == len(loader.unreadable) == 3, "once for each image, not for each epoch"
     loader = training_loader(images, 5, seed=0, num_workers=workers, max_unreadable=2)
     with (
         pytest.warns(UserWarning, match="replaced"),
