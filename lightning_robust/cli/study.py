@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plan:
         from lightning_robust.cli.study_plan import print_plan
 
-        return int(print_plan(config, models, folder) or 0)
+        return print_plan(config, models, folder)
     tasks = [task for model in models for task in trainings_of(model, folder)]
     _refuse_in_the_way([task for task in tasks if task.finished or not args.report_only])
     study = open_context(config)

@@ -13,6 +13,7 @@ from lightning_robust.cli.study_models import PlannedRow, StudyModel
 from lightning_robust.cli.study_run import noted_steps, trainings_of
 from lightning_robust.cli.study_seconds import training_seconds
 from lightning_robust.cli.study_steps import DESCRIPTION, MeasuredStep, measured_by, row_training, slug, steps_of
+from lightning_robust.errors import UserError
 from lightning_robust.results import DataDescription, collect_provenance, read_evaluation, read_probe
 from lightning_robust.results.prune_record import read_pruning
 from lightning_robust.results.study_record import StudyFailure, StudyRecord, StudyRow
@@ -126,8 +127,16 @@ def _add(row: _Row, step: MeasuredStep, record: Any) -> None:
         (measured,) = record.models
         row.figures |= pruning_figures(measured)
     row.hashes[step.measurement] = measured.checkpoint_hash
-    described = json.loads((step.folder / DESCRIPTION).read_text(encoding="utf-8"))
-    row.seconds[step.measurement] = float(described["seconds"])
+    row.seconds[step.measurement] = _seconds(step)
+
+
+def _seconds(step: MeasuredStep) -> float:
+    try:
+        return float(json.loads((step.folder / DESCRIPTION).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{step.folder / DESCRIPTION} does not say how long it took: remove {step.folder}, and it is measured again"
+        ) from error
 
 
 def _row(one: _Row, model: StudyModel) -> StudyRow:

@@ -14,7 +14,7 @@ from lightning_robust.cli.study_models import PlannedRow, StudyModel, StudyTrain
 from lightning_robust.cli.study_weights import weights_digest
 from lightning_robust.results.names import RESULTS
 
-__all__ = ["DESCRIPTION", "MeasuredStep", "measured_by", "row_training", "slug", "steps_of", "study_folder"]
+__all__ = ["DESCRIPTION", "MeasuredStep", "known_by", "measured_by", "row_training", "slug", "steps_of", "study_folder"]
 
 #: Names of the folder of records, and of the file that says what a record's key is made of.
 MEASURED, DESCRIPTION = "measured", "step.json"
@@ -113,12 +113,22 @@ def steps_of(model: StudyModel, context: StudyContext, folder: Path) -> Iterator
         shared = context.describe(measurement)
         for row in there:
             if measured_by(row, measurement):
-                # a model that no file tells apart is told by its name; files by their bytes, wherever they lie
-                weights = weights_digest(row.source) or row.source
-                description = {"row": row.name, "weights": weights, **_architecture(row.source), **shared}
+                description = {"row": row.name, "weights": known_by(row), **_architecture(row.source), **shared}
                 yield MeasuredStep(
                     row, measurement, folder / MEASURED / _key(row, measurement, description), description
                 )
+
+
+def known_by(row: PlannedRow) -> str:
+    """What tells a row's weights: files by their bytes, wherever they lie; a model that no file tells by its name.
+
+    Args:
+        row: The row.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    return weights_digest(row.source) or row.source
 
 
 def _architecture(source: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from lightning_robust.cli.study_context import StudyContext, open_context
 from lightning_robust.cli.study_failures import failure_of, note_failure
 from lightning_robust.cli.study_measure import MEASURES
 from lightning_robust.cli.study_models import StudyModel
-from lightning_robust.cli.study_steps import DESCRIPTION, MeasuredStep, slug, steps_of, study_folder
+from lightning_robust.cli.study_steps import DESCRIPTION, MeasuredStep, known_by, slug, steps_of, study_folder
 from lightning_robust.errors import UserError
 from lightning_robust.results.atomic import atomic_write
 from lightning_robust.results.names import RESULTS
@@ -93,7 +93,10 @@ def _measured(steps: Sequence[MeasuredStep], context: StudyContext, folder: Path
     by_row = {step.row.name: step for step in steps}
     try:
         for row, record, seconds in MEASURES[steps[0].measurement](context, [step.row for step in steps]):
-            keep(by_row[row.name], record, seconds)
+            step = by_row[row.name]
+            if known_by(row) != step.description["weights"]:
+                raise UserError(f"the weights of {row.source} were changed while they were measured")
+            keep(step, record, seconds)
     except Exception as error:
         traceback.print_exc()
         if last:

@@ -229,6 +229,17 @@ def test_a_record_that_was_taken_away_is_measured_again(work):
     assert (key / "results.json").is_file()
 
 
+@pytest.mark.parametrize("text", ["{", "{}", '{"seconds": "long"}'])
+def test_a_damaged_note_of_a_record_is_told_of(work, text, capsys):
+    write_config(work, models=[{"name": "a", "kind": "supervised", "model": "a"}], measure=["probe"])
+    assert study() == 0
+    (key,) = (work / "checkpoints" / "study" / "s" / "measured").glob("a-probe-*")
+    (key / "step.json").write_text(text)
+    capsys.readouterr()
+    assert study("--report_only") == 2
+    assert f"step.json does not say how long it took: remove {key}" in capsys.readouterr().err
+
+
 def test_a_newer_version_of_a_measurement_measures_again(work, monkeypatch):
     write_config(work, models=[{"name": "a", "kind": "supervised", "model": "a"}])
     assert study("--jobs", "1") == 0

@@ -4,10 +4,12 @@ import pytest
 import study_stand_in
 import yaml
 
+from lightning_robust.cli import study_worker
 from lightning_robust.cli.study_config import read_study_config
 from lightning_robust.cli.study_failures import clear_failures, failure_of, failures_in, note_failure
 from lightning_robust.cli.study_steps import steps_of
 from lightning_robust.cli.study_weights import weights_digest, weights_files
+from lightning_robust.cli.study_worker import measure_model
 from lightning_robust.errors import UserError
 from lightning_robust.results.study_record import StudyFailure
 
@@ -94,6 +96,21 @@ def test_files_of_a_path_an_architecture_and_what_ships(work):
     for name in ("RN50/openai", "untrained:RN50", "timm:resnet50", "RN50@nowhere.pt", "hub:x/y"):
         assert weights_files(name) == []
         assert weights_digest(name) is None
+
+
+def test_weights_that_are_changed_while_they_are_measured_are_not_kept(work, monkeypatch):
+    (work / "a").mkdir()
+    (work / "a" / "model.safetensors").write_text("weights")
+    study = opened(work, measure=["probe"])
+
+    def changing(context, rows):
+        (work / "a" / "model.safetensors").write_text("other weights")
+        yield rows[0], None, 1.0
+
+    monkeypatch.setitem(study_worker.MEASURES, "probe", changing)
+    measure_model(study.config.models[0], study, work)
+    assert failure_of(work, "a", "probe").reason == "a: the weights of a were changed while they were measured"
+    assert not (work / "measured").exists()
 
 
 def test_options_reach_the_command_as_typed(work):
