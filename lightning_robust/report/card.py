@@ -1,6 +1,8 @@
 """The card beside a checkpoint: a `README.md` with a YAML head, in the conventions of the Hugging Face Hub.
 
-A licence is not among what a measurement knows, so there is none in the head: whoever publishes the weights adds it.
+A licence is not among what a measurement knows, nor whether the data that a model was trained on are on the Hub, so
+there is neither in the head (the Hub's ``datasets`` are identifiers of training data): whoever publishes the weights
+adds them.
 """
 
 import hashlib
@@ -56,7 +58,6 @@ class Card:
         task: ``pipeline_tag`` of the Hub.
         base_model: the Hub's identifier of what it was made of; None where that is not on the Hub.
         tags: beside those that every card has.
-        dataset: the data that it was judged on, in words; None where it was not judged.
         results: figures for the head.
         sections: heading and Markdown, in order.
     """
@@ -67,7 +68,6 @@ class Card:
     task: str = "image-classification"
     base_model: str | None = None
     tags: tuple[str, ...] = ()
-    dataset: str | None = None
     results: tuple[CardResult, ...] = ()
     sections: tuple[tuple[str, str], ...] = ()
 
@@ -150,8 +150,6 @@ def _head(card: Card) -> dict[str, Any]:
     if card.base_model is not None:
         head["base_model"] = one_line(card.base_model)
     results = [one for one in card.results if math.isfinite(one.value)]
-    if card.dataset is not None:
-        head["datasets"] = [slug(card.dataset)]
     if results:
         head["metrics"] = list(dict.fromkeys(one.metric for one in results))
         head["model-index"] = [{"name": title, "results": _index(card.task, results)}]

@@ -41,7 +41,6 @@ def _card(record: CompressRecord, point: CompressedPoint, folder: Path) -> Card:
         library="lightning-robust",
         base_model=base_model_of(record.model),
         tags=("low-rank", "compression"),
-        dataset=record.data.dataset,
         results=accuracy_results(record.data.dataset, split, accuracies, point.robustness),
         sections=(
             ("Size", _size(record, point)),

@@ -116,7 +116,6 @@ def _card(
         task="zero-shot-image-classification" if "Contrastive" in record.kind and row is None else _TASK,
         base_model=base_model_of(_encoder(record)),
         tags=(record.kind, *(("clip",) if exported else ())),
-        dataset=record.data.dataset if results else None,
         results=results,
         sections=(
             ("Accuracy", accuracy),
@@ -152,7 +151,6 @@ def _path_card(record: RunRecord, name: str, folder: Path, files: Sequence[str])
         library="open_clip" if not (_encoder(record) or "").startswith("timm:") else "timm",
         base_model=base_model_of(_encoder(record)),
         tags=(record.kind, "wise-ft"),
-        dataset=record.data.dataset,
         results=results,
         sections=(
             ("The path", table(header, rows) + why),

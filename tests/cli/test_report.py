@@ -16,7 +16,9 @@ def runs(tmp_path):
 def test_the_page_lies_in_the_runs_folder_and_has_what_was_measured_on_its_weights(runs, capsys):
     assert main(["report", str(runs / "finetune" / "001")]) == 0
     page = runs / "finetune" / "001" / "report.html"
-    assert str(page) in capsys.readouterr().out
+    kilobytes = round(page.stat().st_size / 1e3)
+    assert 100 < kilobytes < 1000
+    assert f"{page} ({kilobytes} kB)" in capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
     assert "<h1>finetune/001</h1>" in text
     assert "Evaluation: evaluate/001" in text

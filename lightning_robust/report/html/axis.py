@@ -55,6 +55,7 @@ class Axis:
         percent: whether the data are fractions that are shown as percent.
         low, high: ends in units of the data; None fits them to what is drawn.
         whole: whether only whole numbers are ticks, as for epochs.
+        decimals: places after the point of a figure that is written out, as of accuracy; None: significant digits.
 
     Raises:
         ValueError: another scale.
@@ -66,6 +67,7 @@ class Axis:
     low: float | None = None
     high: float | None = None
     whole: bool = False
+    decimals: int | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -81,9 +83,13 @@ class Axis:
 
     def shown(self, value: float, digits: int = 4) -> str:
         """A value as the axis would write it."""
-        if not math.isfinite(value):
-            return "–"
         told = 100 * value if self.percent else value
+        if not math.isfinite(told):
+            return "–"
+        if self.decimals is not None:
+            text = f"{told:.{self.decimals}f}"
+            zero = f"{0:.{self.decimals}f}"
+            return zero if text.lstrip("-") == zero else written(text)
         return written(f"{told:.{digits}g}")
 
     def placed(self, values: Iterable[float], start: float, end: float) -> "Placed":
@@ -98,6 +104,8 @@ class Axis:
         known = [forward(v) for v in (*values, *_given(self)) if self.drawable(v)]
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
         pad = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
+        if not math.isfinite(high - low):
+            raise ValueError(f"a chart of {self.label} reaches from {low:g} to {high:g}")
         left = forward(self.low) if self.low is not None and self.drawable(self.low) else low - pad
         right = forward(self.high) if self.high is not None and self.drawable(self.high) else high + pad
         if right <= left or (self.whole and self.scale == "linear" and right - left < 1):

@@ -34,7 +34,7 @@ def percent(fraction: float | None, digits: int = 1, *, signed: bool = False) ->
         >>> percent(0.1234), percent(0.05, signed=True), percent(float("nan"))
         ('12.3', '+5.0', '–')
     """
-    if fraction is None or not math.isfinite(fraction):
+    if fraction is None or not math.isfinite(100 * fraction):
         return DASH
     text = f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
     zero = f"{0:.{digits}f}"

@@ -5,6 +5,13 @@ __all__ = ["DEFINITIONS"]
 #: Term and definition, in the order in which a reader meets them.
 DEFINITIONS: tuple[tuple[str, str], ...] = (
     (
+        "Reference, shifts, standard models",
+        "The reference is a test set of images like those that a model is trained on for its classes; a shift holds "
+        "the same classes, or some of them, under other conditions: other scenes, styles, viewpoints. Standard models "
+        "are trained with supervision on the reference alone; what they lose on a shift is what is expected of any "
+        "model.",
+    ),
+    (
         "Effective robustness",
         "Accuracy on a shift minus what a standard model of the same accuracy on the reference reaches: the line that "
         "least squares fits, on the logit scale unless another is named, through models trained with supervision on "
@@ -52,6 +59,13 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "A direction encodes a concept if the average precision of its score, or of the negative score, is at least "
         "0.9 (Suau et al. 2020). A concept needs ten known positives, ten known negatives and a prevalence of at most "
         "50 %; images that were not annotated for a category are unknown, not negative.",
+    ),
+    (
+        "h, head, r, pruning",
+        "h is what the head, the last linear layer, reads of an image: d figures. The head has r directions, its rank, "
+        "in which h can change an answer. Pruning leaves out all but the most important of them; shares are of r, "
+        "never of d. Controls prune random directions, and truncate in the way that is best for the answers "
+        "(reduced-rank regression).",
     ),
     (
         "Wise-FT and α*",

@@ -38,23 +38,28 @@ def section(found: Sources) -> Section | None:
     """
     if not found.ablations:
         return None
-    zeroed = [(topic, said) for topic, said in findings(found.ablations[0].record) if "set to zero" in said]
-    first = next((one for one in zeroed if "directions" in one[0]), zeroed[0] if zeroed else None)
+    first = _leading(found.ablations[0].record)
     lead = "" if first is None else minus(f"{first[0][:1].upper()}{first[0][1:]}, {first[1]}")
     return Section(
         id="ablation",
         title="Ablation",
         lead=lead,
-        body=each(found.ablations, _one),
+        body=each(found.ablations, lambda one: _one(one, first if one is found.ablations[0] else None)),
     )
 
 
-def _one(found: Found[AblationRecord]) -> Markup:
+def _leading(record: AblationRecord) -> tuple[str, str] | None:
+    """The finding that the section begins with: what all directions cost together, else the first group's."""
+    zeroed = [(topic, said) for topic, said in findings(record) if "set to zero" in said]
+    return next((one for one in zeroed if "directions" in one[0]), zeroed[0] if zeroed else None)
+
+
+def _one(found: Found[AblationRecord], said: tuple[str, str] | None) -> Markup:
     record = found.record
     panels = [(group_title(group), _panel(record, group)) for group in record.groups]
     return joined(
         [
-            told(findings(record)),
+            told(one for one in findings(record) if one != said),
             choices("Units", panels, first=_first(record)) if panels else None,
             *(note(sentence) for sentence in record.notes),
             folded("How it was measured", *(note(sentence) for sentence in record.conventions)),
@@ -76,7 +81,7 @@ def _chart(record: AblationRecord, group: UnitGroup, what: str) -> Markup | None
     rows = [*_own(record, group, what), *_controls(record, group, what)]
     if not rows:
         return None
-    axis = Axis(label="change, points")
+    axis = Axis(label="change, points", decimals=1)
     words = "Each bar is the change when it is set to zero; grey bars are random units, mean and range over the draws."
     return bars(f"{_PLACES[what][:1].upper()}{_PLACES[what][1:]}", axis, rows, words=words)
 

@@ -60,7 +60,8 @@ def _group(found: Sources, group: JudgedGroup, *, several: bool) -> Markup:
 def _line_note(group: JudgedGroup) -> Markup:
     return note(
         f"Grey: standard models, trained with supervision on the reference alone, their line and the band that holds "
-        f"95 % of single ones. Height above the line is effective robustness. {group.baseline or ''}."
+        f"95 % of single ones. Height above the line is effective robustness."
+        f"{'' if group.baseline is None else f' Baseline: {group.baseline}.'}"
     )
 
 

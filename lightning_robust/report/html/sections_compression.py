@@ -20,7 +20,7 @@ from lightning_robust.report.html.axis import Axis
 from lightning_robust.report.html.blocks import DASH, folded, grid, note, number, paragraph, percent, table
 from lightning_robust.report.html.markup import joined
 from lightning_robust.report.html.section import Section
-from lightning_robust.report.html.several import each, told
+from lightning_robust.report.html.several import each, minus, told
 from lightning_robust.report.html.sources import Found, Sources
 from lightning_robust.report.html.svg import Series, chart
 from lightning_robust.results.compress_record import CompressedPoint, CompressRecord
@@ -51,12 +51,32 @@ def _lead(record: CompressRecord) -> str:
     fitting = [(one, one.reference) for one in smallest(record) if one.reference is not None and not one.series.masked]
     if not fitting:
         return f"Every smaller network that was made of {model_words(record)} loses more than a point on the reference."
-    best, point = min(fitting, key=lambda pair: record.share(pair[1]))
-    shifts = "" if best.shifts is None else f" (on the shifts at {percent(record.share(best.shifts), 0)} %)"
+    # of equally small ones that which keeps the shifts too, and that which needed no training
+    best, point = min(fitting, key=lambda pair: _order(record, *pair))
     return (
         f"{best.series.words[:1].upper()}{best.series.words[1:]}: {model_words(record)} keeps its accuracy on the "
-        f"reference, within one point, at {percent(record.share(point), 0)} % of its {kept_words(record)}{shifts}."
+        f"reference, within one point, at {percent(record.share(point), 0)} % of its {kept_words(record)}"
+        f"{_on_shifts(record, best)}{_compared(record, point)}."
     )
+
+
+def _order(record: CompressRecord, one: Smallest, point: CompressedPoint) -> tuple[int, bool, bool]:
+    return round(100 * record.share(point)), one.shifts is None, one.series.tuned
+
+
+def _on_shifts(record: CompressRecord, best: Smallest) -> str:
+    if not record.dense.shifts:
+        return ""
+    if best.shifts is None:
+        return ", while on the shifts every size loses more than a point"
+    return f", and on the shifts at {percent(record.share(best.shifts), 0)} %"
+
+
+def _compared(record: CompressRecord, point: CompressedPoint) -> str:
+    """Of a finetuned network, what it is within one point of."""
+    if record.tuned_dense(point) is record.dense:
+        return ""
+    return ", beside the dense network finetuned as long"
 
 
 def _one(found: Found[CompressRecord]) -> Markup:
@@ -67,7 +87,7 @@ def _one(found: Found[CompressRecord]) -> Markup:
             told(_smallest(record)),
             grid(*_charts(record)),
             _networks(record),
-            paragraph(gain) if gain else None,
+            paragraph(minus(gain).replace(" - ", " − ")) if gain else None,
             folded("What the words mean", *(note(sentence) for sentence in compress_sentences(record))),
             folded("How it was measured", *(note(sentence) for sentence in record.conventions)),
         ]
@@ -78,7 +98,7 @@ def _smallest(record: CompressRecord) -> Iterator[tuple[str, str]]:
     if record.near_chance:
         return
     for one in smallest(record):
-        yield one.series.label, _said(record, one)
+        yield one.series.words, _said(record, one)
 
 
 def _said(record: CompressRecord, one: Smallest) -> str:

@@ -9,15 +9,18 @@ from markupsafe import Markup
 
 from lightning_robust.report.html.axis import Axis
 from lightning_robust.report.html.blocks import choices, folded, note, number, percent, table
+from lightning_robust.report.html.judged import best_group
 from lightning_robust.report.html.markup import joined
 from lightning_robust.report.html.section import Section
 from lightning_robust.report.html.several import each, told
 from lightning_robust.report.html.sources import Found, Sources
+from lightning_robust.report.html.study_said import NEEDED, correlations_of, study_sentence
 from lightning_robust.report.html.svg import Series, chart
+from lightning_robust.report.study_findings import study_findings
 from lightning_robust.report.study_words import SCATTERED, StudyFigure, figure_words
 from lightning_robust.results.study_record import StudyRecord, StudyRow
 
-__all__ = ["section"]
+__all__ = ["read_correlations", "section"]
 
 _ER = "er/mean"
 _SHAPES = {"zero-shot": "circle", "interpolated": "diamond", "finetuned": "square", "supervised": "triangle",
@@ -37,33 +40,33 @@ def section(found: Sources) -> Section | None:
     """
     if not found.studies:
         return None
-    return Section(id="study", title="Study", lead=_lead(found.studies[0].record), body=each(found.studies, _one))
-
-
-def _lead(record: StudyRecord) -> str:
-    families = len({row.family for row in record.rows})
-    known = [row.value(_ER) for row in record.rows if math.isfinite(row.value(_ER))]
-    said = f"{len(record.rows)} models of {families} families"
-    if not known:
-        return f"{said}; effective robustness was not measured."
-    ends = f"{percent(min(known), signed=True)} to {percent(max(known), signed=True)}"
-    return f"{said}; effective robustness from {ends} points."
+    # a page of a study alone has said it in its verdict
+    first = found.studies[0]
+    lead = "" if best_group(found) is None else study_sentence(first.record, read_correlations(first.folder))
+    return Section(id="study", title="Study", lead=lead, body=each(found.studies, _one))
 
 
 def _one(found: Found[StudyRecord]) -> Markup:
     record = found.record
-    correlations = _read(found.folder / CORRELATIONS)
+    correlations = read_correlations(found.folder)
     panels = [(words.words, panel) for words, panel in _scatters(record)]
     failed = [("Not measured", f"{one.model}, {one.step}: {_short(one.reason)}") for one in record.failures]
+    said = study_findings(record, correlations_of(correlations)) if correlations else []
     return joined(
         [
             told(failed),
+            folded("Signature by signature", *_sentences(said)) if said else None,
             choices("Figure", panels) if panels else None,
             _correlations(correlations) if correlations else None,
             folded(f"All {len(record.rows)} models", _rows(record)),
             folded("How it was measured", *(note(sentence) for sentence in record.conventions)),
         ]
     )
+
+
+def _sentences(said: Sequence[str]) -> list[Markup]:
+    shown = told(("", f"{sentence[:1].upper()}{sentence[1:]}") for sentence in said)
+    return [] if shown is None else [shown]
 
 
 def _short(reason: str) -> str:
@@ -129,15 +132,18 @@ def _series(rows: Sequence[StudyRow], words: StudyFigure, value: str, kind: str,
     )
 
 
-def _read(file: Path) -> list[dict[str, str]]:
-    """Rows of the study's correlations; none where it has no such file, or another one."""
+def read_correlations(folder: Path) -> list[dict[str, str]]:
+    """Rows of the study's correlations; none where it has no such file, or another one.
+
+    Args:
+        folder: the study's.
+    """
     try:
-        with file.open(encoding="utf-8", newline="") as opened:
+        with (folder / CORRELATIONS).open(encoding="utf-8", newline="") as opened:
             rows = list(csv.DictReader(opened))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
-    needed = {"figure", "role", "scope", "given", "without_extrapolated", "spearman", "low", "high", "rows", "p_holm"}
-    return [row for row in rows if needed <= row.keys()]
+    return [row for row in rows if row.keys() >= NEEDED and None not in row.values()]
 
 
 def _correlations(rows: Sequence[Mapping[str, str]]) -> Markup:

@@ -3,7 +3,9 @@
 import re
 
 from lightning_robust.report.html.blocks import number, percent
-from lightning_robust.report.html.sources import Sources
+from lightning_robust.report.html.sections_study import read_correlations
+from lightning_robust.report.html.sources import Found, Sources
+from lightning_robust.report.html.study_said import study_sentence
 from lightning_robust.results import CurveRow, ProbeRecord
 from lightning_robust.results.diagnosis_record import DiagnosisRecord
 from lightning_robust.results.study_record import StudyRecord
@@ -21,7 +23,7 @@ def unjudged(found: Sources) -> tuple[str, list[Card]]:
         found: result files in which no model was judged on test images.
     """
     if found.studies:
-        return _study(found.studies[0].record)
+        return _study(found.studies[0])
     if found.diagnoses and found.diagnoses[0].record.models:
         return _diagnosis(found.diagnoses[0].record)
     for curves in found.curves:
@@ -33,18 +35,14 @@ def unjudged(found: Sources) -> tuple[str, list[Card]]:
     return "Undetermined: these results hold no accuracy on shifted images, and no signatures.", []
 
 
-def _study(record: StudyRecord) -> tuple[str, list[Card]]:
-    families = len({row.family for row in record.rows})
-    measured = [row.value("er/mean") for row in record.rows if row.value("er/mean") == row.value("er/mean")]
-    lead = f"{len(record.rows)} models of {families} families were measured in the same way."
-    if measured:
-        lead += (
-            f" Their effective robustness goes from {percent(min(measured), signed=True)} to "
-            f"{percent(max(measured), signed=True)} points."
-        )
+def _study(found: Found[StudyRecord]) -> tuple[str, list[Card]]:
+    """How far robustness goes, and which signatures go with it."""
+    record = found.record
+    lead = study_sentence(record, read_correlations(found.folder))
     if record.failures:
-        lead += f" {len(record.failures)} measurements failed."
-    return lead, [("models", str(len(record.rows)), ""), ("families", str(families), "")]
+        several = len(record.failures) > 1
+        lead += f" {len(record.failures)} measurement{'s' if several else ''} failed."
+    return lead, []
 
 
 def _diagnosis(record: DiagnosisRecord) -> tuple[str, list[Card]]:

@@ -33,6 +33,17 @@ def test_there_are_a_few_ticks_and_all_lie_inside(axis, values):
         assert math.isnan(value) or -1e-6 <= placed(value) <= 100 + 1e-6
 
 
+def test_points_have_one_decimal_where_that_is_asked_for():
+    axis = Axis(label="change, points", decimals=1)
+    assert [axis.shown(v, 3) for v in (0.00633, -0.04, -71.4321, 12.0)] == ["0.0", "0.0", "−71.4", "12.0"]
+    assert Axis(label="accuracy, %", percent=True).shown(1e308) == "–"
+
+
+def test_what_has_no_place_on_paper_is_refused():
+    with pytest.raises(ValueError, match="a chart of a reaches from"):
+        Axis(label="a").placed([-1e308, 1e308], 0, 100)
+
+
 def test_ticks_are_round_and_their_texts_say_where_they_are():
     placed = Axis(label="accuracy", percent=True).placed([0.31, 0.87], 0, 100)
     for place, text in placed.ticks:

@@ -1,6 +1,7 @@
 """The page as a whole: it stands alone, lets nothing else run, and shows data as text."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from importlib.resources import files
@@ -11,6 +12,7 @@ from page_data import HOSTILE, Parsed, evaluation_folder, probe_folder, run_fold
 
 from lightning_robust.errors import UserError
 from lightning_robust.report.html import Section, Sources, find_sources
+from lightning_robust.report.html.markup import tag
 from lightning_robust.report.html.page import LARGEST, page_of, render, write_page
 
 STYLE = (files("lightning_robust.report.html") / "page.css").read_text(encoding="utf-8")
@@ -47,11 +49,11 @@ def test_the_policy_lets_the_pages_own_style_and_script_run_and_nothing_else(pag
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
-    for tag, attrs in Parsed(page).elements:
-        assert tag not in ("link", "iframe", "object", "base"), tag
+    for name, attrs in Parsed(page).elements:
+        assert name not in ("link", "iframe", "object", "base"), name
         for key in ("src", "href", "xlink:href", "srcset"):
             if key in attrs:
-                assert attrs[key].startswith(("#", "data:image/")), (tag, attrs[key])
+                assert attrs[key].startswith(("#", "data:image/")), (name, attrs[key])
     assert "url(" not in STYLE
     assert "@import" not in STYLE
 
@@ -61,6 +63,24 @@ def test_text_from_data_is_shown_as_text(page):
     assert "alert" in page
     assert HOSTILE in Parsed(page).text
     assert HOSTILE not in page
+
+
+def test_no_character_breaks_the_encoding_or_turns_the_order_of_reading(tmp_path):
+    odd = "a\ud800b\x00c\u202ed\u2067e\x9bf"
+    page = render(odd, odd, [Section(id="one", title=odd, body=tag("p", odd, title=odd), lead=odd)])
+    assert "a\ufffdb\ufffdc\ufffdd\ufffde\ufffdf" in page
+    assert not set(page) & set(odd) - set("abcdef")
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    assert "\t\n ä → −é" in render("\t\n ä → −é", "", [])
+
+
+def test_figures_that_no_measurement_gives_are_refused_in_a_sentence(found):
+    run = found.runs[0]
+    row = run.record.wise_ft[-1]
+    broken = dataclasses.replace(row, shifts=dict.fromkeys(row.shifts, 1e308))
+    record = dataclasses.replace(run.record, wise_ft=(*run.record.wise_ft[:-1], broken))
+    with pytest.raises(UserError, match="the page's part on verdict cannot show"):
+        page_of(dataclasses.replace(found, runs=(dataclasses.replace(run, record=record),)))
 
 
 def test_headings_and_navigation(page):

@@ -97,6 +97,22 @@ def test_compression_says_what_is_kept_and_lists_every_network(tmp_path):
     assert "near to guessing" in lead
 
 
+def test_a_network_that_loses_the_shifts_is_not_praised_for_the_reference(tmp_path):
+    record = compress_record()
+    lead = sections_compression.section(sources(tmp_path, compressions=[record])).lead
+    assert "on the shifts at" in lead
+    lost = [
+        dataclasses.replace(
+            point, rows=(point.rows[0], *(dataclasses.replace(row, correct=0) for row in point.rows[1:]))
+        )
+        for point in record.points[1:]
+    ]
+    poor = dataclasses.replace(record, points=(record.points[0], *lost))
+    lead = sections_compression.section(sources(tmp_path, compressions=[poor])).lead
+    assert "keeps its accuracy on the reference" in lead
+    assert "while on the shifts every size loses more than a point" in lead
+
+
 def test_ablation_shows_each_unit_the_group_and_its_controls(tmp_path):
     section = sections_ablation.section(sources(tmp_path, ablations=[ablation_record()]))
     text = Parsed(section.body).text
@@ -107,6 +123,8 @@ def test_ablation_shows_each_unit_the_group_and_its_controls(tmp_path):
     assert "2 random, head" in text
     assert "−2" in text  # mean of 3 and 5 of 200
     assert section.lead.startswith("Raw directions, the 2 together set to zero: −25.0 points")
+    said = section.lead.partition(", ")[2]
+    assert said not in text  # once is enough
 
 
 def test_concepts_name_what_is_encoded_and_what_random_directions_reach(tmp_path):

@@ -7,6 +7,7 @@ from page_data import (
     BASELINE,
     IMAGES,
     MODELS,
+    H,
     Parsed,
     alpha_row,
     curve_rows,
@@ -48,7 +49,8 @@ def test_a_finetuned_model_with_its_figures(tmp_path):
     assert "on the shifts by −10.0 points in the mean (95 %: −15.0 to −5.0)" in text.replace(
         "−10.0 in", "−10.0 points in"
     )
-    assert "α* of the Wise-FT path0.5" in text
+    assert "α* of the Wise-FT path0.570.0 % on the reference, 62.5 % on the shifts" in text
+    assert f"Signatures of what the head reads ({H}), α = 0 to 1" in text
 
 
 def test_gaining_is_no_keeping(tmp_path):
@@ -70,6 +72,33 @@ def test_several_models_are_counted(tmp_path):
     models = [evaluated("low", sketch=0.32), evaluated("high", sketch=0.7), evaluated("mid", sketch=0.6)]
     lead = of_models(tmp_path, *models).lead
     assert lead.startswith("2 of 3 models are more robust than a standard model; furthest above the line lies high ")
+
+
+def test_the_figures_are_those_of_the_model_that_the_verdict_names(tmp_path):
+    made = of_models(tmp_path, evaluated("high", sketch=0.7), evaluated("low", reference=0.78, sketch=0.32))
+    assert made.lead.startswith("1 of 2 models is more robust than a standard model; furthest above the line lies high")
+    text = Parsed(made.body).text
+    assert "accuracy on the reference80.0 %high" in text
+    assert "78.0 %" not in text
+    best = evaluated("high", sketch=0.7).robustness.mean.estimate
+    assert f"effective robustness, points{points(best)}" in text
+
+
+def test_a_model_without_robustness_does_not_hide_that_of_others(tmp_path):
+    models = [evaluated("bare", robust=False), evaluated("high", sketch=0.7), evaluated("bare too", robust=False)]
+    lead = of_models(tmp_path, *models).lead
+    assert lead.startswith("1 of 1 models is more robust")
+    assert "lies high" in lead
+    assert "undetermined" not in lead
+
+
+def test_a_shift_on_which_the_model_is_like_any_other_is_named(tmp_path):
+    mixed = BASELINE.effective_robustness(0.8, {"v2": 0.72, "sketch": 0.7}, IMAGES, replicates=200)
+    assert mixed.mean.prediction.low > 0
+    assert mixed.shifts["v2"].prediction.low < 0 < mixed.shifts["v2"].prediction.high
+    made = of_models(tmp_path, dataclasses.replace(evaluated("one"), robustness=mixed))
+    text = Parsed(made.body).text
+    assert "not told apart from a standard model on v2; more robust than a standard model on sketch." in text
 
 
 def test_extrapolation_is_said(tmp_path):
@@ -107,6 +136,15 @@ def test_a_training_that_was_not_tabulated_is_told_by_its_last_epoch(tmp_path):
     assert (
         "more robust than a standard model: +14.0 points of effective robustness (95 % interval +10.0 to" in made.lead
     )
+
+
+def test_a_training_whose_reference_has_another_name(tmp_path):
+    named = tuple(
+        dataclasses.replace(row, tag=row.tag.replace("val/reference/", "val/photos/")) for row in curve_rows()
+    )
+    bare = run_record(wise_ft=(), choice=None)
+    made = section(Sources(folder=tmp_path, runs=(Found(tmp_path, bare),), curves=(Found(tmp_path, named),)))
+    assert made.lead.startswith("After 3 epochs 75.0 % of the reference’s validation images are right")
 
 
 def test_the_other_model_stands_beside(tmp_path):
