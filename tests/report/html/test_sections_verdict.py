@@ -16,10 +16,13 @@ from page_data import (
     probe_record,
     run_record,
 )
+from study_data import made_up
 
-from lightning_robust.report.html import Found, Sources
+from lightning_robust.report.html import Found, Sources, sections_study
 from lightning_robust.report.html.sections_verdict import section
 from lightning_robust.report.html.verdict_words import standing
+from lightning_robust.results import Interval, write_table
+from lightning_robust.robustness.study_correlations import StudyCorrelation, correlation_rows
 
 
 def of_run(tmp_path, record):
@@ -145,6 +148,37 @@ def test_a_training_whose_reference_has_another_name(tmp_path):
     bare = run_record(wise_ft=(), choice=None)
     made = section(Sources(folder=tmp_path, runs=(Found(tmp_path, bare),), curves=(Found(tmp_path, named),)))
     assert made.lead.startswith("After 3 epochs 75.0 % of the reference’s validation images are right")
+
+
+def _correlation(figure, scope, rho, low, high, p, families=12):
+    said = Interval(rho, low, high, level=0.95, replicates=2000, seed=0)
+    return StudyCorrelation(
+        figure=figure, role="signature", scope=scope, given="", without_extrapolated=False, correlation=said,
+        rows=families, families=families, extrapolated=0, p=p, p_holm=p,
+    )  # fmt: skip
+
+
+def test_a_study_says_which_signatures_follow_robustness_and_which_are_not_known_to(tmp_path):
+    follows, not_known = "concepts/mean_best_ap", "importance/raw/max_over_median"
+    rows = [
+        _correlation(follows, "pretrained", 0.9, 0.7, 0.97, 0.01),
+        _correlation(not_known, "pretrained", 0.8, 0.5, 0.9, 0.2),  # Holm's p is too large
+        _correlation(follows, "paths", 0.9, 0.7, 0.97, 0.01, families=9),  # too few
+    ]
+    study = Found(tmp_path, made_up())
+    found = Sources(folder=tmp_path, studies=(study,))
+    bare = section(found).lead
+    assert bare.endswith(" points.")
+    write_table(tmp_path / "correlations.csv", correlation_rows(rows))
+    lead = section(found).lead
+    assert lead.startswith(bare.removesuffix("."))
+    assert lead.endswith(
+        ": between pretrained models of 2 signatures these follow it: mean best AP of concepts (higher); "
+        "along Wise-FT paths undetermined, for 9 families are too few."
+    )
+    assert sections_study.section(found).lead == ""  # the verdict has said it
+    judged = dataclasses.replace(found, runs=(Found(tmp_path / "run", run_record()),))
+    assert sections_study.section(judged).lead == lead
 
 
 def test_the_other_model_stands_beside(tmp_path):
