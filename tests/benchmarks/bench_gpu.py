@@ -226,7 +226,7 @@ def apart(name, arguments):
 
 def here(name, arguments):
     """A part in this process, which ends with a traceback at the limit."""
-    faulthandler.dump_traceback_later(arguments.limit, exit=True)
+    faulthandler.dump_traceback_later(arguments.limit, exit=True, file=sys.__stderr__)
     try:
         return PARTS[name](torch.device(arguments.device), arguments.small)
     finally:
