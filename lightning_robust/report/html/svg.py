@@ -17,7 +17,7 @@ TONES = 8
 #: So many rows of numbers stand beneath a chart; of more, evenly chosen ones.
 MOST_ROWS = 60
 _WIDTH, _HEIGHT = 480, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 12, 12, 46  # the type is larger on a phone: ticks may not reach the label
 _SHAPES = ("circle", "square", "diamond", "triangle")
 
 

@@ -27,8 +27,8 @@ def points(text):
 
 def test_a_line_stands_where_the_data_say():
     line = drawn(Series(name="a", x=[0, 1, 4], y=[0, 5, 10])).all("polyline")
-    # the plot goes from 56 to 468 across and from 254 up to 12
-    assert points(line[0]["points"]) == [(56, 254), (159, 133), (468, 12)]
+    # the plot goes from 68 to 468 across and from 254 up to 12
+    assert points(line[0]["points"]) == [(68, 254), (168, 133), (468, 12)]
 
 
 def test_what_is_not_a_number_breaks_the_line_and_has_no_mark():
@@ -41,7 +41,7 @@ def test_bands_and_whiskers():
     spans = {"low": [1, 2, 3], "high": [3, 4, 5]}
     band = drawn(Series(name="a", x=[0, 1, 2], y=[2, 3, 4], band=True, **spans)).all("polygon")
     assert len(points(band[0]["points"])) == 6
-    assert points(band[0]["points"])[0] == pytest.approx((56, 254 - 24.2 * 3), abs=0.1)
+    assert points(band[0]["points"])[0] == pytest.approx((68, 254 - 24.2 * 3), abs=0.1)
     whiskers = [
         one
         for one in drawn(Series(name="a", x=[0, 1, 2], y=[2, 3, 4], **spans)).all("line")
@@ -121,3 +121,13 @@ def test_a_bar_without_a_figure_is_a_dash():
 def test_bars_have_no_logarithm():
     with pytest.raises(ValueError, match="begin at zero"):
         bars("t", Axis(label="n", scale="log"), [Bar(name="a", value=1)])
+
+
+def test_ticks_of_the_vertical_axis_do_not_reach_its_label_in_the_type_of_a_phone():
+    drawn = str(
+        chart("AP", Axis(label="epoch"), Axis(label="mean best AP"), [Series(name="a", x=[0, 1], y=[0.31, 0.45])])
+    )
+    ticks = re.findall(r'<text x="([\d.]+)"[^>]*class="tick end">([^<]*)<', drawn)
+    assert "0.45" in [text for _, text in ticks]
+    wide = 0.62 * 15  # of a digit, at 15 units
+    assert all(float(x) - wide * len(text) > 14 + 0.5 * 15 for x, text in ticks)
