@@ -36,9 +36,14 @@ def correlations_of(rows: Sequence[Mapping[str, str]]) -> list[StudyCorrelation]
     found = []
     for row in rows:
         try:
-            ends = [_float(row[name]) for name in ("spearman", "low", "high")]
+            estimate, low, high = (_float(row[name]) for name in ("spearman", "low", "high"))
             interval = Interval(
-                *ends, level=float(row["level"]), replicates=int(row["replicates"]), seed=int(row["seed"])
+                estimate,
+                low,
+                high,
+                level=float(row["level"]),
+                replicates=int(row["replicates"]),
+                seed=int(row["seed"]),
             )
             found.append(
                 StudyCorrelation(
