@@ -8,8 +8,9 @@ from pathlib import Path
 from lightning_robust.cli.study_config import read_study_config
 from lightning_robust.cli.study_context import StudyContext, open_context
 from lightning_robust.cli.study_models import StudyModel
-from lightning_robust.cli.study_run import TrainTask, run_study, trainings_of
+from lightning_robust.cli.study_run import run_study, trainings_of
 from lightning_robust.cli.study_steps import study_folder
+from lightning_robust.cli.study_train_task import TrainTask
 from lightning_robust.errors import UserError
 
 __all__ = ["run"]

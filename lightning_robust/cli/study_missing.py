@@ -12,7 +12,8 @@ import yaml
 from lightning_robust.cli.data_spec import data_settings, open_data
 from lightning_robust.cli.planned_run import is_finished
 from lightning_robust.cli.study_config import StudyConfig, StudyModel
-from lightning_robust.cli.study_run import TrainTask, trainings_of
+from lightning_robust.cli.study_run import trainings_of
+from lightning_robust.cli.study_train_task import TrainTask
 from lightning_robust.errors import UserError
 from lightning_robust.models.weights_place import WeightsPlace, weights_place
 

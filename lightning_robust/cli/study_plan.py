@@ -17,8 +17,9 @@ from lightning_robust.cli.study_missing import (
 from lightning_robust.cli.study_models import PlannedRow
 from lightning_robust.cli.study_plan_table import hours_words, plan_table
 from lightning_robust.cli.study_planned import ModelPlan, StudyPlan
-from lightning_robust.cli.study_run import TrainTask, trainings_of
+from lightning_robust.cli.study_run import trainings_of
 from lightning_robust.cli.study_steps import measured_by, steps_of
+from lightning_robust.cli.study_train_task import TrainTask
 from lightning_robust.errors import UserError
 
 __all__ = ["plan_study", "print_plan"]

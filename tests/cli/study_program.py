@@ -7,7 +7,8 @@ import study_stand_in
 
 from lightning_robust.cli import study, study_files, study_run
 from lightning_robust.cli.main import main
-from lightning_robust.cli.study_run import MeasureTask, TrainTask
+from lightning_robust.cli.study_run import MeasureTask
+from lightning_robust.cli.study_train_task import TrainTask
 
 TRAIN = """
 import os, sys, time
