@@ -18,8 +18,15 @@ from lightning_robust.results.codec import encode
 
 TINY = [f"--data.init_args.{name}={n}" for name, n in
         (("n_train", 384), ("n_val", 100), ("n_val_shift", 60), ("n_test", 60), ("n_concepts", 300))]  # fmt: skip
-FIT = ["fit", "--config", "finetune.yaml", "--trainer.max_epochs=2", "--model.init_args.warmup_steps=2",
-       "--trainer.accelerator=cpu", *TINY]  # runs are compared bit for bit
+FIT = [
+    "fit",
+    "--config",
+    "finetune.yaml",
+    "--trainer.max_epochs=2",
+    "--model.init_args.warmup_steps=2",
+    "--trainer.accelerator=cpu",
+    *TINY,
+]  # runs are compared bit for bit
 #: A checkpoint after every second step beside the one of each epoch: the fourth of six lies inside the second epoch.
 OFTEN = ["--trainer.callbacks+=ModelCheckpoint", *(f"--trainer.callbacks.init_args.{setting}" for setting in
          ("every_n_train_steps=2", "filename=last", "save_top_k=1", "enable_version_counter=false"))]  # fmt: skip
