@@ -1,4 +1,4 @@
-"""One training of a study as a task: whether it is done, what it waits for, what refuses it, and the command that runs it."""
+"""One training of a study as a task: whether it is done, what it waits for, what refuses it, what runs it."""
 
 import sys
 from collections.abc import Mapping

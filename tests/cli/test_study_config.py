@@ -241,16 +241,16 @@ def test_the_command_line_answers_with_status_2_and_without_a_traceback(read, ca
 def test_the_study_of_the_scenes_world_is_as_its_first_line_says():
     study = read_study_config("study/scenes")
     clips = [model for model in study.models if model.kind == "zero-shot"]
-    assert len(clips) == 19
+    assert len(clips) == 29
     assert all(model.finetuned is not None for model in clips)
     trained = {(m.labels["backbone"], m.labels["corpus"], m.labels["seed"]) for m in clips if m.train is not None}
     corpora = ("diverse", "web", "snapshots", "stock")
     assert trained == {
-        *((net, corpus, seed) for net in ("rn", "vit") for corpus in corpora for seed in ("0", "1")),
-        ("rn", "reference", "0"), ("vit", "reference", "0"),
+        *((net, corpus, seed) for net in ("rn", "vit") for corpus in corpora for seed in ("0", "1", "2")),
+        *((net, "reference", seed) for net in ("rn", "vit") for seed in ("0", "1")),
     }  # fmt: skip
     assert [m.model for m in clips if m.train is None] == ["scenes-clip"]
-    assert len({model.family for model in clips}) == 19
+    assert len({model.family for model in clips}) == 29
     kinds = [(model.kind, model.labels["backbone"], model.labels.get("seed")) for model in study.models]
     assert {("supervised", net, seed) for net in ("rn", "vit") for seed in "01"} <= set(kinds)
     assert {("random", net, None) for net in ("rn", "vit")} <= set(kinds)
