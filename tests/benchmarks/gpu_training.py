@@ -1,5 +1,6 @@
 """Two parts of `bench_gpu.py`: steps of contrastive pretraining, and what monitors add to a finetuning's validation."""
 
+import contextlib
 import gc
 import json
 import logging
@@ -90,6 +91,16 @@ def strategy_of(name):
     return DDPStrategy() if name == "ddp" else "auto"
 
 
+@contextlib.contextmanager
+def no_processes_left():
+    """Take down the group of processes that a strategy sets up: it would stay for the next case and for other tests."""
+    try:
+        yield
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 def batch_of(module, case, device):
     """Random images and captions, on the device already: nothing is read or sent."""
     size = module.encoder.visual.image_size
@@ -115,7 +126,7 @@ def pretraining_step(case, device, first, steps):
         case.encoder, chunk_size=case.chunk_size, gradient_checkpointing=case.gradient_checkpointing
     )
     clock, batch = StepClock(first), batch_of(module, case, device)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, no_processes_left():
         pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu", devices=1, strategy=strategy_of(case.strategy),
             max_epochs=1, precision="bf16-mixed", gradient_clip_val=1.0, logger=False, enable_checkpointing=False,
