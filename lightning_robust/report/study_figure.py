@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lightning_robust.report.emergence_axis import plain
 from lightning_robust.report.study_style import StudyStyle, family_paths, is_extrapolated, study_style
@@ -97,6 +97,9 @@ def scatter_models(axes: Axes, record: StudyRecord, shown: StudyFigure, style: S
     axes.axhline(0.0, color="0.35", linewidth=0.8, zorder=1)
     if shown.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(NullFormatter())  # 2 × 10⁰, 3 × 10⁰ … run into each other
     elif "0f" in shown.form and shown.factor == 1.0:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(plain(shown.axis), fontsize=9.5)
